@@ -1,0 +1,142 @@
+"""What travels along the wires between nodes: one frozen dataclass for each.
+
+Pictures are `[B, 3, H, W]` float32 in -1..1. Coordinates are continuous pixels (x right, y down) with the origin at the
+top-left corner of the picture, so the centre of its first pixel is (0.5, 0.5).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .discriminator import Discriminator
+from .generator import Generator
+
+
+@dataclass(frozen=True, eq=False)
+class FaceGenerator:
+    """A StyleGAN2 generator with what is known about it (socket FACE_GENERATOR)."""
+
+    generator: Generator
+    discriminator: Discriminator | None
+    """Needed only to fine-tune; None where the file had none."""
+    mean_latent: Tensor
+    """`[w_dim]`, the centre of W that truncation moves towards."""
+    style: str = ""
+    """Name of the style, empty for a base generator."""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    """Where it came from: file, format, training settings, licence note. Shown to people, never interpreted."""
+
+    @property
+    def resolution(self) -> int:
+        """Height and width of its pictures."""
+        return self.generator.config.resolution
+
+    @property
+    def num_ws(self) -> int:
+        """Number of codes in W+."""
+        return self.generator.num_ws
+
+    @property
+    def w_dim(self) -> int:
+        """Length of one code."""
+        return self.generator.config.w_dim
+
+    @cached_property
+    def w_space(self) -> str:
+        """Short hash of the mapping network and the mean latent: generators that share W have the same one.
+
+        Fine-tuning with a frozen mapping keeps it, so a face found in the base generator can be drawn by the style.
+        """
+        digest = hashlib.sha256()
+        state = self.generator.mapping.state_dict()
+        for name in sorted(state):
+            digest.update(name.encode())
+            digest.update(_hashable(state[name]))
+        digest.update(_hashable(self.mean_latent))
+        return digest.hexdigest()[:16]
+
+    @property
+    def identity(self) -> str:
+        """The same as `w_space`."""
+        return self.w_space
+
+    def replace(self, **changes: Any) -> FaceGenerator:
+        """A copy with the given fields changed."""
+        return replace(self, **changes)
+
+
+def _hashable(tensor: Tensor) -> bytes:
+    # Rounding to float16 lets a file saved at half precision keep the identity of the one it was saved from.
+    return tensor.detach().to("cpu", torch.float16).contiguous().numpy().tobytes()
+
+
+@dataclass(frozen=True, eq=False)
+class FaceEncoder:
+    """A network that turns an aligned face into W+ (socket FACE_ENCODER)."""
+
+    network: nn.Module
+    """`image [N, 3, resolution, resolution] -> w_plus [N, num_ws, w_dim]`."""
+    resolution: int
+    """Height and width of the picture it takes."""
+    num_ws: int
+    w_dim: int
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def replace(self, **changes: Any) -> FaceEncoder:
+        """A copy with the given fields changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, eq=False)
+class FaceLatent:
+    """Faces as codes of a generator (socket FACE_LATENT)."""
+
+    w_plus: Tensor
+    """`[N, num_ws, w_dim]`."""
+    noise: tuple[Tensor, ...] | None = None
+    """The noise they were found with, one `[1, 1, r, r]` or `[N, 1, r, r]` per convolution; None for the generator's."""
+    w_space: str = ""
+    """`FaceGenerator.w_space` of the generator they belong to."""
+    reconstruction_error: Tensor | None = None
+    """`[N]` mean squared error of the reconstruction in -1..1, None where unknown."""
+    generator: str = ""
+    """Name of the generator they were found with, for messages."""
+
+    def __len__(self) -> int:
+        return self.w_plus.shape[0]
+
+    def replace(self, **changes: Any) -> FaceLatent:
+        """A copy with the given fields changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, eq=False)
+class FaceCrops:
+    """Aligned faces, and how to put them back (socket FACE_CROPS)."""
+
+    crops: Tensor
+    """`[N, 3, S, S]`."""
+    crop_to_photo: Tensor
+    """`[N, 2, 3]` float32: `photo_xy = M @ (crop_x, crop_y, 1)`."""
+    frame_index: Tensor
+    """`[N]` int64: which photo each face is from."""
+    landmarks: Tensor
+    """`[N, 5, 2]` in photo pixels: left eye, right eye (as seen in the picture), nose tip, left and right mouth corner."""
+    score: Tensor
+    """`[N]` detector confidence, 0..1."""
+    photos: Tensor
+    """`[F, 3, H, W]`: the photos themselves."""
+
+    def __len__(self) -> int:
+        return self.crops.shape[0]
+
+    def replace(self, **changes: Any) -> FaceCrops:
+        """A copy with the given fields changed."""
+        return replace(self, **changes)
