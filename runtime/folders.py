@@ -1,0 +1,187 @@
+"""Where files are: ComfyUI's folders (with the user's extra_model_paths) inside it, a few plain ones elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .host import in_comfyui
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+"""The shipped networks and the sample picture."""
+
+MODEL_EXTENSIONS: dict[str, tuple[str, ...]] = {
+    "stylegan": (".safetensors", ".pt", ".pth", ".pkl"),
+    "face_encoders": (".safetensors", ".pt", ".pth"),
+    "face_detection": (".safetensors", ".pt", ".pth", ".onnx"),
+}
+"""Our model folders, and the files each of them lists."""
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The folders of a process without ComfyUI, by default those of the working directory."""
+
+    input: Path = field(default_factory=lambda: Path.cwd() / "input")
+    """Where LoadImage and the style folders look."""
+    output: Path = field(default_factory=lambda: Path.cwd() / "output")
+    """Where SaveImage and the trainings write."""
+    temp: Path = field(default_factory=lambda: Path.cwd() / "output" / "temp")
+    """Where PreviewImage writes."""
+    models: Path = field(default_factory=lambda: Path.cwd() / "models")
+    """Holds `stylegan/`, `face_encoders/` and `face_detection/`."""
+
+
+_folders: ContextVar[Folders | None] = ContextVar("facestylist_folders", default=None)
+
+
+@contextmanager
+def use_folders(folders: Folders) -> Iterator[None]:
+    """The folders of a process without ComfyUI, until the block ends: the command line's `--input-dir` and so on."""
+    token = _folders.set(folders)
+    try:
+        yield
+    finally:
+        _folders.reset(token)
+
+
+def current_folders() -> Folders:
+    """The folders in force: ComfyUI's, or those of `use_folders`, or the defaults."""
+    chosen = _folders.get()
+    if chosen is not None:
+        return chosen
+    if in_comfyui():
+        import folder_paths
+
+        return Folders(
+            Path(folder_paths.get_input_directory()),
+            Path(folder_paths.get_output_directory()),
+            Path(folder_paths.get_temp_directory()),
+            Path(folder_paths.models_dir),
+        )
+    return Folders()
+
+
+def input_dir() -> Path:
+    """Where pictures and style folders are looked for."""
+    return current_folders().input
+
+
+def output_dir() -> Path:
+    """Where results are written."""
+    return current_folders().output
+
+
+def temp_dir() -> Path:
+    """Where previews are written."""
+    return current_folders().temp
+
+
+def register_model_folders() -> None:
+    """Tells ComfyUI our model folders, keeping any path that extra_model_paths.yaml gave them already."""
+    import folder_paths
+
+    for kind, extensions in MODEL_EXTENSIONS.items():
+        known, _ = folder_paths.folder_names_and_paths.get(kind, ([], set()))
+        own = str(Path(folder_paths.models_dir) / kind)
+        paths = list(known) if own in known else [*known, own]
+        folder_paths.folder_names_and_paths[kind] = (paths, set(extensions))
+
+
+def model_dirs(kind: str) -> list[Path]:
+    """The folders of `stylegan`, `face_encoders` or `face_detection`, the first one being where new files go."""
+    if in_comfyui() and _folders.get() is None:
+        import folder_paths
+
+        return [Path(path) for path in folder_paths.get_folder_paths(kind)]
+    return [current_folders().models / kind]
+
+
+def list_model_files(kind: str) -> list[str]:
+    """Names, relative to their folder, of the user's files of a kind, sorted; without the embedded ones."""
+    if in_comfyui() and _folders.get() is None:
+        import folder_paths
+
+        return list(folder_paths.get_filename_list(kind))
+    names = set()
+    for folder in model_dirs(kind):
+        for path in folder.rglob("*"):
+            if path.suffix.lower() in MODEL_EXTENSIONS[kind] and path.is_file():
+                names.add(path.relative_to(folder).as_posix())
+    return sorted(names)
+
+
+def is_embedded(name: str) -> bool:
+    """Whether a name is one of the shipped networks' (`embedded`, `embedded:cartoon`, ...)."""
+    return name == "embedded" or name.startswith("embedded:")
+
+
+def list_embedded_styles() -> list[str]:
+    """The styles that ship with the pack, in alphabetical order."""
+    return sorted(path.stem.removeprefix("style-") for path in ASSETS.glob("style-*.safetensors"))
+
+
+def list_models(kind: str) -> list[str]:
+    """What a node's drop-down list offers: the shipped networks first, then the user's files."""
+    shipped = ["embedded"]
+    if kind == "stylegan":
+        shipped += [f"embedded:{style}" for style in list_embedded_styles()]
+    return shipped + list_model_files(kind)
+
+
+def find_model(kind: str, name: str) -> str:
+    """The path of a model by its name in the drop-down list, or by a path; embedded names stay as they are.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    if is_embedded(name):
+        return name
+    for folder in model_dirs(kind):
+        if (folder / name).is_file():
+            return str(folder / name)
+    if Path(name).is_file():
+        return name
+    places = " or ".join(str(folder) for folder in model_dirs(kind))
+    raise ValueError(f"There is no model {name!r}. Put the file into {places}, or choose embedded.")
+
+
+def new_model_path(kind: str, name: str) -> Path:
+    """Where a new model file of this name is written: inside the kind's first folder, ending in `.safetensors`.
+
+    Raises:
+        ValueError: the name would leave that folder.
+    """
+    return _inside(model_dirs(kind)[0], name if name.endswith(".safetensors") else f"{name}.safetensors")
+
+
+def find_input(name: str) -> Path:
+    """A file or folder named in a workflow: ComfyUI's annotated form (`a.png [output]`) or an absolute path.
+
+    The sample picture of the pack is found by its name without being copied anywhere. The result may not exist.
+
+    Raises:
+        ValueError: a relative name leaves its folder.
+    """
+    folders = current_folders()
+    base = folders.input
+    for ending, folder in (("[input]", folders.input), ("[output]", folders.output), ("[temp]", folders.temp)):
+        if name.endswith(ending):
+            name, base = name.removesuffix(ending).rstrip(), folder
+    if Path(name).is_absolute():
+        return Path(name)
+    path = _inside(base, name)
+    if not path.exists() and (ASSETS / name).is_file():
+        return ASSETS / name
+    return path
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """`folder / name`, refused when it lies outside: names come from workflows that strangers share."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise ValueError(f"{name!r} lies outside {folder}. Use a name inside that folder.")
+    return path

@@ -1,0 +1,40 @@
+"""What every test can ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure() -> None:
+    """Refuses to test another clone than this one: `facestylist` is found by name, wherever it is installed."""
+    import facestylist
+
+    found = Path(str(facestylist.__file__)).resolve().parent
+    if found != ROOT:
+        raise pytest.UsageError(f"`facestylist` is {found}, not {ROOT}. Run `make test` in this folder.")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository, which is the pack."""
+    return ROOT
+
+
+@pytest.fixture
+def global_rng_untouched() -> Iterator[None]:
+    """Fails the test when what it ran drew from, or seeded, a global random number generator."""
+    import random
+
+    import numpy as np
+    import torch
+
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    yield
+    assert random.getstate() == before[0], "random's global state was changed"
+    assert all(np.array_equal(a, b) for a, b in zip(np.random.get_state(), before[1], strict=True)), "numpy's was"
+    assert torch.equal(torch.get_rng_state(), before[2]), "torch's was"
