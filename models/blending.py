@@ -15,15 +15,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from .sampling import name_of
 from .types import FaceGenerator
 
 EDGE_OCTAVES = 2.0
 """Width, in octaves of resolution, of the soft edge that `strength_weights` moves from the finest block to 4x4."""
-
-
-def block_resolutions(resolution: int) -> list[int]:
-    """`[4, 8, ..., resolution]`, one for each synthesis block."""
-    return [2**k for k in range(2, int(math.log2(resolution)) + 1)]
 
 
 def swap_weights(
@@ -41,10 +37,8 @@ def swap_weights(
     weights = {}
     for r in resolutions:
         octaves = math.log2(r / split_resolution) + 0.5
-        if smoothness > 0:
-            fine = 1.0 / (1.0 + math.exp(-4.0 * octaves / smoothness))
-        else:
-            fine = float(octaves > 0)
+        hard = float(octaves > 0)
+        fine = hard if smoothness == 0 else 1.0 / (1.0 + math.exp(-4.0 * octaves / smoothness))
         weights[r] = structure + (appearance - structure) * fine
     return weights
 
@@ -55,8 +49,7 @@ def strength_weights(resolutions: Sequence[int], strength: float) -> dict[int, f
     A soft edge travels from the finest block to the coarsest one: a little strength changes colour and texture, more
     of it parts, and the last of it proportions. Exactly 0 everywhere at strength 0 and exactly 1 everywhere at 1.
     """
-    count = len(resolutions)
-    reach = strength * (count + EDGE_OCTAVES)
+    reach = strength * (len(resolutions) - 1 + EDGE_OCTAVES)
     weights = {}
     for depth, r in enumerate(sorted(resolutions, reverse=True)):
         x = min(max((reach - depth) / EDGE_OCTAVES, 0.0), 1.0)
@@ -77,7 +70,7 @@ def blend_generators(source: FaceGenerator, style: FaceGenerator, weights: Mappi
     outside = {r: w for r, w in weights.items() if not 0.0 <= w <= 1.0}
     if outside:
         raise ValueError(f"Blend weights must lie between 0 and 1, but these do not: {outside}.")
-    shares = [float(weights[r]) for r in block_resolutions(source.resolution)]
+    shares = [float(weights[r]) for r in source.generator.config.resolutions]
     if all(share == 0.0 for share in shares):
         return source
     if all(share == 1.0 for share in shares):
@@ -93,14 +86,31 @@ def blend_generators(source: FaceGenerator, style: FaceGenerator, weights: Mappi
     return source.replace(
         generator=network,
         discriminator=None,
-        style=f"{source.style} + {style.style}",
+        style=style.style,
         provenance={
-            "made_by": "blend",
-            "source": source.style,
-            "style": style.style,
-            "weights": json.dumps({str(r): round(float(w), 4) for r, w in weights.items()}),
+            **style.provenance,
+            "blended_with": source.style or "base generator",
+            "blend_weights": json.dumps({str(r): round(float(w), 4) for r, w in weights.items()}),
         },
     )
+
+
+def with_strength(source: FaceGenerator | None, style: FaceGenerator, strength: float) -> FaceGenerator:
+    """The style at a strength in 0..1, see `strength_weights`; the source is only needed below 1.
+
+    Raises:
+        ValueError: the strength lies outside 0..1 or is below 1 with no source, or the two do not fit together.
+    """
+    if not 0.0 <= strength <= 1.0:
+        raise ValueError(f"`strength` is {strength}; it has to lie between 0 (no style) and 1 (the whole style).")
+    if strength == 1.0:
+        return style
+    if source is None:
+        raise ValueError(
+            f"A strength of {strength:g} mixes the style with its source. Connect the generator the latents were found "
+            "with to `source`, or set `strength` to 1."
+        )
+    return blend_generators(source, style, strength_weights(style.generator.config.resolutions, strength))
 
 
 def _mix(source: Tensor, style: Tensor, share: float) -> Tensor:
@@ -119,19 +129,14 @@ def _block_index(name: str) -> int:
 
 
 def _check_compatible(source: FaceGenerator, style: FaceGenerator) -> None:
+    pair = f"The source {name_of(source)} and the style {name_of(style)} cannot be blended"
+    advice = "Use the generator this style was fine-tuned from."
     if source.resolution != style.resolution:
         raise ValueError(
-            f"These generators cannot be blended: '{source.style}' makes {source.resolution} px pictures and "
-            f"'{style.style}' {style.resolution} px ones. Use two generators of one resolution."
+            f"{pair}: one makes {source.resolution} px pictures and the other {style.resolution} px ones. {advice}"
         )
-    shapes = {name: tuple(tensor.shape) for name, tensor in source.generator.state_dict().items()}
-    if shapes != {name: tuple(tensor.shape) for name, tensor in style.generator.state_dict().items()}:
-        raise ValueError(
-            f"These generators cannot be blended: '{source.style}' and '{style.style}' have layers of different widths. "
-            "Use a style that was fine-tuned from this very source."
-        )
+    shapes = {name: tensor.shape for name, tensor in source.generator.state_dict().items()}
+    if shapes != {name: tensor.shape for name, tensor in style.generator.state_dict().items()}:
+        raise ValueError(f"{pair}: their layers have different widths. {advice}")
     if source.w_space != style.w_space:
-        raise ValueError(
-            f"These generators cannot be blended: '{style.style}' was not fine-tuned from '{source.style}' (their mapping "
-            "networks differ, so one latent means two different faces). Use a style made from this source."
-        )
+        raise ValueError(f"{pair}: their mapping networks differ, so one latent means two different faces. {advice}")
