@@ -1,0 +1,162 @@
+"""Finding faces in a photo: what a detection is, which detectors there are, and the choice between them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+DETECTORS = ("auto", "yunet", "embedded")
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """One face in a photo."""
+
+    box: Tensor
+    """[4]: left, top, right, bottom in photo pixels, from forehead to chin; may reach beyond the photo."""
+    landmarks: Tensor
+    """[5,2] (x, y) in photo pixels: the eye on the left of an upright face (the person's right eye), the other eye,
+    nose tip, mouth corner below the first eye, mouth corner below the second."""
+    score: float
+    """0..1, how sure the detector is."""
+
+
+class FaceDetector(Protocol):
+    """Whatever can find faces in one photo."""
+
+    def find(self, photo: Tensor, min_confidence: float) -> list[Detection]:
+        """Faces in a photo [3,H,W] (-1..1) with a score of at least `min_confidence`, best first, none twice."""
+
+
+def detect_faces(
+    detector: FaceDetector,
+    photo: Tensor,
+    min_confidence: float = 0.6,
+    max_faces: int = 0,
+) -> list[Detection]:
+    """Finds the faces in one photo.
+
+    Args:
+        detector: from `load_detector`.
+        photo: [3,H,W], -1..1, any size.
+        min_confidence: 0..1, faces with a lower score are dropped.
+        max_faces: keep at most this many of the best; 0 keeps all.
+
+    Returns:
+        The faces, best first, with float32 coordinates on the photo's device.
+    """
+    if photo.ndim != 3 or photo.shape[0] != 3 or 0 in photo.shape:
+        raise ValueError(f"A photo has shape {tuple(photo.shape)}; give one RGB picture [3,H,W] in -1..1.")
+    found = detector.find(photo.float(), min_confidence)
+    return found[:max_faces] if max_faces > 0 else found
+
+
+class FirstThatFinds:
+    """Asks several detectors in turn until one finds a face."""
+
+    def __init__(self, detectors: Sequence[FaceDetector]) -> None:
+        self.detectors = tuple(detectors)
+
+    def find(self, photo: Tensor, min_confidence: float) -> list[Detection]:
+        """See `FaceDetector.find`."""
+        for detector in self.detectors:
+            found = detector.find(photo, min_confidence)
+            if found:
+                return found
+        return []
+
+
+def load_detector(name: str = "auto", models_dir: str | Path | None = None) -> FaceDetector:
+    """Loads a face detector; never downloads anything.
+
+    Args:
+        name: "embedded" is this project's own, trained on rendered faces in all looks; "yunet" is kornia's YuNet for
+            photographs, whose weights the user brings; "auto" asks YuNet when its weights are there and the embedded
+            detector wherever YuNet finds nothing, as on drawn faces.
+        models_dir: the models folder; YuNet's weights are looked for in its `face_detection` folder and then in
+            torch's download cache.
+
+    Raises:
+        ValueError: an unknown name.
+        FileNotFoundError: the weights are not there.
+    """
+    if name not in DETECTORS:
+        raise ValueError(f"Unknown face detector {name!r}; choose one of {', '.join(DETECTORS)}.")
+    # The networks are imported on use: a node that only needs `Detection` should not pay for them.
+    from .detector import EmbeddedDetector
+    from .yunet import YuNetDetector, find_yunet_weights
+
+    if name == "embedded":
+        return EmbeddedDetector.load()
+    weights = find_yunet_weights(models_dir)
+    if name == "yunet":
+        if weights is None:
+            where = f"{Path(models_dir) / 'face_detection'}" if models_dir else "the `face_detection` models folder"
+            raise FileNotFoundError(
+                f"YuNet's weights are missing; put `yunet_final.pth` into {where}, or set `detector` to embedded."
+            )
+        return YuNetDetector.load(weights)
+    if weights is None:
+        return EmbeddedDetector.load()
+    logger.debug("faces are looked for with YuNet (%s), then with the embedded detector", weights)
+    return FirstThatFinds([YuNetDetector.load(weights), EmbeddedDetector.load()])
+
+
+def box_iou(boxes: Tensor, others: Tensor) -> Tensor:
+    """Intersection over union of boxes [N,4] and [M,4] (left, top, right, bottom): [N,M] in 0..1."""
+    corner = torch.maximum(boxes[:, None, :2], others[None, :, :2])
+    opposite = torch.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    shared = (opposite - corner).clamp(min=0).prod(-1)
+    area, other_area = ((b[:, 2:] - b[:, :2]).clamp(min=0).prod(-1) for b in (boxes, others))
+    return shared / (area[:, None] + other_area[None] - shared).clamp(min=1e-9)
+
+
+def fuse_overlapping(
+    boxes: Tensor,
+    landmarks: Tensor,
+    scores: Tensor,
+    iou_threshold: float = 0.4,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Non-maximum suppression that averages instead of throwing away.
+
+    The best candidate absorbs all that overlap it; those that agree with it closely (IoU above 0.6) share in its box
+    and landmarks, weighted by score, which is steadier than any one of them.
+
+    Args:
+        boxes: [K,4] left, top, right, bottom.
+        landmarks: [K,5,2].
+        scores: [K].
+        iou_threshold: overlap from which two boxes are one face.
+
+    Returns:
+        Boxes [M,4], landmarks [M,5,2] and scores [M], best first.
+    """
+    order = scores.argsort(descending=True)
+    boxes, landmarks, scores = boxes[order], landmarks[order], scores[order]
+    overlap = box_iou(boxes, boxes)
+    # A small box inside a large one is the same face seen at two scales.
+    areas = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1).clamp(min=1e-9)
+    union = (areas[:, None] + areas[None]) / (1 + overlap.clamp(max=1))
+    contained = overlap * union / torch.minimum(areas[:, None], areas[None])
+    same = (overlap > iou_threshold) | (contained > 0.8)
+    alive = torch.ones(len(scores), dtype=torch.bool, device=scores.device)
+    fused = []
+    for i in range(len(scores)):
+        if not bool(alive[i]):
+            continue
+        weight = scores.square() * (alive & (overlap[i] > 0.6))
+        weight[i] = scores[i].square().clamp(min=1e-12)
+        weight = weight / weight.sum()
+        fused.append(((boxes * weight[:, None]).sum(0), (landmarks * weight[:, None, None]).sum(0), scores[i]))
+        alive &= ~same[i]
+    if not fused:
+        return boxes[:0], landmarks[:0], scores[:0]
+    return torch.stack([f[0] for f in fused]), torch.stack([f[1] for f in fused]), torch.stack([f[2] for f in fused])

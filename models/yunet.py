@@ -1,0 +1,89 @@
+"""kornia's YuNet (Wu, Peng and Yu, "YuNet: A Tiny Millisecond-level Face Detector", 2023), a detector for photographs.
+
+Its weights are the user's to bring: `yunet_final.pth`, the file that `kornia.contrib.FaceDetector` would download.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from kornia.models.yunet import YuNet
+from kornia.models.yunet.processors import PriorBox, decode
+from torch import Tensor
+
+from .detection import Detection, fuse_overlapping
+
+WEIGHTS_NAME = "yunet_final.pth"
+
+_STEPS = [8, 16, 32, 64]
+_MIN_SIZES = [[10, 16, 24], [32, 48], [64, 96], [128, 192, 256]]
+_VARIANCE = [0.1, 0.2]
+
+
+def find_yunet_weights(models_dir: str | Path | None = None) -> Path | None:
+    """YuNet's weights in `models_dir`/face_detection or in torch's download cache; None when they are in neither."""
+    folders = [Path(torch.hub.get_dir()) / "checkpoints"]
+    if models_dir is not None:
+        folders.insert(0, Path(models_dir) / "face_detection")
+    return next((folder / WEIGHTS_NAME for folder in folders if (folder / WEIGHTS_NAME).is_file()), None)
+
+
+class YuNetDetector:
+    """Faces in photographs by YuNet."""
+
+    def __init__(self, network: YuNet, long_side: int = 640, padding: float = 0.25) -> None:
+        """`long_side` is what photos are shrunk to; `padding` the border of the second look, in long sides."""
+        self.network = network.eval()
+        self.long_side = long_side
+        self.padding = padding
+
+    @classmethod
+    def load(cls, path: str | Path) -> YuNetDetector:
+        """Reads the weights file, executing nothing in it."""
+        network = YuNet("test", pretrained=False)
+        try:
+            network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        except (RuntimeError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} does not hold the weights of YuNet; use kornia's {WEIGHTS_NAME}.") from error
+        return cls(network)
+
+    @torch.no_grad()
+    def find(self, photo: Tensor, min_confidence: float) -> list[Detection]:
+        """See `FaceDetector.find`. The second look, smaller and with a border, finds faces that fill the frame."""
+        height, width = photo.shape[-2:]
+        scale = min(1.0, self.long_side / max(height, width))
+        looks = [
+            self._look(photo, scale, 0, min_confidence),
+            self._look(photo, self.long_side / 2 / max(height, width), self.padding, min_confidence),
+        ]
+        boxes, points, scores = (torch.cat(parts) for parts in zip(*looks, strict=True))
+        boxes, points, scores = fuse_overlapping(boxes, points, scores, 0.3)
+        return [Detection(b, p, float(s)) for b, p, s in zip(boxes, points, scores, strict=True)]
+
+    def _look(
+        self, photo: Tensor, scale: float, padding: float, min_confidence: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes [K,4], landmarks [K,5,2] and scores [K] in photo pixels, found at one scale."""
+        height, width = photo.shape[-2:]
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
+        small = F.interpolate(photo[None], size=size, mode="bilinear", align_corners=False, antialias=True)
+        border = round(padding * max(size))
+        # YuNet halves its input six times, rounding down; a multiple of 64 keeps its cells where they should be.
+        right, bottom = (border + -(side + 2 * border) % 64 for side in (size[1], size[0]))
+        padded = F.pad(small, (border, right, border, bottom), value=-1.0)
+        device = next(self.network.parameters()).device
+        # YuNet reads BGR in 0..255.
+        output = self.network((padded.flip(1) + 1).to(device) * 127.5)
+        extent = padded.shape[-2:]
+        priors = PriorBox(_MIN_SIZES, _STEPS, False, image_size=(extent[0], extent[1]))()
+        located = decode(output["loc"][0].cpu(), priors, _VARIANCE).to(photo.device)
+        unit = located.new_tensor([extent[1], extent[0]])
+        places = located.unflatten(1, (7, 2)) * unit - border
+        places = places * places.new_tensor([width / size[1], height / size[0]])
+        score = (output["conf"][0, :, 1] * output["iou"][0, :, 0].clamp(0, 1)).sqrt().to(photo.device)
+        kept = score >= min_confidence
+        places, score = places[kept], score[kept]
+        best = score.argsort(descending=True)[:1000]
+        return places[best, :2].flatten(1), places[best, 2:], score[best]
