@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .generator import MappingNetwork, channel_widths, resolutions_up_to
-from .ops import EqualConv2d, EqualLinear, compute_dtype
+from .ops import EqualConv2d, EqualLinear, at_least_float32, compute_dtype
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def minibatch_stddev(x: Tensor, group: int) -> Tensor:
     """
     batch, channels, height, width = x.shape
     group = next(size for size in range(min(group, batch), 0, -1) if batch % size == 0)
-    stacked = x.float().reshape(group, batch // group, channels, height, width)
+    stacked = at_least_float32(x).reshape(group, batch // group, channels, height, width)
     deviation = (stacked.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))
     extra = deviation.repeat(group)[:, None, None, None].expand(batch, 1, height, width)
     return torch.cat([x, extra.to(x.dtype)], dim=1)
@@ -139,7 +139,7 @@ class Discriminator(nn.Module):
             x = block(x)
             features.append(x)
         x = self.conv(minibatch_stddev(x, self.config.mbstd_group))
-        logits = self.out(self.fc(x.float().flatten(1)))
+        logits = self.out(self.fc(x.flatten(1)))
         if self.mapping is not None:
             logits = (logits * self.mapping(None, c)).sum(dim=1, keepdim=True) / math.sqrt(logits.shape[1])
         return (logits, features) if return_features else logits

@@ -20,9 +20,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from .ops import EqualLinear, StyledConv, ToRGB, compute_dtype, normalise_second_moment, upsample_skip
+from .ops import EqualLinear, StyledConv, ToRGB, at_least_float32, compute_dtype, normalise_second_moment, upsample_skip
 
 Noise = Literal["const", "random", "none"] | Sequence[Tensor]
+Modulate = Literal["auto", "weights", "activations"]
 
 
 def resolutions_up_to(resolution: int) -> tuple[int, ...]:
@@ -121,8 +122,9 @@ class MappingNetwork(nn.Module):
     def forward(self, z: Tensor | None, c: Tensor | None = None) -> Tensor:
         parts = []
         if self.z_dim:
-            assert z is not None
-            parts.append(normalise_second_moment(z.float()))
+            if z is None:
+                raise ValueError("This network maps `z`, and none was given.")
+            parts.append(normalise_second_moment(at_least_float32(z)))
         if self.embed is not None:
             if c is None:
                 raise ValueError("This network is conditional: give the condition `c` too.")
@@ -211,6 +213,7 @@ class SynthesisNetwork(nn.Module):
         noise: Noise = "const",
         generator: torch.Generator | None = None,
         return_features: bool = False,
+        modulate: Modulate = "auto",
     ) -> Tensor | tuple[Tensor, dict[int, Tensor]]:
         """Pictures of `w_plus`.
 
@@ -221,6 +224,9 @@ class SynthesisNetwork(nn.Module):
             generator: source of "random" noise; None means PyTorch's default.
             return_features: also return `{r: [N, C_r, r, r]}`, what each resolution's second convolution gave (in the
                 autocast dtype; the tensors of the forward pass themselves, so they cost nothing).
+            modulate: "activations" is fast; "weights" is the published order of operations, needed only for gradients
+                that agree with the reference where an activation is within rounding of zero. "auto" takes "weights"
+                in eval mode, float32, with gradients enabled (inversion), and "activations" otherwise.
         """
         if w_plus.ndim != 3 or w_plus.shape[1] != self.num_ws or w_plus.shape[2] != self.config.w_dim:
             raise ValueError(
@@ -234,20 +240,24 @@ class SynthesisNetwork(nn.Module):
         if x.device.type == "cpu" or x.dtype != torch.float32:
             x = x.contiguous(memory_format=torch.channels_last)  # the layout these kernels are fast in
 
-        image: Tensor | None = None
+        if modulate == "auto":
+            by_weights = not self.training and x.dtype == torch.float32 and torch.is_grad_enabled()
+        else:
+            by_weights = modulate == "weights"
+
+        image = x.new_empty(0)
         features: dict[int, Tensor] = {}
         index = 0
         for block in self.blocks:
             if block.conv0 is not None:
-                x = block.conv0(x, w_plus[:, index], next(noises))
+                x = block.conv0(x, w_plus[:, index], next(noises), by_weights)
                 index += 1
-            x = block.conv1(x, w_plus[:, index], next(noises))
+            x = block.conv1(x, w_plus[:, index], next(noises), by_weights)
             index += 1
             rgb = block.to_rgb(x, w_plus[:, index])
-            image = rgb if image is None else upsample_skip(image) + rgb
+            image = rgb if block.conv0 is None else upsample_skip(image) + rgb
             if return_features:
                 features[block.resolution] = x
-        assert image is not None
         return (image, features) if return_features else image
 
 
@@ -317,6 +327,4 @@ class Generator(nn.Module):
     ) -> Tensor:
         """`z [N, z_dim] -> image [N, 3, R, R]`; see `truncate` and `SynthesisNetwork.forward` for the arguments."""
         w_plus = self.truncate(self.mapping(z, c), truncation_psi, truncation_cutoff)
-        image = self.synthesis(w_plus, noise=noise, generator=generator)
-        assert isinstance(image, Tensor)
-        return image
+        return self.synthesis(w_plus, noise=noise, generator=generator)

@@ -101,7 +101,7 @@ class FaceLatent:
     w_plus: Tensor
     """`[N, num_ws, w_dim]`."""
     noise: tuple[Tensor, ...] | None = None
-    """The noise they were found with, one `[1, 1, r, r]` or `[N, 1, r, r]` per convolution; None for the generator's."""
+    """The noise they were found with, `[1 or N, 1, r, r]` per convolution; None for the generator's."""
     w_space: str = ""
     """`FaceGenerator.w_space` of the generator they belong to."""
     reconstruction_error: Tensor | None = None
@@ -128,7 +128,7 @@ class FaceCrops:
     frame_index: Tensor
     """`[N]` int64: which photo each face is from."""
     landmarks: Tensor
-    """`[N, 5, 2]` in photo pixels: left eye, right eye (as seen in the picture), nose tip, left and right mouth corner."""
+    """`[N, 5, 2]` in photo pixels: left and right eye (as seen in it), nose tip, left and right mouth corner."""
     score: Tensor
     """`[N]` detector confidence, 0..1."""
     photos: Tensor
