@@ -6,6 +6,7 @@ top-left corner of the picture, so the centre of its first pixel is (0.5, 0.5).
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -66,6 +67,15 @@ class FaceGenerator:
     def identity(self) -> str:
         """The same as `w_space`."""
         return self.w_space
+
+    def to(self, device: torch.device | str) -> FaceGenerator:
+        """A copy on a device; this one stays where it is."""
+        # Copies made in inference mode could neither be trained nor differentiated through.
+        with torch.inference_mode(False):
+            discriminator = None if self.discriminator is None else copy.deepcopy(self.discriminator).to(device)
+            generator = copy.deepcopy(self.generator).to(device)
+            mean_latent = self.mean_latent.clone().to(device)
+        return self.replace(generator=generator, discriminator=discriminator, mean_latent=mean_latent)
 
     def replace(self, **changes: Any) -> FaceGenerator:
         """A copy with the given fields changed."""

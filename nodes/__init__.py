@@ -1,0 +1,45 @@
+"""What people see in ComfyUI: the pack's nodes by id, and their display names.
+
+Each node is a plain class in ComfyUI's V1 form: the declaration says what it takes and gives, `run` calls the layers
+below. A node's id and the names of its sockets and inputs never change once shipped, for workflows refer to them.
+"""
+
+from __future__ import annotations
+
+from .faces import AlignFaces, PasteFaces, RenderFaces
+from .generators import BlendGenerators, LoadGenerator, SampleFaces, SaveGenerator
+from .inversion import InvertByOptimisation, InvertWithEncoder, LoadEncoder
+from .stylise import StyliseFaces
+from .training import FinetuneGenerator, LoadStyleImages
+
+NODE_CLASS_MAPPINGS: dict[str, type] = {
+    "FaceStylistAlignFaces": AlignFaces,
+    "FaceStylistPasteFaces": PasteFaces,
+    "FaceStylistRenderFaces": RenderFaces,
+    "FaceStylistLoadGenerator": LoadGenerator,
+    "FaceStylistSaveGenerator": SaveGenerator,
+    "FaceStylistSampleFaces": SampleFaces,
+    "FaceStylistBlendGenerators": BlendGenerators,
+    "FaceStylistLoadEncoder": LoadEncoder,
+    "FaceStylistInvertWithEncoder": InvertWithEncoder,
+    "FaceStylistInvertByOptimisation": InvertByOptimisation,
+    "FaceStylistStyliseFaces": StyliseFaces,
+    "FaceStylistLoadStyleImages": LoadStyleImages,
+    "FaceStylistFinetuneGenerator": FinetuneGenerator,
+}
+
+NODE_DISPLAY_NAME_MAPPINGS = {
+    "FaceStylistAlignFaces": "Detect & Align Faces",
+    "FaceStylistPasteFaces": "Paste Faces Back",
+    "FaceStylistRenderFaces": "Render Procedural Faces",
+    "FaceStylistLoadGenerator": "Load Face Generator",
+    "FaceStylistSaveGenerator": "Save Face Generator",
+    "FaceStylistSampleFaces": "Sample Faces",
+    "FaceStylistBlendGenerators": "Blend Generators",
+    "FaceStylistLoadEncoder": "Load Face Encoder",
+    "FaceStylistInvertWithEncoder": "Invert with Encoder",
+    "FaceStylistInvertByOptimisation": "Invert by Optimisation",
+    "FaceStylistStyliseFaces": "Stylise Faces",
+    "FaceStylistLoadStyleImages": "Load Style Images",
+    "FaceStylistFinetuneGenerator": "Fine-tune Generator",
+}

@@ -1,0 +1,89 @@
+"""Short forms for a node's inputs, so that a declaration reads as a list of names, ranges and tooltips."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..training.config import FieldSpec
+
+Input = tuple[Any, dict[str, Any]]
+
+MAX_SEED = 2**32 - 1
+"""Seeds mean what they mean in the reference StyleGAN2 implementations, whose range this is."""
+
+
+def socket(kind: str, tooltip: str) -> Input:
+    """An input that takes a wire of type `kind`."""
+    return kind, {"tooltip": tooltip}
+
+
+def integer(
+    default: int, tooltip: str, *, low: int = 0, high: int = 1 << 16, step: int = 1, advanced: bool = False
+) -> Input:
+    return "INT", _options(tooltip, advanced, default=default, min=low, max=high, step=step)
+
+
+def number(
+    default: float, tooltip: str, *, low: float = 0.0, high: float = 1.0, step: float = 0.01, advanced: bool = False
+) -> Input:
+    return "FLOAT", _options(tooltip, advanced, default=default, min=low, max=high, step=step)
+
+
+def choice(
+    options: Sequence[str], tooltip: str, *, default: str | None = None, advanced: bool = False
+) -> Input:
+    """A drop-down list; its first option is the default unless `default` says otherwise."""
+    chosen = {} if default is None else {"default": default}
+    return list(options), _options(tooltip, advanced, **chosen)
+
+
+def switch(default: bool, tooltip: str, *, advanced: bool = False) -> Input:
+    return "BOOLEAN", _options(tooltip, advanced, default=default)
+
+
+def text(default: str, tooltip: str, *, advanced: bool = False) -> Input:
+    return "STRING", _options(tooltip, advanced, default=default, multiline=False)
+
+
+def seed(tooltip: str) -> Input:
+    """A seed with the front end's "control after generate" beside it."""
+    return "INT", {"default": 0, "min": 0, "max": MAX_SEED, "control_after_generate": True, "tooltip": tooltip}
+
+
+def from_spec(spec: FieldSpec) -> Input:
+    """The widget of one setting of a training: `training/config.py` is where its default, range and tooltip live."""
+    if spec.choices:
+        return choice(spec.choices, spec.tooltip, default=spec.default, advanced=spec.advanced)
+    kind = {int: "INT", float: "FLOAT", bool: "BOOLEAN", str: "STRING"}[spec.type]
+    limits = {"min": spec.min, "max": spec.max, "step": spec.step}
+    options = {name: value for name, value in limits.items() if value is not None}
+    if spec.name == "seed":
+        # Changing it after each run, as the front end would by itself, would train anew every time.
+        options |= {"max": MAX_SEED, "control_after_generate": False}
+    return kind, _options(spec.tooltip, spec.advanced, default=spec.default, **options)
+
+
+def _options(tooltip: str, advanced: bool, **options: Any) -> dict[str, Any]:
+    options["tooltip"] = tooltip
+    if advanced:
+        options["advanced"] = True
+    return options
+
+
+def content_hash(paths: Iterable[Path]) -> str:
+    """SHA-256 of names and contents: what `IS_CHANGED` returns for nodes that read files.
+
+    A missing file counts by its name alone, so that a node fails with its own sentence when it runs, not here.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(path.name.encode())
+        if path.is_file():
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+    return digest.hexdigest()

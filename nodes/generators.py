@@ -1,0 +1,211 @@
+"""Nodes that load, save, sample and mix face generators.
+
+Custom sockets:
+  FACE_GENERATOR: `models.types.FaceGenerator`. A StyleGAN2 generator with its mean latent, resolution, style name and
+    provenance, and its discriminator when that is known (only Fine-tune Generator needs one). It is never changed in
+    place: every node that alters a generator puts out a new one.
+  FACE_LATENT: `models.types.FaceLatent`. One W+ code per face, the noise it was found with, the W it belongs to, and
+    after an inversion each face's reconstruction error. It fits every generator that shares that W: the source and all
+    styles fine-tuned from it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .declare import choice, content_hash, integer, number, seed, socket, switch, text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..models.types import FaceGenerator, FaceLatent
+
+CATEGORY = "FaceStylist/Generator"
+MODEL_FOLDER = "stylegan"
+
+
+class LoadGenerator:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Loads a StyleGAN2 face generator: one that ships with the pack, or a file from models/stylegan (our "
+        "safetensors, rosinality .pt, NVIDIA .pkl). Nothing in a file is ever executed."
+    )
+    SEARCH_ALIASES = ["stylegan", "stylegan2", "load stylegan", "face generator", "load style", "checkpoint", "ffhq"]
+    RETURN_TYPES = ("FACE_GENERATOR",)
+    RETURN_NAMES = ("generator",)
+    OUTPUT_TOOLTIPS = ("The generator, and its discriminator where the file holds one.",)
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        from ..runtime.folders import list_models
+
+        return {
+            "required": {
+                "name": choice(
+                    list_models(MODEL_FOLDER),
+                    "embedded is the small photo-look generator that ships with the pack, embedded:cartoon and the "
+                    "like are styles fine-tuned from it. Below them stand the files in models/stylegan.",
+                )
+            }
+        }
+
+    @classmethod
+    def IS_CHANGED(cls, name: str) -> str:
+        from ..runtime.folders import find_model
+
+        return content_hash([Path(find_model(MODEL_FOLDER, name))])
+
+    def run(self, name: str) -> tuple[FaceGenerator]:
+        import torch
+
+        from ..models.checkpoints import load_generator
+        from ..runtime.folders import find_model
+
+        # Weights created in ComfyUI's inference mode could not be differentiated through later.
+        with torch.inference_mode(False):
+            return (load_generator(find_model(MODEL_FOLDER, name)),)
+
+
+class SaveGenerator:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Saves a generator as one .safetensors file that Load Face Generator lists and that can be shared together "
+        "with a workflow. A file that exists is never overwritten: names are numbered."
+    )
+    SEARCH_ALIASES = ["save stylegan", "export style", "save style", "safetensors"]
+    RETURN_TYPES = ("STRING",)
+    RETURN_NAMES = ("path",)
+    OUTPUT_TOOLTIPS = ("Where the file is.",)
+    OUTPUT_NODE = True
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "generator": socket("FACE_GENERATOR", "What to save, with its discriminator when it has one."),
+                "name": text(
+                    "my_style",
+                    "File name inside models/stylegan, where Load Face Generator finds it. When that name is taken, a "
+                    "number is added; nothing is overwritten.",
+                ),
+                "half_precision": switch(
+                    True,
+                    "Store 16-bit numbers: half the size, no visible difference. Turn off to go on training from the "
+                    "file without any loss.",
+                    advanced=True,
+                ),
+            }
+        }
+
+    def run(self, generator: FaceGenerator, name: str, half_precision: bool) -> dict[str, Any]:
+        from ..models.checkpoints import save_generator
+        from ..runtime.folders import new_model_path
+
+        path, copies = new_model_path(MODEL_FOLDER, name), 1
+        while path.exists():
+            copies += 1
+            path = new_model_path(MODEL_FOLDER, f"{name.removesuffix('.safetensors')}-{copies}")
+        save_generator(generator, path, dict(generator.provenance), half=half_precision)
+        return {"ui": {"text": [f"Saved {path}"]}, "result": (str(path),)}
+
+
+class SampleFaces:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Makes up faces: what does this generator know? The latents that come with them can be drawn by every style "
+        "fine-tuned from the same source."
+    )
+    SEARCH_ALIASES = ["generate faces", "random face", "stylegan generate", "truncation", "sample latent"]
+    RETURN_TYPES = ("IMAGE", "FACE_LATENT")
+    RETURN_NAMES = ("image", "latent")
+    OUTPUT_TOOLTIPS = ("The faces.", "Their latents, for Stylise Faces.")
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "generator": socket("FACE_GENERATOR", "The generator to sample."),
+                "seed": seed("The first face; the next ones use the next seeds. The reference implementations' seeds."),
+                "count": integer(4, "How many faces.", low=1, high=1024),
+                "truncation_psi": number(
+                    0.7,
+                    "How far a face may lie from the average one. 0 is the average face, 0.7 typical and clean, 1 the "
+                    "whole range with its failures.",
+                    low=-1.0,
+                    high=2.0,
+                    step=0.05,
+                ),
+            }
+        }
+
+    def run(
+        self, generator: FaceGenerator, seed: int, count: int, truncation_psi: float
+    ) -> tuple[Tensor, FaceLatent]:
+        from ..models.sampling import sample_latent, synthesise
+        from ..runtime.devices import on_device
+        from ..runtime.images import tensor_to_image
+
+        with on_device(generator.generator):
+            latent = sample_latent(generator, range(seed, seed + count), truncation_psi)
+            return tensor_to_image(synthesise(generator, latent)), latent
+
+
+class BlendGenerators:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Mixes a source generator with a style fine-tuned from it, separately for shape (coarse layers) and for colour "
+        "and texture (fine layers): the layer swap known from Toonify, with a soft edge."
+    )
+    SEARCH_ALIASES = ["layer swap", "toonify", "merge generators", "style strength", "stylegan blend"]
+    RETURN_TYPES = ("FACE_GENERATOR",)
+    RETURN_NAMES = ("generator",)
+    OUTPUT_TOOLTIPS = (
+        "The mixed generator. With both amounts 0 it is exactly the source, with both 1 exactly the style; in between "
+        "it has no discriminator and cannot be fine-tuned further.",
+    )
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "source": socket("FACE_GENERATOR", "The generator the style was fine-tuned from."),
+                "style": socket("FACE_GENERATOR", "The style. It must share the source's latents and sizes."),
+                "structure": number(
+                    0.0, "How much of the style's shapes: face outline, size and place of eyes, nose and mouth."
+                ),
+                "appearance": number(1.0, "How much of the style's colours, lines and texture."),
+                "split_resolution": choice(
+                    ("8", "16", "32", "64", "128", "256", "512", "1024"),
+                    "Layers coarser than this count as structure, this one and finer ones as appearance.",
+                    default="32",
+                ),
+                "smoothness": number(
+                    1.0,
+                    "Width of the transition between the two, in doublings of resolution. 0: a hard edge.",
+                    high=4.0,
+                    step=0.1,
+                    advanced=True,
+                ),
+            }
+        }
+
+    def run(
+        self,
+        source: FaceGenerator,
+        style: FaceGenerator,
+        structure: float,
+        appearance: float,
+        split_resolution: str,
+        smoothness: float,
+    ) -> tuple[FaceGenerator]:
+        from ..models.blending import blend_generators, swap_weights
+
+        weights = swap_weights(
+            source.generator.config.resolutions, int(split_resolution), structure, appearance, smoothness
+        )
+        return (blend_generators(source, style, weights),)

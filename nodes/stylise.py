@@ -1,0 +1,59 @@
+"""The node that everything else is for. FACE_LATENT and FACE_GENERATOR are described in `generators.py`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .declare import number, socket
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..models.types import FaceGenerator, FaceLatent
+
+CATEGORY = "FaceStylist/Stylise"
+
+
+class StyliseFaces:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Draws the faces in a style: their latents, through a generator that was fine-tuned to the style from the "
+        "generator they were found with. One latent serves any number of styles."
+    )
+    SEARCH_ALIASES = ["stylize", "stylise", "cartoon", "toonify", "anime face", "face style transfer", "portrait style"]
+    RETURN_TYPES = ("IMAGE",)
+    RETURN_NAMES = ("stylised",)
+    OUTPUT_TOOLTIPS = ("The stylised faces, one per latent in the same order, for Paste Faces Back.",)
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "style": socket("FACE_GENERATOR", "The style, fine-tuned from the generator the latents belong to."),
+                "latent": socket("FACE_LATENT", "The faces, from one of the inversion nodes or from Sample Faces."),
+                "strength": number(
+                    1.0,
+                    "1: the whole style. Less needs the source input: colour and texture come in first, then parts, "
+                    "then proportions. 0: no style at all.",
+                    step=0.05,
+                ),
+            },
+            "optional": {
+                "source": socket(
+                    "FACE_GENERATOR", "The generator the latents were found with; only needed for a strength below 1."
+                )
+            },
+        }
+
+    def run(
+        self, style: FaceGenerator, latent: FaceLatent, strength: float, source: FaceGenerator | None = None
+    ) -> tuple[Tensor]:
+        from ..models.blending import with_strength
+        from ..models.sampling import synthesise
+        from ..runtime.devices import on_device
+        from ..runtime.images import tensor_to_image
+
+        generator = with_strength(source, style, strength)
+        with on_device(generator.generator):
+            return (tensor_to_image(synthesise(generator, latent)),)

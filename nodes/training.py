@@ -1,0 +1,163 @@
+"""Nodes that teach a generator a new style. FACE_GENERATOR is described in `generators.py`.
+
+Style pictures travel as ordinary IMAGE batches, so that any node can make or change them. Fine-tune Generator's widgets
+are the settings of `training/config.py`, which the command line and TOML files share.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from ..training.config import FinetuneConfig, fields_of, to_mapping
+from .declare import content_hash, from_spec, integer, socket, switch, text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from ..models.types import FaceGenerator
+
+CATEGORY = "FaceStylist/Training"
+PREVIEW_FACES = 6
+PREVIEW_TRUNCATION = 0.8
+
+
+class LoadStyleImages:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Loads a folder of style pictures to train on, finds and aligns the face in each, and reports what it left out "
+        "and why. 100 to 300 pictures of one style are plenty, 10 are a start."
+    )
+    SEARCH_ALIASES = ["load folder", "image folder", "training images", "data set", "dataset", "style pictures"]
+    RETURN_TYPES = ("IMAGE", "STRING")
+    RETURN_NAMES = ("style_images", "report")
+    OUTPUT_TOOLTIPS = (
+        "The style pictures as one batch.",
+        "How many pictures were taken, and each one that was not, with its reason.",
+    )
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "folder": text("my_style", "A folder of pictures: inside ComfyUI's input folder, or a full path."),
+                "align": switch(
+                    True,
+                    "Find the face and cut it out as the generator expects. Turn off for pictures that are aligned "
+                    "already, or for drawings in which no face is found; they are then only cut square and resized.",
+                ),
+                "size": integer(
+                    256,
+                    "Side of the pictures in pixels; training resizes them to its generator.",
+                    low=64,
+                    high=1024,
+                    step=8,
+                ),
+            }
+        }
+
+    @classmethod
+    def IS_CHANGED(cls, folder: str, align: bool, size: int) -> str:
+        from ..runtime.folders import find_input
+
+        return content_hash(path for path in find_input(folder).rglob("*") if path.is_file())
+
+    def run(self, folder: str, align: bool, size: int) -> dict[str, Any]:
+        from ..runtime.folders import find_input
+        from ..runtime.images import tensor_to_image
+        from ..training.style_images import load_style_folder
+
+        styles = load_style_folder(find_input(folder), size, align)
+        report = f"{len(styles.paths)} pictures taken, {len(styles.skipped)} left out."
+        report = "\n".join([report, *(f"{path.name}: {reason}" for path, reason in styles.skipped)])
+        return {"ui": {"text": [report]}, "result": (tensor_to_image(styles.images), report)}
+
+
+class FinetuneGenerator:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Teaches a copy of a face generator a style from a few pictures, while a semantic constraint holds what is "
+        "where: the result draws the same faces, in the style. Shows progress pictures while it trains; cancelling "
+        "keeps the run, and the same settings resume it."
+    )
+    SEARCH_ALIASES = ["train style", "finetune", "fine-tune", "stylegan train", "few-shot", "train generator"]
+    RETURN_TYPES = ("FACE_GENERATOR", "IMAGE")
+    RETURN_NAMES = ("style", "preview")
+    OUTPUT_TOOLTIPS = (
+        "The style, ready for Stylise Faces and Save Face Generator.",
+        "The same faces before (above) and after (below).",
+    )
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "source": socket(
+                    "FACE_GENERATOR", "The generator to start from, with its discriminator. It is not changed."
+                ),
+                "style_images": socket(
+                    "IMAGE", "Aligned pictures of the style, 10 to 300: Load Style Images, or any other IMAGE batch."
+                ),
+                **{spec.name: from_spec(spec) for spec in fields_of(FinetuneConfig)},
+                "resume": switch(
+                    True,
+                    "Continue a cancelled run that had the same settings, generator and pictures. Turn off to start "
+                    "it again.",
+                    advanced=True,
+                ),
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
+        }
+
+    def run(
+        self,
+        source: FaceGenerator,
+        style_images: Tensor,
+        resume: bool = True,
+        node_id: str | None = None,
+        **settings: Any,
+    ) -> tuple[FaceGenerator, Tensor]:
+        import shutil
+
+        import torch
+
+        from ..models.sampling import sample_latent, synthesise
+        from ..runtime.devices import room_for_training
+        from ..runtime.images import image_to_tensor, tensor_to_image
+        from ..runtime.progress import ProgressReporter
+        from ..training.finetune import finetune
+
+        config = FinetuneConfig(**settings)
+        pictures = image_to_tensor(style_images)
+        run_dir = _run_dir(source, pictures, config)
+        if not resume:
+            shutil.rmtree(run_dir / "state", ignore_errors=True)
+        with (
+            room_for_training() as device,
+            ProgressReporter(config.steps, "fine-tune", node_id=node_id) as progress,
+        ):
+            result = finetune(source.to(device), pictures, config, progress.callbacks(), run_dir, resume=True)
+        # Only an unfinished run needs its state, and that of a large generator fills gigabytes.
+        shutil.rmtree(run_dir / "state", ignore_errors=True)
+
+        style = result.generator.to("cpu")
+        faces = sample_latent(source, range(PREVIEW_FACES), PREVIEW_TRUNCATION)
+        before, after = (torch.cat(list(synthesise(generator, faces)), dim=2) for generator in (source, style))
+        return style, tensor_to_image(torch.cat([before, after], dim=1)[None])
+
+
+def _run_dir(source: FaceGenerator, pictures: Tensor, config: FinetuneConfig) -> Path:
+    """One folder per generator, pictures and settings, so that the same run finds what it left there."""
+    from ..runtime.folders import output_dir
+    from ..training.finetune import SETTINGS_FREE_TO_CHANGE, digest
+
+    fixed = {name: value for name, value in to_mapping(config).items() if name not in SETTINGS_FREE_TO_CHANGE}
+    key = json.dumps([fixed, digest(source.generator.state_dict().values()), digest([pictures])])
+    name = re.sub(r"[^\w-]+", "_", config.style_name)
+    return output_dir() / "facestylist_runs" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
