@@ -1,0 +1,36 @@
+"""The command line's own voice: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+
+class UsageError(Exception):
+    """The command was called in a way that cannot mean anything; exit status 2."""
+
+
+class Console:
+    """Writes results to stdout, as lines or, with `--json`, as one JSON object at the end."""
+
+    def __init__(self, as_json: bool = False) -> None:
+        self.as_json = as_json
+
+    def line(self, text: str) -> None:
+        """A line of the result for a person; nothing with `--json`."""
+        if not self.as_json:
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
+
+    def result(self, record: Mapping[str, Any]) -> None:
+        """The whole result for a program; nothing without `--json`."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(record, default=str) + "\n")
+            sys.stdout.flush()
+
+    def note(self, text: str) -> None:
+        """Something on the way that is not the result."""
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()

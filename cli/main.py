@@ -1,0 +1,69 @@
+"""The command line: `python -m facestylist COMMAND`, or `facestylist COMMAND` where it is installed.
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+
+from .commands import COMMANDS
+from .console import Console, UsageError
+from .options import add_common, in_force
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of every command."""
+    parser = argparse.ArgumentParser(
+        prog="facestylist",
+        description="Portraits into stylised portraits, with the same code that the ComfyUI nodes run.",
+        epilog="`facestylist COMMAND --help` tells more. `embedded`, `embedded:cartoon`, ... name the shipped networks "
+        "wherever a FILE is asked for.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(name, help=command.HELP, description=command.__doc__)
+        command.add_arguments(sub)
+        add_common(sub)
+        sub.set_defaults(run=command.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns the exit status; only argparse's own exits (help, wrong usage) raise SystemExit."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    try:
+        with in_force(args):
+            args.run(args, Console(args.json))
+    except UsageError as error:
+        sys.stderr.write(f"facestylist {args.command}: {error}\n")
+        return WRONG_USAGE
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted.\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output, such as `head`, has gone; Python would complain once more when it closes stdout.
+        sys.stdout = None
+        return FAILED
+    except Exception as error:
+        if args.traceback:
+            traceback.print_exc()
+        else:
+            sys.stderr.write(f"{_sentence(error)}\n")
+        return FAILED
+    return DONE
+
+
+def _sentence(error: Exception) -> str:
+    """An error as a person reads it. Errors that nobody phrased keep their type, so that they can be reported."""
+    if isinstance(error, (ValueError, RuntimeError, OSError)) and str(error):
+        return str(error)
+    return f"{type(error).__name__}: {error} (run it again with --traceback to see where)"

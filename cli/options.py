@@ -1,0 +1,84 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..runtime.devices import DEVICES, use_device
+from ..runtime.folders import Folders, use_folders
+
+SEED_RANGE = 2**32
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """What every command takes."""
+    group = parser.add_argument_group("common options")
+    group.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)}, or cuda:1 (default: auto)")
+    group.add_argument("--models-dir", type=Path, metavar="DIR", help="folder with stylegan/, face_encoders/, ...")
+    group.add_argument("--seed", type=seed, metavar="N", help="seed of everything random in this command")
+    group.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
+    group.add_argument("--traceback", action="store_true", help="show where an error came from")
+
+
+@contextmanager
+def in_force(args: argparse.Namespace) -> Iterator[None]:
+    """The device and the folders that a command was given, while it runs."""
+    defaults = Folders()
+    output = getattr(args, "output_dir", None) or defaults.output
+    folders = Folders(
+        input=getattr(args, "input_dir", None) or defaults.input,
+        output=output,
+        temp=output / "temp",
+        models=args.models_dir or defaults.models,
+    )
+    with use_device(args.device), use_folders(folders):
+        yield
+
+
+def seed(text: str) -> int:
+    """A seed as `numpy.random.RandomState` takes it."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < SEED_RANGE:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a seed: a whole number from 0 to {SEED_RANGE - 1}")
+    return value
+
+
+def seeds(text: str) -> list[int]:
+    """Seeds as in `0-3,7`."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        start = seed(first.strip())
+        stop = seed(last.strip()) if dash else start
+        if stop < start or stop - start >= 1_000_000:
+            raise argparse.ArgumentTypeError(f"{part!r} is not a range of seeds such as 0-3")
+        found += range(start, stop + 1)
+    return found
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return value
+
+
+def fraction(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value

@@ -1,0 +1,163 @@
+"""The checks that ComfyUI's server makes before it queues a prompt, with sentences like its own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .workflow import Prompt, WorkflowError, declared_inputs, is_link
+
+
+def validate(
+    prompt: Prompt, needed: Sequence[str], classes: Mapping[str, type], titles: Mapping[str, str]
+) -> None:
+    """Checks the links and values of the nodes that will run, and turns numbers into their declared types in place.
+
+    Raises:
+        WorkflowError: names every node and input at fault.
+    """
+    faults = []
+    for key in needed:
+        node = prompt[key]
+        for fault in _node_faults(key, node, prompt, classes):
+            faults.append(f"Node {key} ({titles.get(key) or node['class_type']}): {fault}")
+    if faults:
+        raise WorkflowError("\n".join(faults))
+
+
+def _node_faults(key: str, node: dict[str, Any], prompt: Prompt, classes: Mapping[str, type]) -> list[str]:
+    node_class: Any = classes[node["class_type"]]
+    types = node_class.INPUT_TYPES()
+    required = types.get("required") or {}
+    declared = declared_inputs(types)
+    inputs = node["inputs"]
+    checks = _own_checks(node_class)
+    faults = []
+    for name, (kind, options) in declared.items():
+        if name not in inputs:
+            if name in required:
+                faults.append(f"Required input is missing: {name}. Connect it or give it a value.")
+            continue
+        value = inputs[name]
+        if is_link(value):
+            if "input_types" not in checks.names:
+                faults += _link_faults(name, kind, value, prompt, classes)
+            continue
+        if isinstance(value, dict) and "__value__" in value:
+            value = inputs[name] = value["__value__"]
+        try:
+            value = inputs[name] = _convert(value, kind)
+        except (TypeError, ValueError):
+            faults.append(f"Failed to convert an input value to a {kind} value: {name}, {value!r}.")
+            continue
+        if not checks.covers(name):
+            faults += _range_faults(name, value, kind, options)
+    uploads = any(options.get("image_upload") for _, options in declared.values())
+    # An exported LoadImage carries its upload button as an input.
+    unknown = [name for name, value in inputs.items() if name not in declared and not (uploads and value == "image")]
+    if unknown:
+        known = ", ".join(declared) or "none"
+        faults.append(f"Unknown input: {', '.join(unknown)}. It has: {known}.")
+    if not faults:
+        faults += _custom_faults(node_class, checks, inputs, declared, prompt, classes)
+    return faults
+
+
+class _OwnChecks:
+    """Which inputs a node checks itself in VALIDATE_INPUTS, and so not here."""
+
+    def __init__(self, names: frozenset[str], everything: bool) -> None:
+        self.names = names
+        self.everything = everything
+
+    def covers(self, name: str) -> bool:
+        return self.everything or name in self.names
+
+
+def _own_checks(node_class: Any) -> _OwnChecks:
+    function = getattr(node_class, "VALIDATE_INPUTS", None)
+    if function is None:
+        return _OwnChecks(frozenset(), False)
+    spec = inspect.getfullargspec(function)
+    return _OwnChecks(frozenset([*spec.args, *spec.kwonlyargs]) - {"cls", "self"}, spec.varkw is not None)
+
+
+def _link_faults(name: str, kind: Any, link: list[Any], prompt: Prompt, classes: Mapping[str, type]) -> list[str]:
+    origin: Any = classes[prompt[str(link[0])]["class_type"]]
+    offered = origin.RETURN_TYPES
+    if not 0 <= link[1] < len(offered):
+        return [f"Bad linked input: {name} asks for output {link[1]} of node {link[0]}, which has {len(offered)}."]
+    received = offered[link[1]]
+    if types_match(received, kind):
+        return []
+    wanted = "COMBO" if isinstance(kind, (list, tuple)) else kind
+    return [f"Return type mismatch between linked nodes: {name}, received {received}, wants {wanted}."]
+
+
+def types_match(received: Any, wanted: Any) -> bool:
+    """Whether an output of one type may be linked to an input of another; types may be `*` or `A,B`."""
+    if received == wanted or "*" in (received, wanted):
+        return True
+    if isinstance(wanted, (list, tuple)):
+        return received == "COMBO" or received == wanted
+    if not isinstance(received, str) or not isinstance(wanted, str):
+        return False
+    return {part.strip() for part in received.split(",")} <= {part.strip() for part in wanted.split(",")}
+
+
+def _convert(value: Any, kind: Any) -> Any:
+    if kind == "INT":
+        return int(value)
+    if kind == "FLOAT":
+        return float(value)
+    if kind == "STRING":
+        return str(value)
+    if kind == "BOOLEAN":
+        return bool(value)
+    return value
+
+
+def _range_faults(name: str, value: Any, kind: Any, options: Mapping[str, Any]) -> list[str]:
+    if kind in ("INT", "FLOAT"):
+        if "min" in options and value < options["min"]:
+            return [f"Value {value} smaller than min of {options['min']}: {name}."]
+        if "max" in options and value > options["max"]:
+            return [f"Value {value} bigger than max of {options['max']}: {name}."]
+    if isinstance(kind, (list, tuple)) or kind == "COMBO":
+        offered = list(kind) if isinstance(kind, (list, tuple)) else list(options.get("options") or [])
+        if value not in offered:
+            shown = ", ".join(repr(option) for option in offered[:20]) + (", ..." if len(offered) > 20 else "")
+            return [f"Value not in list: {name}: {value!r} not in [{shown}]."]
+    return []
+
+
+def _custom_faults(
+    node_class: Any,
+    checks: _OwnChecks,
+    inputs: Mapping[str, Any],
+    declared: Mapping[str, tuple[Any, Any]],
+    prompt: Prompt,
+    classes: Mapping[str, type],
+) -> list[str]:
+    """What VALIDATE_INPUTS says. A linked input is not known yet and given as None."""
+    if not checks.names and not checks.everything:
+        return []
+    given = {
+        name: None if is_link(value) else value
+        for name, value in inputs.items()
+        if name in declared and checks.covers(name)
+    }
+    if "input_types" in checks.names:
+        given["input_types"] = {
+            name: getattr(classes[prompt[str(value[0])]["class_type"]], "RETURN_TYPES", ())[value[1]]
+            for name, value in inputs.items()
+            if is_link(value)
+        }
+    try:
+        result = node_class.VALIDATE_INPUTS(**given)
+    except Exception as error:  # whatever a node's own check raises is a fault of that node, reported with the others
+        return [f"Exception when validating inputs: {error}"]
+    if result is True:
+        return []
+    return [str(result) if isinstance(result, str) else "Custom validation failed."]
