@@ -16,7 +16,7 @@ from ..runtime import folders
 from . import builtin_nodes
 from .validation import validate
 from .values import expand_text, set_input
-from .workflow import Workflow, WorkflowError, is_link, node_types, to_workflow
+from .workflow import Workflow, WorkflowError, declared_inputs, is_link, node_types, to_workflow
 
 logger = logging.getLogger(__name__)
 
@@ -185,8 +185,11 @@ class Runner:
         """A node's arguments, each as a list of values: what is linked, what is typed in, and what is hidden."""
         node = workflow.prompt[key]
         types = _class(self.classes[node["class_type"]]).INPUT_TYPES()
+        declared = declared_inputs(types)
         given: dict[str, list[Any]] = {}
         for name, value in node["inputs"].items():
+            if name not in declared:
+                continue
             if is_link(value):
                 given[name] = self._memory[str(value[0])].outputs[value[1]] if with_links else [None]
             else:

@@ -1,0 +1,102 @@
+"""One tree, two ways in: loaded by path as ComfyUI does, and imported by name."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+LOAD_BY_PATH = """
+    import importlib.util, sys
+    # ComfyUI names the module after its absolute path, with dots replaced.
+    name = sys.argv[1].replace(".", "_x_")
+    spec = importlib.util.spec_from_file_location(name, sys.argv[1] + "/__init__.py")
+    pack = importlib.util.module_from_spec(spec)
+    sys.modules[name] = pack
+    spec.loader.exec_module(pack)
+"""
+
+
+def python(code: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *arguments], capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_loaded_by_path_as_comfyui_does(root: Path) -> None:
+    code = textwrap.dedent(LOAD_BY_PATH) + textwrap.dedent(
+        """
+        assert getattr(pack, "NODE_CLASS_MAPPINGS", None) is not None
+        assert set(pack.NODE_CLASS_MAPPINGS) == set(pack.NODE_DISPLAY_NAME_MAPPINGS)
+        assert "torch" not in sys.modules, "listing the nodes must not load what only running them needs"
+        for node_class in pack.NODE_CLASS_MAPPINGS.values():
+            node_class.INPUT_TYPES()
+        assert "facestylist" not in sys.modules, "something imports the pack by name"
+        print(len(pack.NODE_CLASS_MAPPINGS))
+        """
+    )
+    assert int(python(code, str(root))) >= 13
+
+
+def test_imported_by_name_cheaply() -> None:
+    code = """
+        import sys, facestylist
+        heavy = {"torch", "numpy", "PIL", "kornia"} & set(sys.modules)
+        assert not heavy, heavy
+        assert not any(name.startswith("facestylist.nodes") for name in sys.modules)
+        assert facestylist.NODE_CLASS_MAPPINGS is facestylist.NODE_CLASS_MAPPINGS
+        assert not hasattr(facestylist, "SOMETHING_ELSE")
+        print(facestylist.__version__)
+    """
+    assert re.fullmatch(r"\d+\.\d+\.\d+", python(code))
+
+
+def test_the_package_list_is_the_tree(root: Path) -> None:
+    listed = set(project(root)["tool"]["setuptools"]["packages"])
+    files = [path.relative_to(root) for path in root.glob("**/__init__.py")]
+    present = {
+        ".".join(["facestylist", *path.parts[:-1]])
+        for path in files
+        if path.parts[0] not in ("tests", "build") and not path.parts[0].startswith(".")
+    }
+    assert listed == present
+
+
+def test_requirements_are_the_projects_dependencies(root: Path) -> None:
+    lines = [line.partition("#")[0].strip() for line in (root / "requirements.txt").read_text().splitlines()]
+    assert [line for line in lines if line] == project(root)["project"]["dependencies"]
+
+
+def test_one_version(root: Path) -> None:
+    import facestylist
+
+    assert project(root)["project"]["version"] == facestylist.__version__
+
+
+@pytest.mark.parametrize("word", ["print(", "manual_seed(", "random.seed(", "weights_only=False"])
+def test_what_the_pack_never_does(root: Path, word: str) -> None:
+    """No print (a redirected server log loses it), no seeding of global generators, no execution of pickles."""
+    pattern = re.compile(r"(?<![\w.])(?:torch\.|np\.|numpy\.)?" + re.escape(word))
+    found = [
+        f"{path.relative_to(root)}:{number}"
+        for package in project(root)["tool"]["setuptools"]["packages"]
+        for path in root.joinpath(*package.split(".")[1:]).glob("*.py")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if pattern.search(line)
+    ]
+    assert not found
+
+
+def project(root: Path) -> dict:
+    return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
