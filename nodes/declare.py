@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,8 @@ def text(default: str, tooltip: str, *, advanced: bool = False) -> Input:
 
 def seed(tooltip: str) -> Input:
     """A seed with the front end's "control after generate" beside it."""
-    return "INT", {"default": 0, "min": 0, "max": MAX_SEED, "control_after_generate": True, "tooltip": tooltip}
+    options = {"default": 0, "min": 0, "max": MAX_SEED, "step": 1, "control_after_generate": True}
+    return "INT", _options(tooltip, False, **options)
 
 
 def from_spec(spec: FieldSpec) -> Input:
@@ -83,7 +85,16 @@ def content_hash(paths: Iterable[Path]) -> str:
     for path in sorted(paths):
         digest.update(path.name.encode())
         if path.is_file():
-            with path.open("rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
+            status = path.stat()
+            digest.update(_file_hash(path, status.st_size, status.st_mtime_ns))
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _file_hash(path: Path, size: int, modified: int) -> bytes:
+    """A file's SHA-256; reading a large one again is spared while its size and time stay as they are."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.digest()

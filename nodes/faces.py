@@ -13,11 +13,26 @@ from typing import TYPE_CHECKING, Any
 from .declare import choice, integer, number, seed, socket
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from torch import Tensor
 
+    from ..models.detection import Detection
     from ..models.types import FaceCrops
 
 CATEGORY = "FaceStylist/Faces"
+MIN_CONFIDENCE = 0.6
+
+
+def face_finder(detector: str, min_confidence: float) -> Callable[[Tensor], Sequence[Detection]]:
+    """The function `photo [3, H, W] -> faces` of a detector by its name."""
+    from functools import partial
+
+    from ..models.detection import detect_faces, load_detector
+    from ..runtime.folders import current_folders
+
+    network = load_detector(detector, current_folders().models)
+    return partial(detect_faces, network, min_confidence=min_confidence)
 
 
 class AlignFaces:
@@ -72,7 +87,7 @@ class AlignFaces:
                     advanced=True,
                 ),
                 "min_confidence": number(
-                    0.6,
+                    MIN_CONFIDENCE,
                     "Faces the detector is less sure of are ignored. Lower it when a face is missed, raise it when "
                     "something else is taken for one.",
                     low=0.05,
@@ -87,7 +102,8 @@ class AlignFaces:
                     high=3.0,
                     advanced=True,
                 ),
-            }
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
         }
 
     def run(
@@ -100,19 +116,24 @@ class AlignFaces:
         detector: str,
         min_confidence: float,
         margin: float,
+        node_id: str | None = None,
     ) -> tuple[FaceCrops, Tensor, Tensor]:
-        from functools import partial
-
         from ..faces.align import align_faces, landmarks_in_crop
         from ..faces.masks import face_masks
-        from ..models.detection import detect_faces, load_detector
-        from ..runtime.folders import current_folders
         from ..runtime.images import image_to_tensor, tensor_to_image
+        from ..runtime.progress import ProgressReporter
 
-        detect = partial(detect_faces, load_detector(detector, current_folders().models), min_confidence=min_confidence)
-        faces = align_faces(
-            image_to_tensor(image), detect, size, on_no_face=on_no_face, order=order, max_faces=max_faces, margin=margin
-        )
+        with ProgressReporter(len(image), "align", node_id=node_id) as progress:
+            faces = align_faces(
+                image_to_tensor(image),
+                face_finder(detector, min_confidence),
+                size,
+                on_no_face=on_no_face,
+                order=order,
+                max_faces=max_faces,
+                margin=margin,
+                on_progress=progress.update,
+            )
         return faces, tensor_to_image(faces.crops), face_masks(landmarks_in_crop(faces), size)
 
 

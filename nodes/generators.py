@@ -11,18 +11,30 @@ Custom sockets:
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .declare import choice, content_hash, integer, number, seed, socket, switch, text
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from collections.abc import Iterator
+
+    from torch import Tensor, nn
 
     from ..models.types import FaceGenerator, FaceLatent
 
 CATEGORY = "FaceStylist/Generator"
 MODEL_FOLDER = "stylegan"
+
+
+@contextmanager
+def placed(generator: FaceGenerator, *others: nn.Module) -> Iterator[FaceGenerator]:
+    """The generator, and other networks, on the device they run on while the block lasts."""
+    from ..runtime.devices import on_device
+
+    with on_device(generator.generator, *others) as device:
+        yield generator.replace(mean_latent=generator.mean_latent.to(device))
 
 
 class LoadGenerator:
@@ -146,12 +158,11 @@ class SampleFaces:
         self, generator: FaceGenerator, seed: int, count: int, truncation_psi: float
     ) -> tuple[Tensor, FaceLatent]:
         from ..models.sampling import sample_latent, synthesise
-        from ..runtime.devices import on_device
         from ..runtime.images import tensor_to_image
 
-        with on_device(generator.generator):
-            latent = sample_latent(generator, range(seed, seed + count), truncation_psi)
-            return tensor_to_image(synthesise(generator, latent)), latent
+        with placed(generator) as network:
+            latent = sample_latent(network, range(seed, seed + count), truncation_psi)
+            return tensor_to_image(synthesise(network, latent)), latent
 
 
 class BlendGenerators:

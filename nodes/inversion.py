@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..training.config import InversionConfig, fields_of
 from .declare import choice, content_hash, from_spec, integer, socket
+from .generators import placed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -102,13 +103,14 @@ class InvertWithEncoder:
         self, image: Tensor, encoder: FaceEncoder, generator: FaceGenerator, steps: int
     ) -> tuple[FaceLatent, Tensor]:
         from ..models.sampling import synthesise
-        from ..runtime.devices import on_device
         from ..runtime.images import image_to_tensor, tensor_to_image
         from ..training.inversion import invert_with_encoder
 
-        with on_device(encoder.network, generator.generator) as device:
-            latent = invert_with_encoder(image_to_tensor(image).to(device), encoder, generator, steps)
-            return latent, tensor_to_image(synthesise(generator, latent))
+        if not len(image):
+            return _nobody(generator)
+        with placed(generator, encoder.network) as network:
+            latent = invert_with_encoder(image_to_tensor(image), encoder, network, steps)
+            return latent, tensor_to_image(synthesise(network, latent))
 
 
 class InvertByOptimisation:
@@ -152,17 +154,26 @@ class InvertByOptimisation:
         **settings: Any,
     ) -> tuple[FaceLatent, Tensor]:
         from ..models.sampling import synthesise
-        from ..runtime.devices import on_device
         from ..runtime.images import image_to_tensor, tensor_to_image
         from ..runtime.progress import ProgressReporter
         from ..training.inversion import invert_by_optimisation
 
+        if not len(image):
+            return _nobody(generator)
         config = InversionConfig(**settings)
-        networks = [network for network in (generator.generator, generator.discriminator) if network is not None]
+        critic = [] if generator.discriminator is None else [generator.discriminator]
         with (
-            on_device(*networks) as device,
+            placed(generator, *critic) as network,
             ProgressReporter(config.steps, "invert", node_id=node_id) as progress,
         ):
-            images = image_to_tensor(image).to(device)
-            latent = invert_by_optimisation(images, generator, start, config, progress.callbacks())
-            return latent, tensor_to_image(synthesise(generator, latent))
+            latent = invert_by_optimisation(image_to_tensor(image), network, start, config, progress.callbacks())
+            return latent, tensor_to_image(synthesise(network, latent))
+
+
+def _nobody(generator: FaceGenerator) -> tuple[FaceLatent, Tensor]:
+    """The latents and pictures of no face at all, which the nodes that follow pass on."""
+    from ..models.sampling import sample_latent, synthesise
+    from ..runtime.images import tensor_to_image
+
+    latent = sample_latent(generator, [])
+    return latent, tensor_to_image(synthesise(generator, latent))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .declare import number, socket
+from .generators import placed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,9 +52,7 @@ class StyliseFaces:
     ) -> tuple[Tensor]:
         from ..models.blending import with_strength
         from ..models.sampling import synthesise
-        from ..runtime.devices import on_device
         from ..runtime.images import tensor_to_image
 
-        generator = with_strength(source, style, strength)
-        with on_device(generator.generator):
+        with placed(with_strength(source, style, strength)) as generator:
             return (tensor_to_image(synthesise(generator, latent)),)

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..training.config import FinetuneConfig, fields_of, to_mapping
 from .declare import content_hash, from_spec, integer, socket, switch, text
+from .faces import MIN_CONFIDENCE, face_finder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from torch import Tensor
@@ -65,17 +67,32 @@ class LoadStyleImages:
     def IS_CHANGED(cls, folder: str, align: bool, size: int) -> str:
         from ..runtime.folders import find_input
 
-        return content_hash(path for path in find_input(folder).rglob("*") if path.is_file())
+        path = find_input(folder)
+        return content_hash(path.iterdir() if path.is_dir() else [])
 
     def run(self, folder: str, align: bool, size: int) -> dict[str, Any]:
         from ..runtime.folders import find_input
         from ..runtime.images import tensor_to_image
         from ..training.style_images import load_style_folder
 
-        styles = load_style_folder(find_input(folder), size, align)
-        report = f"{len(styles.paths)} pictures taken, {len(styles.skipped)} left out."
-        report = "\n".join([report, *(f"{path.name}: {reason}" for path, reason in styles.skipped)])
+        styles = load_style_folder(find_input(folder), size, _largest_face(size) if align else False)
+        lines = [f"{len(styles.paths)} pictures taken, {len(styles.skipped)} left out."]
+        lines += [f"{path.name}: {reason}" for path, reason in styles.skipped]
+        report = "\n".join(lines)
         return {"ui": {"text": [report]}, "result": (tensor_to_image(styles.images), report)}
+
+
+def _largest_face(size: int) -> Callable[[Tensor], Tensor | None]:
+    """The function that cuts the main face out of a picture, or finds none."""
+    from ..faces.align import align_faces
+
+    find = face_finder("auto", MIN_CONFIDENCE)
+
+    def align(picture: Tensor) -> Tensor | None:
+        faces = align_faces(picture[None], find, size, on_no_face="skip", max_faces=1)
+        return faces.crops[0] if len(faces) else None
+
+    return align
 
 
 class FinetuneGenerator:

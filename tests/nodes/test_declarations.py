@@ -1,0 +1,140 @@
+"""What ComfyUI reads of a node before it runs: every declaration is complete and every socket fits another."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from facestylist.nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
+from facestylist.nodes.declare import content_hash, from_spec
+from facestylist.training.config import FinetuneConfig, InversionConfig, fields_of
+
+OWN_SOCKETS = {"FACE_CROPS", "FACE_GENERATOR", "FACE_ENCODER", "FACE_LATENT"}
+CORE_SOCKETS = {"IMAGE", "MASK", "STRING"}
+WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN"}
+NODES = sorted(NODE_CLASS_MAPPINGS.items())
+
+
+def inputs_of(node: Any) -> dict[str, tuple[Any, dict[str, Any]]]:
+    types = node.INPUT_TYPES()
+    return {**types.get("required", {}), **types.get("optional", {})}
+
+
+def test_the_ids_are_the_ones_workflows_refer_to() -> None:
+    assert set(NODE_CLASS_MAPPINGS) == {
+        "FaceStylistAlignFaces",
+        "FaceStylistPasteFaces",
+        "FaceStylistRenderFaces",
+        "FaceStylistLoadGenerator",
+        "FaceStylistSaveGenerator",
+        "FaceStylistSampleFaces",
+        "FaceStylistBlendGenerators",
+        "FaceStylistLoadEncoder",
+        "FaceStylistInvertWithEncoder",
+        "FaceStylistInvertByOptimisation",
+        "FaceStylistStyliseFaces",
+        "FaceStylistLoadStyleImages",
+        "FaceStylistFinetuneGenerator",
+    }
+    assert set(NODE_DISPLAY_NAME_MAPPINGS) == set(NODE_CLASS_MAPPINGS)
+    assert len(set(NODE_DISPLAY_NAME_MAPPINGS.values())) == len(NODE_CLASS_MAPPINGS)
+
+
+@pytest.mark.parametrize(("name", "node"), NODES)
+def test_everything_a_person_reads_is_there(name: str, node: Any) -> None:
+    assert node.CATEGORY.startswith("FaceStylist/")
+    assert node.DESCRIPTION.endswith(".")
+    assert len(node.SEARCH_ALIASES) == len(set(node.SEARCH_ALIASES)) >= 3
+    assert len(node.RETURN_TYPES) == len(node.RETURN_NAMES) == len(node.OUTPUT_TOOLTIPS)
+    assert all(tooltip.endswith((".", "?")) for tooltip in node.OUTPUT_TOOLTIPS)
+    for given, (_, options) in inputs_of(node).items():
+        assert options["tooltip"].strip().endswith((".", "?")), f"{name}.{given}"
+
+
+@pytest.mark.parametrize(("name", "node"), NODES)
+def test_widgets_have_defaults_inside_their_range(name: str, node: Any) -> None:
+    for given, (kind, options) in inputs_of(node).items():
+        if isinstance(kind, list):
+            assert kind and all(isinstance(option, str) for option in kind), f"{name}.{given}"
+            assert options.get("default", kind[0]) in kind, f"{name}.{given}"
+        elif kind in ("INT", "FLOAT"):
+            assert options["min"] <= options["default"] <= options["max"], f"{name}.{given}"
+            assert options["step"] > 0, f"{name}.{given}"
+        elif kind in WIDGETS:
+            assert "default" in options, f"{name}.{given}"
+        else:
+            assert kind in OWN_SOCKETS | CORE_SOCKETS, f"{name}.{given} has the unknown type {kind}"
+
+
+@pytest.mark.parametrize(("name", "node"), NODES)
+def test_the_function_takes_what_is_declared(name: str, node: Any) -> None:
+    run = inspect.signature(getattr(node, node.FUNCTION)).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in run.values())
+    types = node.INPUT_TYPES()
+    declared = {**inputs_of(node), **types.get("hidden", {})}
+    for given in declared:
+        assert open_ended or given in run, f"{name}.{given}"
+    for given in types.get("optional", {}):
+        assert run[given].default is None, f"{name}.{given} is optional and has no default"
+    required = {p.name for p in run.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD} - {"self"}
+    assert required <= set(types["required"])
+    if hasattr(node, "IS_CHANGED"):
+        changed = set(inspect.signature(node.IS_CHANGED).parameters)
+        assert changed == set(types["required"])
+
+
+def test_every_socket_of_ours_has_a_maker_and_a_taker() -> None:
+    made = {kind for node in NODE_CLASS_MAPPINGS.values() for kind in node.RETURN_TYPES}
+    taken = {str(kind) for node in NODE_CLASS_MAPPINGS.values() for kind, _ in inputs_of(node).values()} & OWN_SOCKETS
+    assert made >= OWN_SOCKETS
+    assert taken == OWN_SOCKETS
+    assert made <= OWN_SOCKETS | CORE_SOCKETS
+
+
+@pytest.mark.parametrize(
+    ("node", "config"),
+    [("FaceStylistFinetuneGenerator", FinetuneConfig), ("FaceStylistInvertByOptimisation", InversionConfig)],
+)
+def test_training_widgets_are_the_settings_themselves(node: str, config: type) -> None:
+    widgets = inputs_of(NODE_CLASS_MAPPINGS[node])
+    for spec in fields_of(config):
+        kind, options = widgets[spec.name]
+        assert options.get("default") == spec.default
+        assert options["tooltip"] == spec.tooltip
+        assert options.get("advanced", False) == spec.advanced
+        plain = {int: "INT", float: "FLOAT", bool: "BOOLEAN", str: "STRING"}[spec.type]
+        assert kind == (list(spec.choices) if spec.choices else plain)
+    # The widgets' own defaults are settings that work.
+    config(**{spec.name: widgets[spec.name][1]["default"] for spec in fields_of(config)})
+
+
+def test_a_training_seed_is_not_changed_after_each_run() -> None:
+    spec = next(spec for spec in fields_of(FinetuneConfig) if spec.name == "seed")
+    assert from_spec(spec)[1]["control_after_generate"] is False
+
+
+def test_content_hash_sees_names_and_contents(tmp_path: Any) -> None:
+    first, second = tmp_path / "a.png", tmp_path / "b.png"
+    first.write_bytes(b"one")
+    second.write_bytes(b"two")
+    both = content_hash([second, first])
+    assert content_hash([first, second]) == both
+    first.write_bytes(b"three")
+    changed = content_hash([first, second])
+    assert changed != both
+    second.rename(tmp_path / "c.png")
+    assert content_hash(tmp_path.iterdir()) != changed
+    assert content_hash([tmp_path / "missing.png"]) == content_hash([tmp_path / "missing.png"])
+
+
+def test_importing_the_nodes_loads_neither_torch_nor_comfyui() -> None:
+    code = (
+        "import sys, facestylist; facestylist.NODE_CLASS_MAPPINGS; "
+        "print([m for m in ('torch', 'kornia', 'comfy', 'PIL', 'numpy') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
