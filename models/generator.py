@@ -20,7 +20,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from .ops import EqualLinear, StyledConv, ToRGB, at_least_float32, compute_dtype, normalise_second_moment, upsample_skip
+from .ops import EqualLinear, StyledConv, ToRGB, at_least_float32, compute_dtype, normalise_second_moment, upsample
 
 Noise = Literal["const", "random", "none"] | Sequence[Tensor]
 Modulate = Literal["auto", "weights", "activations"]
@@ -255,7 +255,7 @@ class SynthesisNetwork(nn.Module):
             x = block.conv1(x, w_plus[:, index], next(noises), by_weights)
             index += 1
             rgb = block.to_rgb(x, w_plus[:, index])
-            image = rgb if block.conv0 is None else upsample_skip(image) + rgb
+            image = rgb if block.conv0 is None else upsample(image) + rgb
             if return_features:
                 features[block.resolution] = x
         return (image, features) if return_features else image

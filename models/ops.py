@@ -11,6 +11,7 @@ Source: Karras et al., *Analyzing and Improving the Image Quality of StyleGAN*, 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,9 +23,9 @@ DEMODULATION_EPS = 1e-8
 FIR_TAPS = (1.0, 3.0, 3.0, 1.0)
 
 
-def fir_kernel(gain: float = 1.0) -> Tensor:
+def fir_kernel(gain: float = 1.0, device: torch.device | str = "cpu") -> Tensor:
     """The separable binomial filter of StyleGAN2 as `[4, 4]` float32, its sum being `gain`."""
-    taps = torch.tensor(FIR_TAPS)
+    taps = torch.tensor(FIR_TAPS, device=device)
     kernel = torch.outer(taps, taps)
     return kernel * (gain / kernel.sum())
 
@@ -52,14 +53,48 @@ def fir_filter(x: Tensor, kernel: Tensor, padding: int, stride: int = 1) -> Tens
     return F.conv2d(x, weight, padding=padding, stride=stride, groups=channels)
 
 
-def upsample_skip(image: Tensor) -> Tensor:
-    """Doubles `image [N, C, H, W]` by zero insertion and the FIR filter (gain 4).
+def upsample(image: Tensor) -> Tensor:
+    """Doubles `image [N, C, H, W]` by zero insertion and the FIR filter with a gain of 4, keeping the dtype.
 
-    Inside the picture this filter equals bilinear interpolation; a border of zeros makes it equal at the edges too.
+    Inside the picture that is bilinear interpolation; a border of zeros, cut off again, makes it so at the edges too.
     """
     padded = F.pad(image, (1, 1, 1, 1))
     doubled = F.interpolate(padded, scale_factor=2, mode="bilinear", align_corners=False)
-    return doubled[:, :, 2:-2, 2:-2]
+    return doubled[:, :, 2:-2, 2:-2].to(image.dtype)
+
+
+def downsample(x: Tensor) -> Tensor:
+    """Halves `x [N, C, H, W]` (even sizes) by the FIR filter with a gain of 1, keeping the dtype."""
+    down: Tensor = _FirDown.apply(x, 1.0)
+    return down
+
+
+class _FirDown(torch.autograd.Function):
+    """FIR filter and stride 2. Its transpose is `_FirUp`, which is ten times as fast on CPU as the backward pass that
+    PyTorch has for a strided depthwise convolution; being each other's transpose, the two differentiate any number of
+    times."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: float) -> Tensor:
+        ctx.gain = gain
+        return fir_filter(x, fir_kernel(gain, x.device), padding=1, stride=2).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return _FirUp.apply(grad, ctx.gain), None
+
+
+class _FirUp(torch.autograd.Function):
+    """Zero insertion and FIR filter, as `upsample` but with any gain."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: float) -> Tensor:
+        ctx.gain = gain
+        return upsample(x * (gain / 4))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return _FirDown.apply(grad, ctx.gain), None
 
 
 def leaky_relu(x: Tensor, gain: float = SQRT2) -> Tensor:
@@ -147,7 +182,7 @@ class EqualConv2d(nn.Module):
         if not self.down:
             x = F.conv2d(x, weight, bias, padding=self.kernel_size // 2)
         elif self.kernel_size == 1:
-            x = F.conv2d(fir_filter(x, self.fir, padding=1, stride=2), weight, bias)
+            x = F.conv2d(downsample(x), weight, bias)
         else:
             x = F.conv2d(fir_filter(x, self.fir, padding=2), weight, bias, stride=2)
         if self.activate:
