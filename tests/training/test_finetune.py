@@ -1,0 +1,327 @@
+"""Stage 1 on tiny random networks: what must hold of it, whatever the pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_networks import make_source, make_styles
+from torch import Tensor
+
+from facestylist.models.types import FaceGenerator
+from facestylist.training.config import FinetuneConfig, from_mapping
+from facestylist.training.finetune import FinetuneTask, finetune, shallow_synthesis, use_bf16
+from facestylist.training.loop import Callbacks, CannotResume, TrainingDiverged
+from facestylist.training.semantic import fit_probe
+
+Weights = Callable[[FaceGenerator], dict[str, Tensor]]
+QUICK = {
+    "steps": 8, "batch_size": 4, "preview_interval": 0, "snapshot_interval": 3, "freeze_d_blocks": 1, "r1_interval": 2,
+    "path_length_weight": 1.0, "path_length_interval": 3, "precision": "fp32",
+}  # fmt: skip
+
+
+def quick(**changes: object) -> FinetuneConfig:
+    return from_mapping(FinetuneConfig, QUICK | changes)
+
+
+def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+class Interrupt(Exception):
+    """Stands for ComfyUI's InterruptProcessingException."""
+
+
+def test_result_is_a_style_of_the_same_w_space_and_the_source_is_untouched(
+    source: FaceGenerator, styles: Tensor, weights_of: Weights, global_rng_untouched: None
+) -> None:
+    before = weights_of(source)
+    result = finetune(source, styles, quick(style_name="red"))
+    after = weights_of(result.generator)
+    assert equal(weights_of(source), before)
+    assert result.generator.style == "red"
+    assert result.generator.w_space == source.w_space
+    for name, value in after.items():
+        if name.startswith("g.mapping") or name.endswith(("noise_const", "mean_latent")):
+            assert torch.equal(value, before[name]), f"{name} must not move"
+    assert not torch.equal(after["g.synthesis.blocks.0.const"], before["g.synthesis.blocks.0.const"])
+    provenance = result.generator.provenance
+    assert provenance["file"] == "random" and provenance["base_w_space"] == source.w_space
+    assert json.loads(provenance["settings"])["steps"] == 8
+    assert [row["step"] for row in result.history] == [float(i) for i in range(1, 9)]
+    assert {"generator", "discriminator", "feature", "self", "r1"} <= set(result.history[1])
+    assert "r1" not in result.history[0] and "path_length" in result.history[2]
+    assert not any(p.requires_grad for p in result.generator.generator.parameters())
+
+
+def test_freezed_keeps_the_layers_nearest_the_picture(
+    source: FaceGenerator, styles: Tensor, weights_of: Weights
+) -> None:
+    before, after = weights_of(source), weights_of(finetune(source, styles, quick(freeze_d_blocks=2)).generator)
+    moved = {name for name in before if name.startswith("d.") and not torch.equal(before[name], after[name])}
+    assert moved and not any(name.startswith(("d.from_rgb", "d.blocks.0", "d.blocks.1")) for name in moved)
+    assert any(name.startswith("d.blocks.2") for name in moved)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_same_seed_same_weights_and_another_seed_others(
+    source: FaceGenerator, styles: Tensor, weights_of: Weights, precision: str
+) -> None:
+    config = {"precision": precision, "steps": 4}
+    first, second = (weights_of(finetune(source, styles, quick(**config)).generator) for _ in range(2))
+    assert equal(first, second)
+    assert not equal(first, weights_of(finetune(source, styles, quick(**config, seed=1)).generator))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_first_step_sees_no_semantic_distance(source: FaceGenerator, styles: Tensor, precision: str) -> None:
+    task = FinetuneTask(source, styles, quick(precision=precision))
+    first, second = task.step(1), task.step(2)
+    assert first["feature"] == 0.0 and first["self"] == 0.0
+    assert second["feature"] > 0.0 and second["self"] > 0.0
+
+
+def test_one_pass_gradients_equal_the_textbook_ones(source: FaceGenerator, styles: Tensor) -> None:
+    """The shared fake batch and its single pass through D give what two separate losses would."""
+    config = quick(augment="off", semantic_weight=0.0, r1_gamma=0.0, path_length_weight=0.0, freeze_d_blocks=0)
+    task, twin = (FinetuneTask(source, styles, config) for _ in range(2))
+    task.step(1)
+    w_plus = twin._latents(config.batch_size, twin.random, mix=True)
+    reals = twin._next_styles(config.batch_size)
+    fakes = twin.target.synthesis(w_plus)
+    g_loss = torch.nn.functional.softplus(-twin.discriminator(fakes)).mean()
+    d_loss = torch.nn.functional.softplus(twin.discriminator(fakes.detach())).mean()
+    d_loss = d_loss + torch.nn.functional.softplus(-twin.discriminator(reals)).mean()
+    for parameters, loss, optimiser in (
+        (twin.generator_parameters, g_loss, twin.generator_optimiser),
+        (twin.discriminator_parameters, d_loss, twin.discriminator_optimiser),
+    ):
+        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            parameter.grad = gradient
+        optimiser.step()
+    for ours, textbook in (
+        (task.generator_parameters, twin.generator_parameters),
+        (task.discriminator_parameters, twin.discriminator_parameters),
+    ):
+        moved = [(a - b).abs().max().item() for a, b in zip(ours, textbook, strict=True)]
+        assert max(moved) < 1e-5
+
+
+def test_semantic_constraint_holds_the_features(source: FaceGenerator, styles: Tensor) -> None:
+    config = {"steps": 40, "path_length_weight": 0.0, "seed": 2}
+    free = finetune(source, styles, quick(semantic_weight=1e-6, **config)).history
+    held = finetune(source, styles, quick(semantic_weight=10.0, **config)).history
+    for term in ("feature", "self"):
+        ends = [sum(row[term] for row in history[-10:]) for history in (free, held)]
+        assert ends[1] < 0.6 * ends[0], term
+
+
+def test_style_is_approached(source: FaceGenerator, styles: Tensor) -> None:
+    result = finetune(source, styles, quick(steps=80, path_length_weight=0.0, semantic_weight=0.0))
+    z = torch.randn(16, 16, generator=torch.Generator().manual_seed(9))
+    colours = [g.generator(z).clamp(-1, 1).mean((0, 2, 3)) for g in (source, result.generator)]
+    wanted = styles.mean((0, 2, 3))
+    assert (colours[1] - wanted).norm() < 0.5 * (colours[0] - wanted).norm()
+
+
+@pytest.mark.parametrize("interrupted_at", [2, 5])
+def test_interrupt_propagates_saves_and_resumes_bit_for_bit(
+    source: FaceGenerator, styles: Tensor, weights_of: Weights, tmp_path: Path, interrupted_at: int
+) -> None:
+    def on_progress(step: int, total: int, losses: dict[str, float]) -> None:
+        if step == interrupted_at:
+            raise Interrupt
+
+    whole = finetune(source, styles, quick())
+    with pytest.raises(Interrupt):
+        finetune(source, styles, quick(), Callbacks(on_progress=on_progress), tmp_path)
+    resumed = finetune(source, styles, quick(), run_dir=tmp_path, resume=True)
+    assert equal(weights_of(whole.generator), weights_of(resumed.generator))
+    assert whole.history == resumed.history
+
+
+RUN_IN_SUBPROCESS = """
+import sys
+sys.path.insert(0, {here!r})
+from pathlib import Path
+from tiny_networks import make_source, make_styles
+from test_finetune import quick
+from facestylist.training.finetune import finetune
+finetune(make_source(), make_styles(12), quick(steps=500), run_dir=Path({run_dir!r}))
+"""
+
+
+def test_killed_and_resumed_equals_never_killed(
+    source: FaceGenerator, styles: Tensor, weights_of: Weights, tmp_path: Path
+) -> None:
+    here = Path(__file__).parent
+    script = RUN_IN_SUBPROCESS.format(here=str(here), run_dir=str(tmp_path / "run"))
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    process = subprocess.Popen([sys.executable, "-c", script], env=os.environ | threads)
+    try:
+        deadline = time.monotonic() + 120
+        while len(list((tmp_path / "run" / "state").glob("step-*.pt"))) < 2:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    stop_at = 30
+    done: list[int] = []
+    callbacks = Callbacks(on_progress=lambda step, *_: done.append(step), should_stop=lambda: done[-1:] >= [stop_at])
+    resumed = finetune(source, styles, quick(steps=500), callbacks, tmp_path / "run", resume=True)
+    assert 1 < done[0] <= stop_at, "it continued, and was killed early enough for this test"
+    done.clear()
+    whole = finetune(source, styles, quick(steps=500), callbacks)
+    assert equal(weights_of(whole.generator), weights_of(resumed.generator))
+    assert whole.history == resumed.history
+
+
+def test_resuming_with_other_pictures_or_settings_is_refused(
+    source: FaceGenerator, styles: Tensor, tmp_path: Path
+) -> None:
+    finetune(source, styles, quick(steps=2), run_dir=tmp_path)
+    with pytest.raises(CannotResume, match="style_pictures"):
+        finetune(source, styles.flip(0), quick(steps=2), run_dir=tmp_path, resume=True)
+    with pytest.raises(CannotResume, match="learning_rate"):
+        finetune(source, styles, quick(steps=2, learning_rate=1e-4), run_dir=tmp_path, resume=True)
+    finetune(source, styles, quick(steps=2, style_name="renamed"), run_dir=tmp_path, resume=True)
+
+
+def test_works_in_inference_mode_with_weights_loaded_there(styles: Tensor) -> None:
+    with torch.inference_mode():
+        source = make_source()
+        assert next(source.generator.parameters()).is_inference()
+        result = finetune(source, styles.clone(), quick(steps=3))
+        parameter = next(result.generator.generator.parameters())
+        assert not parameter.is_inference() and torch.is_inference_mode_enabled()
+    with torch.no_grad():
+        finetune(result.generator, styles, quick(steps=1))
+
+
+def test_previews_show_source_now_average_and_nearest_style(source: FaceGenerator, styles: Tensor) -> None:
+    pictures: list[Tensor] = []
+    callbacks = Callbacks(on_preview=lambda step, picture: pictures.append(picture))
+    with_previews = finetune(source, styles, quick(preview_interval=4), callbacks)
+    assert [tuple(p.shape) for p in pictures] == [(3, 4 * 32, 5 * 32)] * 2
+    first, last = pictures[0], pictures[1]
+    assert last.min() >= 0 and last.max() <= 1
+    assert torch.equal(first[:, :32], last[:, :32]) and not torch.equal(first[:, 32:96], last[:, 32:96])
+    nearest = last[:, 96:, :32] * 2 - 1
+    assert (styles - nearest).abs().amax((1, 2, 3)).min() < 1e-5
+    assert with_previews.history == finetune(source, styles, quick()).history, "previews change nothing"
+
+
+def test_non_finite_steps_change_nothing_and_name_their_term(
+    source: FaceGenerator, styles: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from facestylist.training import finetune as module
+
+    task = FinetuneTask(source, styles, quick())
+    task.step(1)
+    before = {k: v.clone() for k, v in task.target.state_dict().items()}
+    original = module.discriminator_loss
+    monkeypatch.setattr(module, "discriminator_loss", lambda *args: original(*args) * float("nan"))
+    with pytest.raises(ArithmeticError, match="`discriminator`"):
+        task.step(2)
+    assert equal(before, dict(task.target.state_dict()))
+    with pytest.raises(TrainingDiverged, match="`discriminator` was not a finite number in 3 steps"):
+        finetune(source, styles, quick())
+
+
+@pytest.mark.parametrize("term", ["r1", "generator"])
+def test_every_term_can_be_named(
+    source: FaceGenerator, styles: Tensor, monkeypatch: pytest.MonkeyPatch, term: str
+) -> None:
+    from facestylist.training import finetune as module
+
+    task = FinetuneTask(source, styles, quick(r1_interval=1))
+    name = {"r1": "r1_penalty", "generator": "generator_loss"}[term]
+    original = getattr(module, name)
+
+    def broken(*args: object) -> object:
+        result = original(*args)
+        return (result[0] * float("inf"), result[1]) if term == "r1" else result * float("inf")
+
+    monkeypatch.setattr(module, name, broken)
+    with pytest.raises(ArithmeticError, match=f"`{term}`"):
+        task.step(1)
+
+
+def test_few_pictures_also_keep_relations(source: FaceGenerator, styles: Tensor) -> None:
+    assert "relation" in FinetuneTask(source, styles[:10], quick()).step(1)
+    assert "relation" not in FinetuneTask(source, styles, quick()).step(1)
+
+
+def test_one_picture_is_enough_for_a_batch(source: FaceGenerator, styles: Tensor) -> None:
+    assert len(finetune(source, styles[:1], quick(steps=2)).history) == 2
+
+
+def test_probe_variant(source: FaceGenerator, styles: Tensor) -> None:
+    with pytest.raises(ValueError, match="no probe was given"):
+        finetune(source, styles, quick(keep_labels=1.0))
+    task = FinetuneTask(source, styles, quick())
+    w_plus = task._latents(6, torch.Generator().manual_seed(0), mix=False)
+    _, features = source.generator.synthesis(w_plus, return_features=True)
+    labels = features[32][:, :3].argmax(1)
+    probe = fit_probe(features, labels, 3, torch.Generator().manual_seed(0), steps=5)
+    history = finetune(source, styles, quick(keep_shape=0.0, keep_structure=0.0, keep_labels=1.0), probe=probe).history
+    assert history[0]["probe"] == 0.0 and history[-1]["probe"] > 0.0 and "feature" not in history[0]
+
+
+def test_ada_raises_the_probability_when_it_overfits(source: FaceGenerator, styles: Tensor) -> None:
+    history = finetune(source, styles, quick(steps=20, ada_target=0.0, ada_ramp=1.0, semantic_weight=0.0)).history
+    fixed = finetune(source, styles, quick(steps=3, augment="fixed", augment_probability=0.4)).history
+    assert history[0]["augment_probability"] == 0.2
+    assert history[-1]["augment_probability"] != 0.2
+    assert [row["augment_probability"] for row in fixed] == [0.4] * 3
+
+
+def test_shallow_source_has_the_same_features(source: FaceGenerator) -> None:
+    head = shallow_synthesis(source.generator.synthesis, 16)
+    w_plus = source.generator.broadcast(source.generator.mapping(torch.randn(2, 16, generator=torch.Generator())))
+    _, whole = source.generator.synthesis(w_plus, return_features=True)
+    _, part = head(w_plus[:, : head.num_ws], return_features=True)
+    assert sorted(part) == [4, 8, 16] and all(torch.equal(part[r], whole[r]) for r in part)
+
+
+def test_pictures_of_another_size_are_resized(source: FaceGenerator) -> None:
+    assert len(finetune(source, make_styles(4, 48), quick(steps=1)).history) == 1
+
+
+@pytest.mark.parametrize(
+    ("pictures", "sentence"),
+    [
+        (torch.zeros(0, 3, 32, 32), "There are no style pictures"),
+        (torch.zeros(2, 3, 32, 24), "square RGB pictures"),
+        (torch.zeros(2, 1, 32, 32), "square RGB pictures"),
+        (torch.full((2, 3, 32, 32), float("nan")), "not finite numbers"),
+    ],
+)
+def test_unusable_pictures_are_refused(source: FaceGenerator, pictures: Tensor, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        finetune(source, pictures, quick())
+
+
+def test_sources_that_cannot_be_finetuned_are_refused(source: FaceGenerator, styles: Tensor) -> None:
+    with pytest.raises(ValueError, match="comes without its discriminator.*Load a checkpoint that holds both"):
+        finetune(source.replace(discriminator=None), styles, quick())
+    with pytest.raises(ValueError, match="makes pictures of 32 px but its discriminator reads 16 px"):
+        finetune(source.replace(discriminator=make_source(16).discriminator), styles, quick())
+
+
+def test_precision_choice() -> None:
+    cpu = torch.device("cpu")
+    assert use_bf16("bf16", cpu) and not use_bf16("fp32", cpu)
+    assert use_bf16("auto", cpu) == torch.cpu._is_avx512_bf16_supported()
+    assert not use_bf16("auto", torch.device("mps"))

@@ -1,0 +1,188 @@
+"""The training loop on a task small enough to see through: resumption, interruption, non-finite steps, files."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from facestylist.training.loop import (
+    Callbacks,
+    CannotResume,
+    NonFiniteLoss,
+    TrainingDiverged,
+    require_finite,
+    train,
+)
+
+
+class Walk:
+    """A random walk: its state is its place and its random generator."""
+
+    terms: tuple[str, ...] = ("place", "odd")
+
+    def __init__(self, bad_steps: tuple[int, ...] = ()) -> None:
+        self.random = torch.Generator().manual_seed(3)
+        self.place = torch.zeros(2)
+        self.bad_steps = bad_steps
+
+    def step(self, step: int) -> dict[str, float]:
+        move = torch.randn(2, generator=self.random)
+        if step in self.bad_steps:
+            require_finite({"place": torch.tensor(1.0), "odd": torch.tensor(float("nan"))})
+        self.place = self.place + move
+        return {"place": self.place.sum().item()} | ({"odd": float(step)} if step % 2 else {})
+
+    def preview(self) -> Tensor:
+        return torch.full((3, 8, 8), 0.5)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"place": self.place, "random": self.random.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.place = state["place"]
+        self.random.set_state(state["random"])
+
+
+class Interrupt(Exception):
+    """Stands for ComfyUI's InterruptProcessingException, which is an Exception too."""
+
+
+def raise_at(at: int) -> Callbacks:
+    def on_progress(step: int, total: int, losses: dict[str, float]) -> None:
+        if step == at:
+            raise Interrupt
+
+    return Callbacks(on_progress=on_progress)
+
+
+def test_progress_and_previews_are_reported() -> None:
+    seen: list[tuple[int, int, list[str]]] = []
+    previews: list[int] = []
+    callbacks = Callbacks(
+        on_progress=lambda step, total, losses: seen.append((step, total, list(losses))),
+        on_preview=lambda step, picture: previews.append(step),
+    )
+    rows = train(Walk(), 5, callbacks, preview_interval=2)
+    assert seen[0] == (1, 5, ["place", "odd"]) and seen[-1][0] == 5
+    assert previews == [2, 4, 5], "every second step and the last"
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("interrupted_at", [1, 4, 6, 9])
+def test_interrupted_and_resumed_equals_uninterrupted(tmp_path: Path, interrupted_at: int) -> None:
+    whole = Walk()
+    rows = train(whole, 9, run_dir=tmp_path / "whole", snapshot_interval=4)
+    with pytest.raises(Interrupt):
+        train(Walk(), 9, raise_at(interrupted_at), tmp_path / "run", snapshot_interval=4)
+    resumed = Walk()
+    assert train(resumed, 9, run_dir=tmp_path / "run", resume=True, snapshot_interval=4) == rows
+    assert torch.equal(resumed.place, whole.place)
+    assert (tmp_path / "run/losses.csv").read_text() == (tmp_path / "whole/losses.csv").read_text()
+
+
+def test_killed_run_forgets_rows_after_its_last_state(tmp_path: Path) -> None:
+    whole, run_dir = Walk(), tmp_path / "run"
+    rows = train(whole, 6)
+
+    class Dies(Walk):
+        def step(self, step: int) -> dict[str, float]:
+            if step == 6:
+                raise MemoryError  # inside a step: nothing is saved, as in a kill
+            return super().step(step)
+
+    with pytest.raises(MemoryError):
+        train(Dies(), 6, run_dir=run_dir, snapshot_interval=3)
+    with (run_dir / "losses.csv").open("a") as file:
+        file.write("6,0.")  # a row cut short
+    assert [p.name for p in (run_dir / "state").iterdir()] == ["step-00000003.pt"]
+    resumed = Walk()
+    assert train(resumed, 6, run_dir=run_dir, resume=True) == rows
+    assert torch.equal(resumed.place, whole.place)
+
+
+def test_should_stop_ends_in_good_order_and_can_be_continued(tmp_path: Path) -> None:
+    done: list[int] = []
+    callbacks = Callbacks(on_progress=lambda step, *_: done.append(step), should_stop=lambda: len(done) == 3)
+    assert len(train(Walk(), 8, callbacks, tmp_path)) == 3
+    resumed, whole = Walk(), Walk()
+    train(whole, 8)
+    assert len(train(resumed, 8, run_dir=tmp_path, resume=True)) == 8
+    assert torch.equal(resumed.place, whole.place)
+
+
+def test_a_finished_run_is_not_trained_further(tmp_path: Path) -> None:
+    rows = train(Walk(), 3, run_dir=tmp_path)
+    again = Walk()
+    assert train(again, 3, raise_at(4), tmp_path, resume=True) == rows
+
+
+def test_state_rotates_and_a_damaged_newest_one_is_stepped_over(tmp_path: Path) -> None:
+    whole = Walk()
+    rows = train(whole, 10)
+    train(Walk(), 7, run_dir=tmp_path, snapshot_interval=2)
+    states = sorted((tmp_path / "state").iterdir())
+    assert [p.name for p in states] == ["step-00000006.pt", "step-00000007.pt"]
+    states[1].write_bytes(states[1].read_bytes()[:100])
+    resumed = Walk()
+    assert train(resumed, 10, run_dir=tmp_path, resume=True) == rows
+    assert torch.equal(resumed.place, whole.place)
+
+
+def test_no_readable_state_is_said(tmp_path: Path) -> None:
+    train(Walk(), 2, run_dir=tmp_path)
+    for path in (tmp_path / "state").iterdir():
+        path.write_bytes(b"nothing")
+    with pytest.raises(CannotResume, match="Start again in an empty folder"):
+        train(Walk(), 3, run_dir=tmp_path, resume=True)
+
+
+def test_other_settings_and_used_folders_are_refused(tmp_path: Path) -> None:
+    train(Walk(), 2, run_dir=tmp_path, settings={"rate": 1.0, "size": 3})
+    with pytest.raises(CannotResume, match=r"other settings \(rate\)"):
+        train(Walk(), 3, run_dir=tmp_path, resume=True, settings={"rate": 2.0, "size": 3})
+    with pytest.raises(CannotResume, match="already holds a run"):
+        train(Walk(), 3, run_dir=tmp_path, settings={"rate": 1.0, "size": 3})
+
+
+def test_a_non_finite_step_is_left_out_and_counted() -> None:
+    reported: list[dict[str, float]] = []
+    callbacks = Callbacks(on_progress=lambda step, total, losses: reported.append(losses))
+    rows = train(Walk(bad_steps=(2, 3, 5, 6)), 7, callbacks)
+    assert [row["step"] for row in rows] == [1, 4, 7]
+    assert reported[1] == {} and len(reported) == 7
+
+
+def test_three_in_a_row_stop_with_the_terms_name_and_the_good_state(tmp_path: Path) -> None:
+    with pytest.raises(TrainingDiverged, match="`odd` was not a finite number in 3 steps in a row .* step 6"):
+        train(Walk(bad_steps=(4, 5, 6)), 9, run_dir=tmp_path)
+    good, resumed = Walk(), Walk()
+    train(good, 3)
+    train(resumed, 3, run_dir=tmp_path, resume=True)
+    assert torch.equal(good.place, resumed.place)
+
+
+def test_bad_steps_in_a_row_are_counted_across_a_resume(tmp_path: Path) -> None:
+    with pytest.raises(Interrupt):
+        train(Walk(bad_steps=(3, 4, 5)), 9, raise_at(4), tmp_path)
+    with pytest.raises(TrainingDiverged):
+        train(Walk(bad_steps=(3, 4, 5)), 9, run_dir=tmp_path, resume=True)
+
+
+def test_first_non_finite_term_is_named() -> None:
+    with pytest.raises(NonFiniteLoss, match="`b`"):
+        require_finite({"a": torch.tensor(1.0), "b": torch.tensor(float("inf")), "c": torch.tensor(float("nan"))})
+
+
+def test_files_of_a_run(tmp_path: Path) -> None:
+    train(Walk(), 4, run_dir=tmp_path, preview_interval=2, settings={"a": 1})
+    with (tmp_path / "losses.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["step", "place", "odd"] and len(rows) == 4
+    assert rows[1]["odd"] == "" and rows[2]["odd"] == "3.0"
+    assert sorted(p.name for p in (tmp_path / "previews").iterdir()) == ["step-000002.png", "step-000004.png"]
+    assert not list(tmp_path.rglob("*.tmp"))

@@ -1,0 +1,51 @@
+"""Adversarial losses against closed forms."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from facestylist.training.losses import (
+    discriminator_loss,
+    generator_loss,
+    path_length_penalty,
+    r1_gamma_heuristic,
+    r1_penalty,
+)
+
+
+def test_logistic_losses() -> None:
+    fake, real = torch.tensor([[0.0], [2.0]]), torch.tensor([[1.0], [-1.0]])
+    assert generator_loss(fake).item() == pytest.approx((math.log(2) + math.log1p(math.exp(-2))) / 2)
+    expected = (math.log(2) + math.log1p(math.exp(2))) / 2 + (math.log1p(math.exp(-1)) + math.log1p(math.exp(1))) / 2
+    assert discriminator_loss(fake, real).item() == pytest.approx(expected)
+
+
+def test_r1_of_a_linear_discriminator_is_its_squared_weight() -> None:
+    weight = torch.linspace(-1, 1, 3 * 4 * 4).requires_grad_()
+    pictures = torch.rand(5, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    penalty, logits = r1_penalty(lambda x: x.flatten(1) @ weight[:, None], pictures)
+    assert penalty.item() == pytest.approx(weight.square().sum().item())
+    assert logits.shape == (5, 1)
+    (gradient,) = torch.autograd.grad(penalty, weight)
+    assert torch.allclose(gradient, 2 * weight)
+
+
+def test_path_length_of_a_linear_generator() -> None:
+    # picture = scale * w summed into one pixel row: |J' y| is scale * |y| whatever w is.
+    scale = torch.tensor(3.0, requires_grad=True)
+    w_plus = torch.rand(4, 1, 3 * 8 * 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    pictures = (scale * w_plus[:, 0]).view(4, 3, 8, 8)
+    direction = torch.randn(pictures.shape, generator=torch.Generator().manual_seed(1)) / 8
+    lengths = 3.0 * direction.flatten(1).norm(dim=1)
+    penalty, mean = path_length_penalty(pictures, w_plus, torch.zeros(()), torch.Generator().manual_seed(1))
+    assert mean.item() == pytest.approx(0.01 * lengths.mean().item(), rel=1e-5)
+    assert penalty.item() == pytest.approx((lengths - mean).square().mean().item(), rel=1e-5)
+    (gradient,) = torch.autograd.grad(penalty, scale)
+    assert gradient.item() == pytest.approx((2 * (lengths - mean) * lengths / 3).mean().item(), rel=1e-4)
+
+
+def test_gamma_heuristic() -> None:
+    assert r1_gamma_heuristic(256, 16) == pytest.approx(0.8192)

@@ -1,0 +1,160 @@
+"""The semantic constraint: zero when nothing moved, a pull back when something did, blind to what styles may change."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from facestylist.models.types import FaceGenerator
+from facestylist.training.semantic import (
+    SemanticWeights,
+    feature_term,
+    fit_probe,
+    probe_term,
+    relation_term,
+    schedule,
+    self_similarity_distance,
+    self_term,
+    semantic_terms,
+)
+
+ALL = SemanticWeights(1.0, 1.0, 1.0, 1.0)
+CLASSES = 3
+
+
+def features_of(generator: torch.nn.Module, count: int = 4, seed: int = 0) -> dict[int, Tensor]:
+    z = torch.randn(count, 16, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        w_plus = generator.broadcast(generator.mapping(z))
+    return generator.synthesis(w_plus, return_features=True)[1]
+
+
+@pytest.fixture(scope="module")
+def features(source: FaceGenerator) -> dict[int, Tensor]:
+    return features_of(source.generator)
+
+
+@pytest.fixture(scope="module")
+def labels(features: dict[int, Tensor]) -> Tensor:
+    """Maps `[4, 32, 32]` that can be read from the features: which of three channels is the strongest."""
+    fine = features[32][:, :CLASSES]
+    return (fine / fine.std((0, 2, 3), keepdim=True)).argmax(1)
+
+
+@pytest.fixture(scope="module")
+def probe(features: dict[int, Tensor], labels: Tensor) -> torch.nn.Module:
+    return fit_probe(features, labels, CLASSES, torch.Generator().manual_seed(0), steps=60)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_exactly_zero_at_the_start_and_a_gradient_after_a_perturbation(
+    source: FaceGenerator, probe: torch.nn.Module, bf16: bool
+) -> None:
+    target = copy.deepcopy(source.generator)
+    target.synthesis.requires_grad_(True)
+    parameters = list(target.synthesis.parameters())
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+        known = features_of(source.generator)
+        total, terms = semantic_terms(features_of(target), known, ALL, probe)
+    assert set(terms) == {"feature", "self", "relation", "probe"}
+    assert {name: term.item() for name, term in terms.items()} == dict.fromkeys(terms, 0.0)
+    assert total.item() == 0.0
+
+    random = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=random))
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+        _, terms = semantic_terms(features_of(target), known, ALL, probe)
+    for name, term in terms.items():
+        assert term.item() > 0.0, name
+        gradients = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
+        reached = [g is not None and bool(g.abs().max() > 0) for g in gradients]
+        # The 4 px constant is the first parameter: the pull reaches all the way back to it.
+        assert reached[0] and sum(reached) > len(reached) // 2, name
+
+
+def test_self_similarity_is_smooth_l1_of_the_whole_map(features: dict[int, Tensor]) -> None:
+    source = features[16]
+    target = source + 0.1 * source.std() * torch.randn(source.shape, generator=torch.Generator().manual_seed(2))
+    maps = []
+    for f in (target, source):
+        x = F.normalize(f.flatten(2), dim=1)
+        maps.append(x.transpose(1, 2) @ x)
+    assert (maps[0] - maps[1]).abs().max() < 1.0, "within SmoothL1's quadratic part"
+    expected = F.smooth_l1_loss(maps[0], maps[1])
+    assert self_similarity_distance(target, source).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_self_similarity_ignores_the_scale_of_every_position(features: dict[int, Tensor]) -> None:
+    random = torch.Generator().manual_seed(3)
+    scaled = {r: f * (0.2 + 3 * torch.rand(f.shape[0], 1, r, r, generator=random)) for r, f in features.items()}
+    assert self_term(scaled, features).item() == pytest.approx(0.0, abs=1e-7)
+    assert feature_term(scaled, features).item() > 0.05
+
+
+def test_self_similarity_ignores_a_change_of_colours_but_not_of_places(features: dict[int, Tensor]) -> None:
+    turned = {}
+    for r, f in features.items():
+        random = torch.Generator().manual_seed(r)
+        rotation = torch.linalg.qr(torch.randn(f.shape[1], f.shape[1], generator=random))[0]
+        turned[r] = torch.einsum("oc,nchw->nohw", rotation, f)
+    moved = {r: f.roll(r // 4, 3) for r, f in features.items()}
+    assert self_term(turned, features).item() < 1e-6
+    assert self_term(moved, features).item() > 1e-3
+
+
+def test_feature_term_is_relative_to_the_sources_power(features: dict[int, Tensor]) -> None:
+    assert feature_term({r: f * 1.5 for r, f in features.items()}, features).item() == pytest.approx(0.25, rel=1e-4)
+    louder = {r: f * 10 for r, f in features.items()}
+    assert feature_term({r: f * 1.5 for r, f in louder.items()}, louder).item() == pytest.approx(0.25, rel=1e-4)
+
+
+def test_relation_term_ignores_what_all_faces_share_and_needs_three(features: dict[int, Tensor]) -> None:
+    assert relation_term({r: f * 2.0 for r, f in features.items()}, features).item() == pytest.approx(0.0, abs=1e-9)
+    collapsed = {r: f.mean(0, keepdim=True).expand_as(f) for r, f in features.items()}
+    assert relation_term(collapsed, features).item() > 1e-6
+    two = {r: f[:2] for r, f in features.items()}
+    assert relation_term({r: f[:2] for r, f in collapsed.items()}, two).item() == 0.0
+
+
+def test_probe_reads_labels_and_sees_them_move(
+    features: dict[int, Tensor], labels: Tensor, probe: torch.nn.Module
+) -> None:
+    read = probe(features).argmax(1)
+    assert (read == labels).float().mean() > 0.85
+    assert not any(p.requires_grad for p in probe.parameters())
+    moved = {r: f.roll(r // 4, 3) for r, f in features.items()}
+    assert probe_term(probe, moved, features).item() > 0.01
+
+
+def test_probe_is_deterministic_and_works_in_inference_mode(features: dict[int, Tensor], labels: Tensor) -> None:
+    with torch.inference_mode():
+        under_inference = {r: f.clone() for r, f in features.items()}
+        again = [
+            fit_probe(under_inference, labels, CLASSES, torch.Generator().manual_seed(0), steps=5).state_dict()
+            for _ in range(2)
+        ]
+    assert all(torch.equal(again[0][name], again[1][name]) for name in again[0])
+
+
+def test_probe_refuses_labels_that_do_not_fit(features: dict[int, Tensor]) -> None:
+    with pytest.raises(ValueError, match="one map per face is needed"):
+        fit_probe(features, torch.zeros(3, 32, 32, dtype=torch.uint8), CLASSES, torch.Generator())
+
+
+def test_a_probe_weight_without_a_probe_is_refused(features: dict[int, Tensor]) -> None:
+    with pytest.raises(ValueError, match="no probe was given"):
+        semantic_terms(features, features, ALL)
+
+
+def test_schedules() -> None:
+    assert [schedule("constant", p) for p in (0, 0.5, 1)] == [1, 1, 1]
+    assert [schedule("cosine", p) for p in (0, 0.6, 0.8, 1)] == pytest.approx([1, 1, 0.75, 0.5])
+    assert [schedule("ramp_up", p) for p in (0, 0.3, 0.6, 1)] == pytest.approx([0, 0.5, 1, 1])
+    with pytest.raises(ValueError, match="Unknown schedule"):
+        schedule("sine", 0)

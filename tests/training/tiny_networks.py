@@ -1,0 +1,32 @@
+"""Tiny random networks, made without drawing from the global random generator."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
+from facestylist.models.generator import Generator, GeneratorConfig
+from facestylist.models.types import FaceGenerator
+
+
+def make_source(resolution: int = 32, seed: int = 0) -> FaceGenerator:
+    """A generator and discriminator of `resolution` px with random weights and audible noise."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        widths = {"channel_base": 8 * resolution, "channel_max": 16}
+        config = GeneratorConfig.make(resolution, z_dim=16, w_dim=16, mapping_layers=2, **widths)
+        generator = Generator(config).requires_grad_(False).eval()
+        discriminator = Discriminator(DiscriminatorConfig.make(resolution, **widths)).requires_grad_(False).eval()
+    for convolution in generator.synthesis.convolutions():
+        convolution.noise_strength.fill_(0.1)
+    generator.mean_latent.copy_(generator.estimate_mean_latent(1000))
+    return FaceGenerator(generator, discriminator, generator.mean_latent.clone(), provenance={"file": "random"})
+
+
+def make_styles(count: int, resolution: int = 32, seed: int = 5) -> Tensor:
+    """Smooth reddish pictures `[count, 3, R, R]` in -1..1 that the random generator does not make."""
+    random = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, 3, 4, 4, generator=random) * 2 - 1
+    pictures = torch.nn.functional.interpolate(coarse, resolution, mode="bicubic", align_corners=False)
+    return (pictures * 0.5 + torch.tensor([0.5, -0.2, -0.3])[:, None, None]).clamp(-1, 1)

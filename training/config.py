@@ -1,0 +1,262 @@
+"""Settings of the trainings: one frozen dataclass each, the single source for widgets, command-line flags and TOML.
+
+A field is declared once with `setting(...)`: default, range, step, unit, choices, tooltip. `fields_of` turns the class
+into `FieldSpec` rows that a node or an argument parser reads; `from_mapping` builds it from a TOML table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+Config = TypeVar("Config")
+AUTOMATIC = -1.0
+"""The value of `r1_gamma` that stands for "derive it from the resolution and the batch size"."""
+
+SCHEDULES = ("cosine", "constant", "ramp_up")
+AUGMENTATIONS = ("ada", "fixed", "off")
+PRECISIONS = ("auto", "fp32", "bf16")
+NOISE_MODES = ("fixed", "optimised")
+
+
+@dataclass(frozen=True)
+class FieldSpec:
+    """One setting, described well enough to make a widget or a command-line flag of it."""
+
+    name: str
+    type: type
+    """`int`, `float`, `bool` or `str`."""
+    default: Any
+    min: float | None
+    max: float | None
+    step: float | None
+    choices: tuple[str, ...]
+    """The accepted words of a `str` field; empty when any text will do."""
+    unit: str
+    tooltip: str
+    advanced: bool
+
+
+def setting(
+    default: bool | int | float | str,
+    tooltip: str,
+    *,
+    min: float | None = None,
+    max: float | None = None,
+    step: float | None = None,
+    choices: tuple[str, ...] = (),
+    unit: str = "",
+    advanced: bool = False,
+) -> Any:
+    """A dataclass field that knows its range and its explanation; see `FieldSpec` for the meaning of each argument."""
+    row = dict(min=min, max=max, step=step, choices=choices, unit=unit, tooltip=tooltip, advanced=advanced)
+    return dataclasses.field(default=default, metadata=row)
+
+
+def fields_of(config_class: type) -> list[FieldSpec]:
+    """The settings of a config class in declaration order."""
+    return [
+        FieldSpec(name=field.name, type=type(field.default), default=field.default, **field.metadata)
+        for field in dataclasses.fields(config_class)
+    ]
+
+
+def check_fields(config: Any) -> None:
+    """Refuses values of the wrong type, out of range or not among the choices (`ValueError` with a sentence)."""
+    for spec in fields_of(type(config)):
+        value = getattr(config, spec.name)
+        accepted = (int, float) if spec.type is float else spec.type
+        if not isinstance(value, accepted) or (isinstance(value, bool) and spec.type is not bool):
+            raise ValueError(f"`{spec.name}` is {value!r}; it has to be of type {spec.type.__name__}.")
+        if spec.choices and value not in spec.choices:
+            raise ValueError(f"`{spec.name}` is {value!r}; choose one of {', '.join(spec.choices)}.")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            low = -math.inf if spec.min is None else spec.min
+            high = math.inf if spec.max is None else spec.max
+            if not low <= value <= high:
+                unit = f" {spec.unit}" if spec.unit else ""
+                raise ValueError(f"`{spec.name}` is {value}{unit}; it has to lie between {low:g} and {high:g}{unit}.")
+
+
+def from_mapping(config_class: type[Config], values: Mapping[str, Any]) -> Config:
+    """A config from named values (a TOML table, widget values); `ValueError` names any setting it does not know."""
+    known = {spec.name for spec in fields_of(config_class)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ValueError(f"Unknown setting {', '.join(unknown)}; the settings are {', '.join(sorted(known))}.")
+    return config_class(**values)
+
+
+def to_mapping(config: Any) -> dict[str, Any]:
+    """All settings of a config as plain values, ready for JSON or TOML."""
+    return dataclasses.asdict(config)
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Stage 1: fine-tune a face generator to a style while the semantic constraint keeps its meaning in place."""
+
+    style_name: str = setting("style", "Name of the style; it travels with the generator.")
+    steps: int = setting(
+        600, "Training iterations. 400-800 suit 100-300 pictures; fewer pictures want fewer steps.",
+        min=1, max=100_000, step=50,
+    )  # fmt: skip
+    batch_size: int = setting(
+        8, "Faces per iteration. Larger is steadier and proportionally slower.", min=1, max=128, step=1
+    )
+    semantic_weight: float = setting(
+        3.0, "Strength of the semantic constraint as a whole: 0 is plain fine-tuning, 1 is loose, 3 keeps faces well.",
+        min=0.0, max=100.0, step=0.25,
+    )  # fmt: skip
+    keep_shape: float = setting(
+        1.0, "How firmly parts stay where they are (feature distance). Lower it for styles that change geometry.",
+        min=0.0, max=100.0, step=0.1,
+    )  # fmt: skip
+    keep_structure: float = setting(
+        1.0, "How firmly what belongs together stays together (self-similarity). It leaves colour and texture free.",
+        min=0.0, max=100.0, step=0.1,
+    )  # fmt: skip
+    keep_relations: float = setting(
+        1.0, "How firmly faces keep their differences from each other. Only acts with 10 style pictures or fewer.",
+        min=0.0, max=100.0, step=0.1, advanced=True,
+    )  # fmt: skip
+    keep_labels: float = setting(
+        0.0, "How firmly a probe keeps reading the same face parts. Needs a probe fitted on label maps.",
+        min=0.0, max=100.0, step=0.1, advanced=True,
+    )  # fmt: skip
+    semantic_schedule: str = setting(
+        "cosine", "cosine: full for 60 % of the run, then falling to half. ramp_up: rising over the first 60 %.",
+        choices=SCHEDULES, advanced=True,
+    )  # fmt: skip
+    learning_rate: float = setting(
+        2e-3, "Adam step of the generator.", min=1e-6, max=0.1, step=1e-4, advanced=True
+    )
+    discriminator_learning_rate: float = setting(
+        2e-3, "Adam step of the discriminator.", min=1e-6, max=0.1, step=1e-4, advanced=True
+    )
+    style_mixing_prob: float = setting(
+        0.9, "Share of training faces made from two latents, so that no layer learns to rely on another.",
+        min=0.0, max=1.0, step=0.05, advanced=True,
+    )  # fmt: skip
+    freeze_d_blocks: int = setting(
+        3, "Discriminator blocks nearest the picture that stay as they were (FreezeD); also makes a step cheaper.",
+        min=0, max=10, step=1, unit="blocks", advanced=True,
+    )  # fmt: skip
+    r1_gamma: float = setting(
+        AUTOMATIC, "Weight of the R1 penalty. -1 derives it: 0.0002 x resolution^2 / batch size. 0 turns it off.",
+        min=-1.0, max=1000.0, step=0.1, advanced=True,
+    )  # fmt: skip
+    r1_interval: int = setting(
+        16, "The R1 penalty is computed every so many iterations and weighted up to match.",
+        min=1, max=64, step=1, unit="iterations", advanced=True,
+    )  # fmt: skip
+    path_length_weight: float = setting(
+        0.0, "Weight of the path-length penalty (2 when training from scratch); 0 turns it off and saves time.",
+        min=0.0, max=100.0, step=0.5, advanced=True,
+    )  # fmt: skip
+    path_length_interval: int = setting(
+        4, "The path-length penalty is computed every so many iterations, on half a batch.",
+        min=1, max=64, step=1, unit="iterations", advanced=True,
+    )  # fmt: skip
+    augment: str = setting(
+        "ada", "Augmentation of what the discriminator sees. ada: as strong as overfitting asks for. fixed. off.",
+        choices=AUGMENTATIONS, advanced=True,
+    )  # fmt: skip
+    augment_probability: float = setting(
+        0.2, "Probability of each augmentation: where `ada` begins, or the value that `fixed` keeps.",
+        min=0.0, max=0.9, step=0.05, advanced=True,
+    )  # fmt: skip
+    ada_target: float = setting(
+        0.6, "`ada` raises the probability while the mean sign of D on real pictures is above this.",
+        min=0.0, max=1.0, step=0.05, advanced=True,
+    )  # fmt: skip
+    ada_ramp: float = setting(
+        0.5, "Share of the run in which `ada` can go from probability 0 to 1; short runs need a fast ramp.",
+        min=0.01, max=100.0, step=0.05, unit="of the run", advanced=True,
+    )  # fmt: skip
+    flip_styles: bool = setting(
+        True, "Also show the style pictures mirrored. Turn off for writing or one-sided light.", advanced=True
+    )
+    ema_decay: float = setting(
+        0.999, "The result is a running average of the weights; nearer 1 is smoother. It warms up in short runs.",
+        min=0.0, max=0.99999, step=0.001, advanced=True,
+    )  # fmt: skip
+    precision: str = setting(
+        "auto", "auto: bf16 where the device computes it natively, else fp32.", choices=PRECISIONS, advanced=True
+    )
+    preview_interval: int = setting(
+        50, "A preview picture every so many iterations; 0 makes none.",
+        min=0, max=10_000, step=10, unit="iterations", advanced=True,
+    )  # fmt: skip
+    snapshot_interval: int = setting(
+        100, "The state is saved every so many iterations, so that a killed run resumes there.",
+        min=1, max=10_000, step=10, unit="iterations", advanced=True,
+    )  # fmt: skip
+    seed: int = setting(0, "Same seed, same pictures, same settings: same result.", min=0, max=2**63 - 1, step=1)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not self.style_name.strip():
+            raise ValueError("`style_name` is empty; give the style a name.")
+        if -1.0 < self.r1_gamma < 0.0:
+            raise ValueError(f"`r1_gamma` is {self.r1_gamma}; use -1 for automatic, 0 for off, or a positive weight.")
+        if self.semantic_weight > 0.0 and not any(
+            (self.keep_shape, self.keep_structure, self.keep_relations, self.keep_labels)
+        ):
+            raise ValueError(
+                "`semantic_weight` is above 0 but every `keep_...` weight is 0, so there is nothing to keep; "
+                "raise one of them, or set `semantic_weight` to 0 for plain fine-tuning."
+            )
+        if self.augment == "fixed" and self.augment_probability == 0.0:
+            raise ValueError("`augment` is fixed at probability 0; raise `augment_probability`, or turn `augment` off.")
+
+
+@dataclass(frozen=True)
+class InversionConfig:
+    """Search for the latent whose picture is the given face."""
+
+    steps: int = setting(
+        200, "Optimisation iterations. 100 refine an encoder's latent; 300 and more start from the mean.",
+        min=1, max=10_000, step=10,
+    )  # fmt: skip
+    learning_rate: float = setting(
+        0.05, "Adam step, in standard deviations of the generator's w.",
+        min=1e-4, max=1.0, step=0.005, unit="standard deviations", advanced=True,
+    )  # fmt: skip
+    w_share: float = setting(
+        0.33, "From the mean, one w for all layers is searched for this share of the steps, then one per layer.",
+        min=0.0, max=1.0, step=0.05, unit="of the steps", advanced=True,
+    )  # fmt: skip
+    pixel_weight: float = setting(
+        1.0, "Weight of the picture distance (mean absolute difference at several scales).",
+        min=0.0, max=100.0, step=0.1, advanced=True,
+    )  # fmt: skip
+    feature_weight: float = setting(
+        1.0, "Weight of the distance in the discriminator's features; unused by a generator without a discriminator.",
+        min=0.0, max=100.0, step=0.1, advanced=True,
+    )  # fmt: skip
+    delta_penalty: float = setting(
+        0.01, "Keeps the layers' latents together. Higher stylises more faithfully, lower reconstructs more closely.",
+        min=0.0, max=100.0, step=0.005,
+    )  # fmt: skip
+    noise: str = setting(
+        "fixed", "fixed: the generator's own. optimised: fit it too; closer, but it may hide detail that styles lose.",
+        choices=NOISE_MODES, advanced=True,
+    )  # fmt: skip
+    noise_regulariser: float = setting(
+        1e3, "How firmly optimised noise stays free of structure (StyleGAN2's projector uses 1e5 on its own scale).",
+        min=0.0, max=1e7, step=100.0, advanced=True,
+    )  # fmt: skip
+    preview_interval: int = setting(
+        25, "A preview picture every so many iterations; 0 makes none.",
+        min=0, max=10_000, step=5, unit="iterations", advanced=True,
+    )  # fmt: skip
+    seed: int = setting(0, "Seed of everything random in the search.", min=0, max=2**63 - 1, step=1, advanced=True)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.pixel_weight == 0.0 and self.feature_weight == 0.0:
+            raise ValueError("`pixel_weight` and `feature_weight` are both 0: nothing is compared. Raise one of them.")

@@ -1,0 +1,275 @@
+"""The one training loop: steps, progress, previews, interruption, saved state and exact resumption.
+
+A training is a `Task`: something that can do one step, draw a preview and hand out its state. `train` drives it.
+A run folder holds `losses.csv`, `settings.json`, `previews/` and `state/` (the two newest states). A resumed run
+continues bit for bit where the saved state was, whether it was cancelled or killed.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import math
+import os
+import pickle  # noqa: S403 - only the name of its error
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+STATE_FORMAT = 1
+STATES_KEPT = 2
+MAX_BAD_STEPS = 3
+"""So many non-finite steps in a row end the training."""
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """How the outside follows and stops a training; every one is optional and may raise to interrupt it."""
+
+    on_progress: Callable[[int, int, dict[str, float]], None] | None = None
+    """`(step, total, losses)` after each step, step counted from 1."""
+    on_preview: Callable[[int, Tensor], None] | None = None
+    """`(step, picture [3, H, W] in 0..1)`."""
+    should_stop: Callable[[], bool] | None = None
+    """Asked after each step; true ends the training in good order, with its result."""
+
+
+class Task(Protocol):
+    """What `train` drives."""
+
+    terms: tuple[str, ...]
+    """Names of all numbers a step may report, the columns of the loss table."""
+
+    def step(self, step: int) -> dict[str, float]:
+        """Does update number `step`, counted from 1, and reports numbers; raises `NonFiniteLoss` before updating."""
+
+    def preview(self) -> Tensor:
+        """A picture `[3, H, W]` in 0..1; must not change what is trained, nor any random generator it uses."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes while training: weights, optimisers, random generators, data order."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from what `state_dict` gave."""
+
+
+class NonFiniteLoss(ArithmeticError):
+    """A step came out as NaN or infinite and was not applied; `term` says where."""
+
+    def __init__(self, term: str) -> None:
+        super().__init__(f"The term `{term}` is not a finite number.")
+        self.term = term
+
+
+class TrainingDiverged(RuntimeError):
+    """Several steps in a row came out as NaN or infinite."""
+
+
+class CannotResume(ValueError):
+    """The run folder holds no state that fits."""
+
+
+def require_finite(terms: Mapping[str, Tensor]) -> dict[str, float]:
+    """The terms as numbers; `NonFiniteLoss` names the first that is not finite. One synchronisation."""
+    if not terms:
+        return {}
+    values = torch.stack([term.detach().float().reshape(()) for term in terms.values()]).tolist()
+    numbers = dict(zip(terms, values, strict=True))
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise NonFiniteLoss(name)
+    return numbers
+
+
+def train(
+    task: Task,
+    steps: int,
+    callbacks: Callbacks | None = None,
+    run_dir: Path | None = None,
+    resume: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    snapshot_interval: int = 100,
+    preview_interval: int = 0,
+) -> list[dict[str, float]]:
+    """Runs a task for `steps` steps and returns the loss table, a row of numbers per step.
+
+    run_dir   where state, losses and previews go; None keeps nothing.
+    resume    continue from the newest state in run_dir, from the start where there is none.
+    settings  what must be equal for a state to fit, as plain values; kept beside the state.
+
+    An exception from a callback (an interrupt) propagates after the state has been saved. A step that is not finite is
+    left out; three in a row raise `TrainingDiverged`, the last good state being saved.
+    """
+    callbacks = callbacks or Callbacks()
+    history: list[dict[str, float]] = []
+    done = bad_steps = 0
+    folder = RunFolder(run_dir, task.terms) if run_dir is not None else None
+    if folder is not None:
+        done, history, bad_steps = folder.open(task, settings or {}, resume)
+    saved = done
+    within_step = False
+    try:
+        while done < steps and not (callbacks.should_stop is not None and callbacks.should_stop()):
+            within_step = True
+            losses = None
+            try:
+                losses = task.step(done + 1)
+                bad_steps = 0
+            except NonFiniteLoss as error:
+                bad_steps += 1
+                log.warning("Step %d is left out: %s", done + 1, error)
+                if bad_steps >= MAX_BAD_STEPS:
+                    within_step = False
+                    raise TrainingDiverged(
+                        f"The loss term `{error.term}` was not a finite number in {bad_steps} steps in a row (the "
+                        f"last was step {done + 1}). Lower the learning rate, or set `precision` to fp32."
+                    ) from error
+            done += 1
+            within_step = False
+
+            # The table first, then the state: a state never knows of a row that is not on disk.
+            if losses is not None:
+                row = {"step": float(done), **losses}
+                history.append(row)
+                if folder is not None:
+                    folder.append(row)
+            if folder is not None and done % snapshot_interval == 0:
+                folder.save(task, done, bad_steps)
+                saved = done
+            if preview_interval and (done % preview_interval == 0 or done == steps):
+                picture = task.preview()
+                if folder is not None:
+                    folder.save_preview(picture, done)
+                if callbacks.on_preview is not None:
+                    callbacks.on_preview(done, picture)
+            if callbacks.on_progress is not None:
+                callbacks.on_progress(done, steps, losses or {})
+    finally:
+        # After an exception inside a step the weights may be half updated: then the last saved state stands.
+        if folder is not None:
+            if not within_step and saved != done:
+                folder.save(task, done, bad_steps)
+            folder.close()
+    return history
+
+
+class RunFolder:
+    """The files of one run. Every file but the loss table is written beside its place and moved there."""
+
+    def __init__(self, path: Path, terms: Iterable[str]) -> None:
+        self.path = Path(path)
+        self._columns = ("step", *terms)
+        self._table: Any = None
+
+    def open(
+        self, task: Task, settings: Mapping[str, Any], resume: bool
+    ) -> tuple[int, list[dict[str, float]], int]:
+        """Prepares the folder and, to resume, restores the task; returns steps done, loss rows, bad steps in a row."""
+        states = self._states()
+        if states and not resume:
+            raise CannotResume(
+                f"{self.path} already holds a run. Resume it, or choose an empty folder for a new one."
+            )
+        (self.path / "state").mkdir(parents=True, exist_ok=True)
+        done, rows, bad_steps = 0, [], 0
+        if states:
+            self._check_settings(settings)
+            done, bad_steps = self._restore(task, states)
+            rows = [row for row in self._read_rows() if row["step"] <= done]
+        else:
+            write_atomically(self.path / "settings.json", lambda file: file.write(_json(settings).encode()))
+        write_atomically(self.path / "losses.csv", lambda file: file.write(self._table_text(rows).encode()))
+        self._table = (self.path / "losses.csv").open("a", encoding="utf-8", newline="")
+        return done, rows, bad_steps
+
+    def append(self, row: Mapping[str, float]) -> None:
+        """Adds a row to the loss table, at once on disk."""
+        csv.DictWriter(self._table, self._columns, restval="", lineterminator="\n").writerow(row)
+        self._table.flush()
+
+    def save(self, task: Task, done: int, bad_steps: int) -> None:
+        """Writes the state after `done` steps and removes all but the newest two."""
+        state = {"format": STATE_FORMAT, "step": done, "bad_steps": bad_steps, "task": task.state_dict()}
+        write_atomically(self._state_path(done), lambda file: torch.save(state, file))
+        for old in self._states()[STATES_KEPT:]:
+            old.unlink(missing_ok=True)
+
+    def save_preview(self, picture: Tensor, done: int) -> None:
+        """Writes a picture `[3, H, W]` in 0..1 as `previews/step-<n>.png`."""
+        from PIL import Image
+
+        (self.path / "previews").mkdir(exist_ok=True)
+        pixels = (picture.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+        path = self.path / "previews" / f"step-{done:06d}.png"
+        write_atomically(path, lambda file: Image.fromarray(pixels).save(file, format="PNG"))
+
+    def close(self) -> None:
+        """Closes the loss table."""
+        if self._table is not None:
+            self._table.close()
+
+    def _state_path(self, done: int) -> Path:
+        return self.path / "state" / f"step-{done:08d}.pt"
+
+    def _states(self) -> list[Path]:
+        """Newest first."""
+        return sorted((self.path / "state").glob("step-*.pt"), reverse=True)
+
+    def _restore(self, task: Task, states: list[Path]) -> tuple[int, int]:
+        for path in states:
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+            except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+                log.warning("The state %s cannot be read (%s); trying the one before.", path.name, error)
+                continue
+            if state["format"] != STATE_FORMAT:
+                raise CannotResume(f"{path} is of format {state['format']}; this version reads {STATE_FORMAT}.")
+            task.load_state_dict(state["task"])
+            return int(state["step"]), int(state["bad_steps"])
+        raise CannotResume(f"No state in {self.path / 'state'} can be read. Start again in an empty folder.")
+
+    def _check_settings(self, settings: Mapping[str, Any]) -> None:
+        before = json.loads((self.path / "settings.json").read_text(encoding="utf-8"))
+        now = json.loads(_json(settings))
+        differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+        if differing:
+            raise CannotResume(
+                f"The run in {self.path} was started with other settings ({', '.join(differing)}). Use the same "
+                "ones to resume it, or choose an empty folder."
+            )
+
+    def _read_rows(self) -> list[dict[str, float]]:
+        with (self.path / "losses.csv").open(encoding="utf-8", newline="") as file:
+            rows = [{k: v for k, v in row.items() if k} for row in csv.DictReader(file)]
+        # The last row of a killed run may be cut short: one without a step or with too few cells is dropped.
+        whole = [row for row in rows if None not in row.values()]
+        return [{name: float(value) for name, value in row.items() if value} for row in whole if row["step"]]
+
+    def _table_text(self, rows: Iterable[Mapping[str, float]]) -> str:
+        lines = [",".join(self._columns)]
+        lines += [",".join(str(row.get(column, "")) for column in self._columns) for row in rows]
+        return "\n".join(lines) + "\n"
+
+
+def write_atomically(path: Path, write: Callable[[Any], Any]) -> None:
+    """Writes a file through `write(open binary file)` so that, killed at any time, the old or the new one is there."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _json(settings: Mapping[str, Any]) -> str:
+    return json.dumps(dict(settings), indent=2, sort_keys=True)

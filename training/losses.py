@@ -1,0 +1,59 @@
+"""Adversarial losses and their regularisers (Karras et al., StyleGAN2, arXiv 1912.04958).
+
+All take and return torch scalars; R1 and path length differentiate twice and are to run in fp32, outside autocast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def generator_loss(fake_logits: Tensor) -> Tensor:
+    """Non-saturating logistic loss `softplus(-D(G))` averaged over logits `[N,1]` (Goodfellow et al. 2014)."""
+    return F.softplus(-fake_logits.float()).mean()
+
+
+def discriminator_loss(fake_logits: Tensor, real_logits: Tensor) -> Tensor:
+    """Logistic loss `softplus(D(fake)) + softplus(-D(real))`, each averaged over logits `[N,1]`."""
+    return F.softplus(fake_logits.float()).mean() + F.softplus(-real_logits.float()).mean()
+
+
+def r1_penalty(discriminator: Callable[[Tensor], Tensor], reals: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared gradient of D at real pictures `[N,3,R,R]`, averaged over the batch (Mescheder et al., arXiv 1801.04406).
+
+    Returns the penalty, differentiable in D's parameters and yet to be weighted by gamma / 2, and the logits `[N,1]` it
+    went through, so that no second forward pass is needed for them.
+    """
+    with torch.autocast(reals.device.type, enabled=False):
+        seen = reals.detach().float().requires_grad_()
+        logits = discriminator(seen)
+        (gradient,) = torch.autograd.grad(logits.sum(), seen, create_graph=True)
+        return gradient.square().sum((1, 2, 3)).mean(), logits
+
+
+def r1_gamma_heuristic(resolution: int, batch_size: int) -> float:
+    """NVIDIA's starting value for the R1 weight: `0.0002 * resolution^2 / batch_size` (stylegan2-ada)."""
+    return 0.0002 * resolution**2 / batch_size
+
+
+def path_length_penalty(
+    images: Tensor, w_plus: Tensor, mean_length: Tensor, generator: torch.Generator, decay: float = 0.01
+) -> tuple[Tensor, Tensor]:
+    """How far a unit step in W changes the picture, held near its running mean (StyleGAN2, section 3.2).
+
+    images      `[N,3,R,R]`, computed from w_plus with a graph.
+    w_plus      `[N,num_ws,w_dim]`, requiring gradient.
+    mean_length scalar running mean of the length, 0 at the start of training.
+    generator   draws the random picture direction on the CPU.
+    Returns the unweighted penalty and the new running mean (detached).
+    """
+    direction = torch.randn(images.shape, generator=generator).to(images.device, images.dtype)
+    direction = direction / (images.shape[2] * images.shape[3]) ** 0.5
+    (gradient,) = torch.autograd.grad((images * direction).sum(), w_plus, create_graph=True)
+    lengths = gradient.square().sum(2).mean(1).sqrt()
+    mean_length = torch.lerp(mean_length, lengths.detach().mean(), decay)
+    return (lengths - mean_length).square().mean(), mean_length
