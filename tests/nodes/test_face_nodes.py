@@ -1,0 +1,93 @@
+"""Align, paste and render as nodes: pictures in, pictures out, at ComfyUI's edge."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from node_bench import run_node
+from torch import Tensor
+
+pytestmark = pytest.mark.usefixtures("global_rng_untouched")
+
+
+@pytest.mark.usefixtures("two_faces")
+def test_align_gives_crops_and_their_masks(photo: Tensor) -> None:
+    faces, crops, mask = run_node("AlignFaces", image=photo, size=64)
+    assert crops.shape == (2, 64, 64, 3)
+    assert 0 <= crops.min() < crops.max() <= 1
+    assert faces.landmarks[0, 0, 0] < faces.landmarks[1, 0, 0], "left to right is the default"
+    assert mask.shape == (2, 64, 64)
+    assert mask[:, 32, 32].min() == 1
+    assert mask[:, 0].max() == 0
+    largest, _, _ = run_node("AlignFaces", image=photo, size=64, order="largest", max_faces=1)
+    assert len(largest) == 1
+
+
+@pytest.mark.usefixtures("two_faces")
+def test_what_was_cut_out_goes_back_where_it_was(photo: Tensor) -> None:
+    faces, crops, _ = run_node("AlignFaces", image=photo, size=256)
+    image, mask = run_node("PasteFaces", faces=faces, stylised=crops, feather=0.1)
+    assert image.shape == photo.shape
+    assert mask.shape == (1, 80, 90)
+    assert mask[0, 40, 25] > 0.9
+    assert mask[0, 40, 60] > 0.9
+    # Resampling to the crop and back blurs noise a little; where nothing was pasted nothing changes.
+    assert (image - photo).abs().mean() < 0.03
+    assert torch.allclose(image[0][mask[0] == 0], photo[0][mask[0] == 0], atol=1e-6)
+    black, _ = run_node("PasteFaces", faces=faces, stylised=torch.zeros_like(crops))
+    assert black[0, 40, 25].max() < 0.05
+
+
+@pytest.mark.usefixtures("two_faces")
+def test_an_own_mask_replaces_the_region(photo: Tensor) -> None:
+    faces, crops, _ = run_node("AlignFaces", image=photo, size=64)
+    nothing = torch.zeros(2, 64, 64)
+    image, mask = run_node("PasteFaces", faces=faces, stylised=torch.zeros_like(crops), crop_mask=nothing)
+    assert mask.max() == 0
+    assert torch.allclose(image, photo, atol=1e-6)
+
+
+@pytest.mark.usefixtures("two_faces")
+def test_a_photo_without_faces_is_refused_or_passed_through(photo: Tensor) -> None:
+    black = torch.zeros_like(photo)
+    with pytest.raises(ValueError, match="No face found in frame 2 of 2.*on_no_face"):
+        run_node("AlignFaces", image=torch.cat([photo, black]))
+    faces, crops, mask = run_node("AlignFaces", image=black, on_no_face="skip")
+    assert crops.shape == (0, 256, 256, 3)
+    assert mask.shape == (0, 256, 256)
+    image, changed = run_node("PasteFaces", faces=faces, stylised=crops)
+    assert torch.equal(image, black)
+    assert changed.max() == 0
+
+
+@pytest.mark.usefixtures("two_faces")
+def test_each_face_returns_to_its_own_frame(photo: Tensor) -> None:
+    batch = torch.cat([photo, torch.zeros_like(photo), photo.flip(1)])
+    faces, crops, _ = run_node("AlignFaces", image=batch, on_no_face="skip", size=64)
+    assert faces.frame_index.tolist() == [0, 0, 2, 2]
+    colours = torch.tensor([0.0, 0.3, 0.6, 1.0])[:, None, None, None].expand_as(crops)
+    image, _ = run_node("PasteFaces", faces=faces, stylised=colours.contiguous())
+    assert image[0, 40, 25].tolist() == pytest.approx([0.0] * 3, abs=0.02)
+    assert image[0, 40, 60].tolist() == pytest.approx([0.3] * 3, abs=0.02)
+    assert image[2, 40, 25].tolist() == pytest.approx([0.6] * 3, abs=0.02)
+    assert image[2, 40, 60].tolist() == pytest.approx([1.0] * 3, abs=0.02)
+    assert torch.equal(image[1], batch[1])
+
+
+@pytest.mark.usefixtures("two_faces")
+def test_a_wrong_number_of_faces_is_a_sentence(photo: Tensor) -> None:
+    faces, crops, _ = run_node("AlignFaces", image=photo, size=64)
+    with pytest.raises(ValueError, match="1 stylised pictures were given for 2 faces"):
+        run_node("PasteFaces", faces=faces, stylised=crops[:1])
+
+
+def test_rendering_is_the_same_people_every_time() -> None:
+    image, mask, labels = run_node("RenderFaces", count=2, seed=5, size=64)
+    assert image.shape == labels.shape == (2, 64, 64, 3)
+    assert mask.shape == (2, 64, 64)
+    assert set(mask.unique().tolist()) == {0.0, 1.0}
+    assert 0 <= image.min() < image.max() <= 1
+    again, _, _ = run_node("RenderFaces", count=2, seed=5, size=64)
+    assert torch.equal(image, again)
+    other, _, _ = run_node("RenderFaces", count=2, seed=6, size=64)
+    assert (image - other).abs().mean() > 0.02
