@@ -7,6 +7,19 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import run
+from . import align, convert, demo, discriminate, encode, finetune, generate, inspect, invert, render, run, stylise
 
-COMMANDS: dict[str, ModuleType] = {"run": run}
+COMMANDS: dict[str, ModuleType] = {
+    "demo": demo,
+    "run": run,
+    "stylise": stylise,
+    "align": align,
+    "invert": invert,
+    "finetune": finetune,
+    "generate": generate,
+    "discriminate": discriminate,
+    "encode": encode,
+    "inspect": inspect,
+    "convert": convert,
+    "render": render,
+}

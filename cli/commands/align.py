@@ -1,0 +1,82 @@
+"""Find the faces in photos and cut them out upright, as face generators expect them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..console import Console
+from ..files import DETECTORS, about, face_finder, unique_stems, write_pictures
+from ..options import fraction, positive
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ...models.detection import Detection
+
+HELP = "cut the faces out of photos"
+
+
+def add_detection(parser: argparse.ArgumentParser) -> None:
+    """How faces are found; shared with `stylise`."""
+    parser.add_argument("--size", type=positive, default=256, metavar="N", help="side of the crops (default: 256)")
+    parser.add_argument(
+        "--detector",
+        choices=DETECTORS,
+        default="auto",
+        help="auto takes YuNet where its weights are in the models folder (default: auto)",
+    )
+    parser.add_argument("--on-no-face", choices=("error", "skip"), default="error", help="default: error")
+    parser.add_argument("--min-confidence", type=fraction, default=0.6, metavar="C", help="0 to 1 (default: 0.6)")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photos", nargs="+", metavar="PHOTO")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the crops go")
+    add_detection(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    from ...faces.align import align_faces
+    from ...runtime.images import image_to_tensor, read_picture
+    from ...runtime.progress import ProgressReporter
+
+    find = face_finder(args.detector, args.min_confidence)
+    records: list[dict[str, Any]] = []
+    with ProgressReporter(len(args.photos), "align") as progress:
+        for index, (photo, stem) in enumerate(zip(args.photos, unique_stems(args.photos), strict=True)):
+            found: list[Detection] = []
+
+            def detect(picture: Tensor, found: list[Detection] = found) -> list[Detection]:
+                """The detector, whose boxes are kept: the crops do not carry them."""
+                detections = find(picture)
+                found += detections
+                return detections
+
+            with about(photo):
+                faces = align_faces(image_to_tensor(read_picture(photo)[0]), detect, args.size, args.on_no_face)
+            paths = [args.out / f"{stem}_{number:02}.png" for number in range(len(faces))]
+            write_pictures(faces.crops, paths)
+            for number, path in enumerate(paths):
+                landmarks = faces.landmarks[number]
+                records.append(
+                    {
+                        "photo": str(photo),
+                        "frame": int(faces.frame_index[number]),
+                        "crop": str(path),
+                        "crop_to_photo": faces.crop_to_photo[number].tolist(),
+                        "landmarks": landmarks.tolist(),
+                        "score": float(faces.score[number]),
+                        "box": _box_of(landmarks, found),
+                    }
+                )
+                console.line(str(path))
+            progress.update(index + 1)
+    console.result({"size": args.size, "faces": records})
+
+
+def _box_of(landmarks: Tensor, found: list[Detection]) -> list[float]:
+    """The box `[left, top, right, bottom]` of the detection that these landmarks came from."""
+    distances = [float((face.landmarks - landmarks).abs().sum()) for face in found]
+    return found[distances.index(min(distances))].box.tolist()

@@ -1,0 +1,40 @@
+"""Ask a discriminator about pictures."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..console import Console
+from ..files import load_discriminator, need, read_array, write_array
+
+HELP = "a discriminator's logits for pictures"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="a checkpoint with a discriminator, or embedded")
+    parser.add_argument("--images", required=True, metavar="x.npy", help="[N, 3, R, R] in -1..1")
+    parser.add_argument("--class", type=int, dest="class_index", metavar="K", help="for conditional networks")
+    parser.add_argument("--raw", type=Path, required=True, metavar="out.npy", help="logits [N, 1], float32")
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    import torch
+
+    network = load_discriminator(args.file)
+    config = network.config
+    images = read_array(args.images, (None, 3, config.resolution, config.resolution), "pictures for this network")
+    device = next(network.parameters()).device
+    condition = None
+    if config.c_dim:
+        given = args.class_index is not None and 0 <= args.class_index < config.c_dim
+        need(given, f"this network is conditional: choose --class 0 to {config.c_dim - 1}")
+        condition = torch.zeros(len(images), config.c_dim, device=device)
+        condition[:, args.class_index] = 1
+    else:
+        need(args.class_index is None, "--class is given, but this network is not conditional")
+    # All at once, because the minibatch statistics belong to the batch.
+    with torch.inference_mode():
+        logits = network(images.to(device), condition)
+    console.line(str(write_array(logits, args.raw)))
+    console.result({"files": [str(args.raw)], "logits": logits.flatten().tolist()})

@@ -1,0 +1,111 @@
+"""Teach a generator a style from a folder of pictures (stage 1)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from ...training.config import FieldSpec, FinetuneConfig, fields_of, from_mapping, to_mapping
+from ..console import Console
+from ..files import load_generator, need
+
+HELP = "teach a generator a style"
+ON_THEIR_OWN = ("steps", "seed", "style_name")
+"""Settings whose flags are not made from the config: they are shared, or have a default of their own."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", default="embedded", metavar="FILE", help="a checkpoint with its discriminator")
+    parser.add_argument("--styles", type=Path, required=True, metavar="DIR", help="a folder of 10 to 300 pictures")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the style, a .safetensors file")
+    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name; flags go before them")
+    parser.add_argument("--steps", type=int, metavar="N", help=f"default: {FinetuneConfig.steps}")
+    parser.add_argument("--style-name", metavar="NAME", help="default: the name of OUT")
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="continue the run in this folder")
+    parser.add_argument("--run-dir", type=Path, metavar="RUN", help="where the run is kept (default: runs/NAME)")
+    parser.add_argument(
+        "--no-align", dest="align", action="store_false", help="the pictures are aligned faces already; only resize"
+    )
+    parser.add_argument("--half", action="store_true", help="store 16-bit numbers: half the size")
+    settings = parser.add_argument_group("settings")
+    for spec in fields_of(FinetuneConfig):
+        if spec.name not in ON_THEIR_OWN:
+            _add_setting(settings, spec)
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    from ...models.checkpoints import save_generator
+    from ...runtime.folders import current_folders
+    from ...runtime.progress import ProgressReporter
+    from ...training.finetune import check_source, finetune
+    from ...training.style_images import largest_face_aligner, load_style_folder
+
+    need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
+    need(not (args.resume and args.run_dir), "--resume names the run's folder already; leave --run-dir out")
+    need(args.resume is None or args.resume.is_dir(), f"there is no run in {args.resume}")
+    config = _config(args)
+    source = load_generator(args.source)
+    check_source(source)
+    size = source.resolution
+    aligner = largest_face_aligner(size, "auto", current_folders().models) if args.align else False
+    styles = load_style_folder(args.styles, size, aligner)
+    console.note(f"{len(styles.paths)} style pictures, {len(styles.skipped)} left out")
+    run_dir = args.resume or args.run_dir or Path("runs") / config.style_name
+    try:
+        with ProgressReporter(config.steps, "fine-tune") as progress:
+            resume = args.resume is not None
+            result = finetune(source, styles.images, config, progress.callbacks(), run_dir, resume)
+    except KeyboardInterrupt:
+        console.note(f"\nThe run is kept; the same command with --resume {run_dir} continues it.")
+        raise
+    save_generator(result.generator, args.out, dict(result.generator.provenance), half=args.half)
+    console.line(str(args.out))
+    console.result(
+        {
+            "files": [str(args.out)],
+            "run": str(run_dir),
+            "pictures": len(styles.paths),
+            "skipped": [{"picture": str(path), "reason": reason} for path, reason in styles.skipped],
+            "settings": to_mapping(config),
+            "last": result.history[-1] if result.history else {},
+        }
+    )
+
+
+def _add_setting(group: Any, spec: FieldSpec) -> None:
+    """One setting as a flag; its default stays unset, so that a TOML file can give it."""
+    flag = "--" + spec.name.replace("_", "-")
+    text = f"{spec.tooltip} (default: {spec.default})".replace("%", "%%")
+    if spec.type is bool:
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+    else:
+        choices = list(spec.choices) or None
+        metavar = None if choices else spec.type.__name__.upper()
+        group.add_argument(flag, type=spec.type, choices=choices, metavar=metavar, help=text)
+
+
+def _config(args: argparse.Namespace) -> FinetuneConfig:
+    """Settings from the TOML file, then from the flags."""
+    values = _read_toml(args.config) if args.config else {}
+    for spec in fields_of(FinetuneConfig):
+        given = getattr(args, spec.name, None)
+        if given is not None:
+            values[spec.name] = given
+    values.setdefault("style_name", args.out.stem)
+    return from_mapping(FinetuneConfig, values)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    if not path.is_file():
+        raise ValueError(f"There is no settings file {path}. Check the path.")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is not TOML: {error}.") from error
