@@ -136,6 +136,8 @@ class SceneConfig:
     """Side of the smallest face box, in pixels."""
     largest: float = 0.85
     """Side of the largest face box, in shorter sides of the picture."""
+    portrait: float = 0.3
+    """Share of pictures with a single face that it fills from about the middle."""
     max_tilt: float = 60.0
     """The strongest tilt, in degrees; most faces are tilted much less."""
     degrade: float = 1.0
@@ -184,7 +186,7 @@ def compose_scene(sprites: FaceSprites, config: SceneConfig, generator: torch.Ge
     boxes: list[Tensor] = []
     points: list[Tensor] = []
     count = 0 if uniform(generator) < config.empty else 1 + int(config.max_faces * uniform(generator) ** 1.5)
-    portrait = count == 1 and uniform(generator) < 0.3
+    portrait = count == 1 and uniform(generator) < config.portrait
     for _ in range(count):
         for _attempt in range(6):
             chosen = sprites.select(torch.randint(len(sprites), (1,), generator=generator))

@@ -1,0 +1,227 @@
+"""The detector's training: which cell learns what, scenes that come back, and a run that learns and resumes."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from facestylist.faces.warp import transform_points
+from facestylist.models.detection import Detection
+from facestylist.models.detector import DetectorConfig, load_network
+from facestylist.procedural.landmarks import five_points
+from facestylist.procedural.scene import (
+    FaceSprites,
+    SceneConfig,
+    compose_scene,
+    composite,
+    degrade,
+    face_box,
+    mirror,
+    render_sprites,
+)
+from facestylist.training.detector import (
+    DetectorTask,
+    DetectorTrainingConfig,
+    assign_cells,
+    detector_losses,
+    evaluate_detector,
+    generalised_iou,
+    train_detector,
+)
+from facestylist.training.loop import Callbacks
+
+TINY = DetectorConfig(stem=4, widths=(8, 8, 8), neck=8)
+SHORT = DetectorTrainingConfig(
+    steps=6, batch_size=4, faces=4, held_out_faces=2, face_size=32, scene_size=64, pool=24, refresh=2,
+    evaluation_scenes=2, compiled=False,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sprites() -> FaceSprites:
+    return render_sprites(4, torch.Generator().manual_seed(1), ["photo"], size=48, supersample=1)
+
+
+def test_scenes_come_back_and_differ_by_seed(sprites: FaceSprites, global_rng_untouched: None) -> None:
+    config = SceneConfig(height=96, width=128)
+    scenes = [compose_scene(sprites, config, torch.Generator().manual_seed(s)) for s in (3, 3, 4)]
+    assert torch.equal(scenes[0].image, scenes[1].image) and torch.equal(scenes[0].boxes, scenes[1].boxes)
+    assert not torch.equal(scenes[0].image, scenes[2].image)
+    assert scenes[0].image.shape == (3, 96, 128) and scenes[0].image.abs().max() <= 1
+
+
+def test_scenes_have_faces_of_all_sizes_and_some_have_none(sprites: FaceSprites) -> None:
+    generator = torch.Generator().manual_seed(0)
+    config = SceneConfig(height=128, width=128, max_faces=3)
+    scenes = [compose_scene(sprites, config, generator) for _ in range(80)]
+    boxes = torch.cat([s.boxes for s in scenes])
+    sides = (boxes[:, 2:] - boxes[:, :2]).prod(1).sqrt()
+    assert 2 < sum(len(s.boxes) == 0 for s in scenes) < 30
+    assert sides.min() < 20 and sides.max() > 80
+    points = torch.cat([s.landmarks for s in scenes])
+    assert ((points >= boxes[:, None, :2] - 1e-3) & (points <= boxes[:, None, 2:] + 1e-3)).all()
+    angles = torch.atan2(*(points[:, 1] - points[:, 0]).flip(1).unbind(1)).rad2deg()
+    assert angles.abs().max() > 20 and angles.abs().median() < 25
+
+
+def test_landmarks_lie_on_the_eyes(sprites: FaceSprites) -> None:
+    """Painting the landmarks into the sprite and composing it puts the paint where the scene says they are."""
+    marked = sprites.images[:1].clone() * 0
+    points = five_points(sprites.landmarks[:1])[0]
+    x, y = points[0].long()
+    marked[0, :, y, x] = 255
+    matrix = torch.tensor([[1.8, -0.9, 40.0], [0.9, 1.8, 7.0]])
+    canvas = composite(torch.zeros(3, 160, 160), marked[0].float() / 255, torch.ones(48, 48), matrix)
+    total = canvas[0].sum()
+    rows = (canvas[0].sum(1) * (torch.arange(160) + 0.5)).sum() / total
+    columns = (canvas[0].sum(0) * (torch.arange(160) + 0.5)).sum() / total
+    expected = transform_points(matrix[None], torch.tensor([[[x + 0.5, y + 0.5]]]))[0, 0]
+    assert float(columns) == pytest.approx(float(expected[0]), abs=0.05)
+    assert float(rows) == pytest.approx(float(expected[1]), abs=0.05)
+
+
+def test_mirrored_faces_keep_their_order(sprites: FaceSprites) -> None:
+    turned = mirror(sprites)
+    assert torch.equal(turned.images, sprites.images.flip(-1))
+    points = five_points(turned.landmarks)
+    assert (points[:, 0, 0] < points[:, 1, 0]).all() and (points[:, 3, 0] < points[:, 4, 0]).all()
+    torch.testing.assert_close(mirror(turned).landmarks, sprites.landmarks)
+    other_eye = five_points(sprites.landmarks)[:, 1]
+    torch.testing.assert_close(points[:, 0], other_eye * torch.tensor([-1, 1]) + torch.tensor([48, 0]))
+
+
+def test_sprites_survive_the_file(sprites: FaceSprites, tmp_path: Path) -> None:
+    sprites.save(tmp_path / "faces.npz")
+    loaded = FaceSprites.load(tmp_path / "faces.npz")
+    assert torch.equal(loaded.images, sprites.images) and torch.equal(loaded.alphas, sprites.alphas)
+    assert torch.equal(loaded.landmarks, sprites.landmarks) and torch.equal(loaded.looks, sprites.looks)
+
+
+def test_degrading_keeps_the_picture_recognisable(sprites: FaceSprites) -> None:
+    picture = torch.nn.functional.interpolate(sprites.images[:1].float() / 255, size=96, mode="bilinear")[0]
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(10):
+        worse = degrade(picture, generator)
+        pair = torch.stack([picture.mean(0).flatten(), worse.mean(0).flatten()])
+        assert worse.shape == picture.shape and torch.corrcoef(pair)[0, 1] > 0.8
+
+
+def test_face_box_holds_the_forehead() -> None:
+    points = torch.zeros(68, 2)
+    points[17:27] = torch.tensor([0.0, -10.0])
+    points[8] = torch.tensor([0.0, 30.0])
+    assert face_box(points).tolist() == pytest.approx([0.0, -28.0, 0.0, 30.0])
+
+
+def test_cells_in_charge() -> None:
+    small = torch.tensor([[100.0, 100.0, 116.0, 116.0]])
+    large = torch.tensor([[20.0, 30.0, 180.0, 190.0]])
+    points = torch.zeros(1, 5, 2)
+    score, box, _, size = assign_cells([(small, points), (large, points), (small[:0], points[:0])], 256, 256)
+    levels = score.split([32 * 32, 16 * 16, 8 * 8], dim=1)
+    assert [int((level[0] == 1).sum()) > 0 for level in levels] == [True, False, False]
+    assert [int((level[1] == 1).sum()) > 0 for level in levels] == [False, False, True]
+    assert (score[2] == 0).all()
+    assert (box[0][score[0] == 1] == small[0]).all() and (size[1][score[1] == 1] == 160).all()
+    # Every face has a cell, wherever its middle falls.
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(200):
+        side = 10 * 20 ** float(torch.rand((), generator=generator))
+        corner = torch.rand(2, generator=generator) * (256 - side)
+        boxes = torch.cat([corner, corner + side])[None]
+        assert (assign_cells([(boxes, points)], 256, 256)[0] == 1).any()
+
+
+def test_giou_of_known_boxes() -> None:
+    one = torch.tensor([[0.0, 0.0, 2.0, 2.0]] * 3)
+    other = torch.tensor([[0.0, 0.0, 2.0, 2.0], [2.0, 0.0, 4.0, 2.0], [6.0, 0.0, 8.0, 2.0]])
+    assert generalised_iou(one, other).tolist() == pytest.approx([1.0, 0.0, -0.5])
+
+
+def test_perfect_predictions_cost_nothing() -> None:
+    boxes = torch.tensor([[40.0, 50.0, 90.0, 120.0]])
+    points = torch.rand(1, 5, 2, generator=torch.Generator().manual_seed(0)) * 40 + 50
+    score, _, _, _ = assign_cells([(boxes, points)], 128, 128)
+    outputs = []
+    start = 0
+    for stride in (8, 16, 32):
+        side = 128 // stride
+        y, x = torch.meshgrid(torch.arange(side) + 0.5, torch.arange(side) + 0.5, indexing="ij")
+        place = torch.stack([x, y]) * stride
+        cells = score[:, start : start + side * side].reshape(1, 1, side, side)
+        start += side * side
+        middle = (torch.tensor([65.0, 85.0])[:, None, None] - place) / stride
+        extent = (torch.tensor([50.0, 70.0]) / stride).log()[:, None, None].expand(2, side, side)
+        marks = (points[0].reshape(10)[:, None, None] - place.repeat(5, 1, 1)) / stride
+        sure = torch.where(cells == 1, 20.0, -20.0)
+        outputs.append(torch.cat([sure, middle[None], extent[None], marks[None]], dim=1))
+    losses = detector_losses(outputs, [(boxes, points)])
+    assert all(float(loss) < 1e-3 for loss in losses.values())
+    outputs[1][:, 5:] += 1
+    assert float(detector_losses(outputs, [(boxes, points)])["landmarks"]) > 0.05
+
+
+def test_losses_of_pictures_without_faces_are_finite() -> None:
+    outputs = [torch.zeros(2, 15, 64 // s, 64 // s, requires_grad=True) for s in (8, 16, 32)]
+    losses = detector_losses(outputs, [(torch.zeros(0, 4), torch.zeros(0, 5, 2))] * 2)
+    sum(losses.values()).backward()
+    assert all(math.isfinite(float(loss)) for loss in losses.values())
+
+
+def test_training_learns(sprites: FaceSprites) -> None:
+    config = DetectorTrainingConfig(
+        steps=40, batch_size=6, scene_size=96, pool=24, refresh=1, learning_rate=1e-2, faces=4, held_out_faces=2
+    )
+    task = DetectorTask(config, sprites, TINY)
+    rows = [task.step(step) for step in range(1, 41)]
+    first, last = (sum(r["score"] + r["landmarks"] for r in part) for part in (rows[:8], rows[-8:]))
+    assert last < 0.8 * first
+
+
+def test_a_stopped_run_resumes_to_the_same_weights(tmp_path: Path, global_rng_untouched: None) -> None:
+    whole = train_detector(SHORT, None, tmp_path / "whole", looks=["photo"], network_config=TINY)
+    count = 0
+
+    def stop() -> bool:
+        nonlocal count
+        count += 1
+        return count > 3
+
+    train_detector(SHORT, Callbacks(should_stop=stop), tmp_path / "parts", looks=["photo"], network_config=TINY)
+    output = tmp_path / "detector.safetensors"
+    resumed = train_detector(
+        SHORT, None, tmp_path / "parts", resume=True, looks=["photo"], output=output, network_config=TINY
+    )
+    assert len(resumed.history) == len(whole.history) == 6
+    for one, other in zip(whole.network.parameters(), resumed.network.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=0, rtol=0)
+    assert whole.metrics == resumed.metrics
+    assert load_network(output).config == TINY
+
+
+class Oracle:
+    """Finds exactly what a scene says, moved by `shift` pixels; `extra` adds a false face."""
+
+    def __init__(self, shift: float = 0.0, extra: bool = False) -> None:
+        self.shift, self.extra = shift, extra
+        self.scenes: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def find(self, photo: torch.Tensor, min_confidence: float) -> list[Detection]:
+        boxes, landmarks = self.scenes.pop(0)
+        found = [Detection(b, p + self.shift, 0.9) for b, p in zip(boxes, landmarks, strict=True)]
+        return found + [Detection(torch.tensor([-9.0, -9.0, -8.0, -8.0]), torch.zeros(5, 2), 0.7)] * self.extra
+
+
+@pytest.mark.parametrize(("shift", "extra"), [(0.0, False), (2.0, True)])
+def test_evaluation_counts(sprites: FaceSprites, shift: float, extra: bool) -> None:
+    seen = Oracle(shift, extra)
+    truth: list[tuple[torch.Tensor, torch.Tensor]] = []
+    blind = Oracle()
+    blind.scenes = [(torch.zeros(0, 4), torch.zeros(0, 5, 2))] * 4
+    none = evaluate_detector(blind, sprites, 4, 5, on_scene=lambda s, f: truth.append((s.boxes, s.landmarks)))
+    assert none["recall"] == 0 and none["false_positives"] == 0 and none["landmark_error"] == math.inf
+    seen.scenes = truth
+    metrics = evaluate_detector(seen, sprites, 4, 5)
+    assert metrics["recall"] == 1 and metrics["false_positives"] == float(extra)
+    assert (metrics["landmark_error"] < 1e-6) == (shift == 0)
