@@ -47,7 +47,7 @@ class AlignFaces:
     OUTPUT_TOOLTIPS = (
         "The faces with their way back into the photo, for Paste Faces Back.",
         "The upright crops as pictures: preview them, invert them, or hand them to any other node. One per face, in "
-        "the order chosen; none when no face was found and on_no_face is skip.",
+        "the order chosen; an empty batch, which ComfyUI's own preview cannot show, when every picture was skipped.",
         "Per crop, the soft-edged area that Paste Faces Back would change with its default feather: an inpainting "
         "mask.",
     )

@@ -109,19 +109,24 @@ class SaveGenerator:
                     "file without any loss.",
                     advanced=True,
                 ),
-            }
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
         }
 
-    def run(self, generator: FaceGenerator, name: str, half_precision: bool) -> dict[str, Any]:
+    def run(
+        self, generator: FaceGenerator, name: str, half_precision: bool, node_id: str | None = None
+    ) -> tuple[str]:
         from ..models.checkpoints import save_generator
         from ..runtime.folders import new_model_path
+        from ..runtime.progress import ProgressReporter
 
         path, copies = new_model_path(MODEL_FOLDER, name), 1
         while path.exists():
             copies += 1
             path = new_model_path(MODEL_FOLDER, f"{name.removesuffix('.safetensors')}-{copies}")
         save_generator(generator, path, dict(generator.provenance), half=half_precision)
-        return {"ui": {"text": [f"Saved {path}"]}, "result": (str(path),)}
+        ProgressReporter(1, node_id=node_id).text(f"Saved {path}")
+        return (str(path),)
 
 
 class SampleFaces:

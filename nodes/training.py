@@ -60,7 +60,8 @@ class LoadStyleImages:
                     high=1024,
                     step=8,
                 ),
-            }
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
         }
 
     @classmethod
@@ -70,16 +71,18 @@ class LoadStyleImages:
         path = find_input(folder)
         return content_hash(path.iterdir() if path.is_dir() else [])
 
-    def run(self, folder: str, align: bool, size: int) -> dict[str, Any]:
+    def run(self, folder: str, align: bool, size: int, node_id: str | None = None) -> tuple[Tensor, str]:
         from ..runtime.folders import find_input
         from ..runtime.images import tensor_to_image
+        from ..runtime.progress import ProgressReporter
         from ..training.style_images import load_style_folder
 
         styles = load_style_folder(find_input(folder), size, _largest_face(size) if align else False)
         lines = [f"{len(styles.paths)} pictures taken, {len(styles.skipped)} left out."]
         lines += [f"{path.name}: {reason}" for path, reason in styles.skipped]
         report = "\n".join(lines)
-        return {"ui": {"text": [report]}, "result": (tensor_to_image(styles.images), report)}
+        ProgressReporter(1, node_id=node_id).text(report)
+        return tensor_to_image(styles.images), report
 
 
 def _largest_face(size: int) -> Callable[[Tensor], Tensor | None]:
