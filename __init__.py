@@ -19,9 +19,10 @@ if (Path(__file__).parent / "web").is_dir():
     __all__ += ["WEB_DIRECTORY"]
 
 if in_comfyui():
-    from .runtime.folders import register_model_folders
+    from .runtime.folders import offer_sample, register_model_folders
 
     register_model_folders()
+    offer_sample()
 
 
 def __getattr__(name: str) -> Any:

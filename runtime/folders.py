@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,8 +12,12 @@ from pathlib import Path
 
 from .host import in_comfyui
 
+logger = logging.getLogger(__name__)
+
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 """The shipped networks and the sample picture."""
+
+SAMPLE = "sample.png"
 
 MODEL_EXTENSIONS: dict[str, tuple[str, ...]] = {
     "stylegan": (".safetensors", ".pt", ".pth", ".pkl"),
@@ -89,6 +95,23 @@ def register_model_folders() -> None:
         own = str(Path(folder_paths.models_dir) / kind)
         paths = list(known) if own in known else [*known, own]
         folder_paths.folder_names_and_paths[kind] = (paths, set(extensions))
+
+
+def offer_sample() -> None:
+    """Lets ComfyUI's own LoadImage find the sample picture as `sample.png [temp]`.
+
+    ComfyUI reads pictures from three folders only. The temporary one is emptied at each start before packs are loaded,
+    so nothing of ours ever lies among the user's own files.
+    """
+    import folder_paths
+
+    sample, target = ASSETS / SAMPLE, Path(folder_paths.get_temp_directory()) / SAMPLE
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if sample.is_file() and not target.exists():
+            shutil.copyfile(sample, target)
+    except OSError as error:
+        logger.warning("The sample picture of the bundled workflows could not be copied to %s: %s", target, error)
 
 
 def model_dirs(kind: str) -> list[Path]:
