@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from .cartoon import CARTOON
+from .chibi import CHIBI
+from .impasto import IMPASTO
 from .look import Look
 from .photo_look import PHOTO
+from .sketch import SKETCH
 
-LOOKS: dict[str, Look] = {look.name: look for look in (PHOTO,)}
+LOOKS: dict[str, Look] = {look.name: look for look in (PHOTO, CARTOON, IMPASTO, SKETCH, CHIBI)}
 
 __all__ = ["LOOKS", "Look"]

@@ -1,0 +1,101 @@
+"""The sketch look: pencil on paper. Hatching follows tone and form, hair is drawn strand by strand."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..camera import Scene
+from ..drawing import FACE, contours, ink, picture_plane, pixels, pressure
+from ..filters import among, box_blur, luma
+from ..geometry import mix, smoothstep, value_noise
+from ..labels import Label
+from ..paint import GBuffer, colour
+from ..parameters import to_srgb
+from ..photo import light_direction, shade_photo
+from .look import Look
+
+
+def pencil_tone(s: Scene, g: GBuffer, label: Tensor, picture: Tensor) -> Tensor:
+    """What the pencil has to match, 0 black .. 1 paper.
+
+    Skin and hair are measured against their own colour and then laid into a narrow range, so that very dark ones keep
+    their modelling and their features, and still read as darker than light ones.
+    """
+    bright = luma(picture)
+    skin, hair = luma(to_srgb(s["skin"])), luma(to_srgb(s["hair"]))
+    on_skin = among(label, *FACE, Label.EAR, Label.NECK)
+    skin_tone = (bright / (skin + 0.04) * 0.90).clamp(0, 1.08) * mix(0.52, 0.97, smoothstep(0.25, 0.85, skin))
+    hair_tone = (bright / (hair + 0.05)).clamp(0, 1.5) * mix(0.34, 0.82, smoothstep(0.05, 0.75, hair))
+    tone = torch.where(on_skin, skin_tone, torch.where(label == int(Label.HAIR), hair_tone, 0.35 + 0.6 * bright))
+    eye_or_teeth = among(label, Label.EYE, Label.MOUTH)
+    tone = torch.where(eye_or_teeth, (bright * 1.15).clamp(0, 1), tone)
+    tone = torch.where(label == int(Label.GLASSES), 0.12 + 0.4 * bright, tone)
+    return tone.clamp(0, 1)
+
+
+def hatch(tone: Tensor, across: Tensor, along: Tensor, start: float, full: float, phase: float) -> Tensor:
+    """Parallel strokes one cell of `across` apart: none above `start`, wide and dark below `full`."""
+    wobble = 0.9 * (value_noise(across * 0.16 + 40, along * 0.16 + 40, phase) - 0.5)
+    across = across + wobble
+    line = across.floor()
+    stripe = (across - line - 0.5).abs() * 2
+    amount = smoothstep(start, full, tone)
+    # Every stroke has its own pressure, and lifts off now and then.
+    hand = value_noise(line * 3.7 + 40, along * 0.14 + line * 0.37 + 40, phase + 1)
+    width = amount * (0.42 + 0.55 * hand)
+    return smoothstep(width + 0.22, width - 0.22, stripe) * amount * (0.5 + 0.6 * hand)
+
+
+def shade(s: Scene, g: GBuffer, footprint: float) -> tuple[Tensor, Tensor]:
+    picture, label = shade_photo(s, g, footprint)
+    tone = pencil_tone(s, g, label, picture)
+    on_hair, on_figure = label == int(Label.HAIR), label != int(Label.BACKGROUND)
+    lx, ly, _ = light_direction(s)
+    u, v = picture_plane(s, g)
+    # Hatching behind the head, on the side the light comes from, lets the face stand out.
+    beside = smoothstep(1.5, 0.2, u * u + v * v) * smoothstep(-0.6, 0.9, u * torch.sign(lx) * 0.8 - 0.3 * v)
+    tone = torch.where(on_figure, tone, 0.985 - 0.33 * beside)
+
+    # Strokes bend round the form: depth shifts them, as contour lines would.
+    bend = torch.where(on_figure, g["depth"], 0.0) * 0.35
+    U, V = (u + bend) * 64, (v + bend * 0.3) * 64
+    dark = torch.zeros_like(tone)
+    skinlike = (~on_hair).float()
+    for angle, start, full, strength, phase in (
+        (0.86, 0.90, 0.30, 0.42, 1.0), (-0.35, 0.62, 0.15, 0.40, 2.0), (1.75, 0.40, 0.05, 0.42, 3.0),
+    ):
+        c, d = math.cos(angle), math.sin(angle)
+        dark = dark + strength * skinlike * hatch(tone, (U * d - V * c) / 3.3, (U * c + V * d) / 3.3, start, full, phase)
+    # Hair: strands along the flow, curls as loops.
+    x, y, z = g["local"].split(1, 1)
+    across = g["hair_flow"]
+    strand = 0.6 * value_noise(across * 15 + 60, y * 1.6 + 60, 3.0) + 0.4 * value_noise(across * 31 + 60, y * 2.5 + 60)
+    bumps = torch.sin(13.0 * x + 0.4 + 2 * z) * torch.sin(12.0 * y + 1.1 + z)
+    loops = 0.5 + 0.5 * torch.sin(bumps * 7.0 + 9.0 * value_noise(x * 5 + 40, y * 5 + 40))
+    strand = mix(strand, 0.15 + 0.7 * loops, s["curl"])
+    dots = value_noise(x * 40 + 60, y * 40 + 60, 6.0)
+    strand = mix(strand, dots, s["buzz"])
+    hair_dark = smoothstep(-0.16, 0.16, (0.80 - tone * 0.75) - strand) * 0.62 + 0.22 * (1 - tone)
+    dark = torch.where(on_hair, hair_dark, dark)
+
+    # A soft layer of graphite under the strokes; darker accents where tone falls off quickly.
+    dark = dark + torch.where(on_figure, 0.30, 0.08) * (1 - tone) ** 1.2
+    around = box_blur(box_blur(tone, pixels(g, 2.5)), pixels(g, 2.5))
+    accent = smoothstep(0.03, 0.17, around - tone) * (~on_hair) * on_figure
+    dark = dark + 0.55 * accent
+    outline, inner = contours(g)
+    hand = pressure(s, g, 5.0)
+    line = ink(g, outline, 2.6, 0.35 + 0.6 * hand) * (0.45 + 0.5 * hand)
+    line = torch.maximum(line, ink(g, inner, 2.2, 0.3 + 0.6 * hand) * (0.40 + 0.5 * hand))
+    dark = torch.maximum(dark, line * 0.95) + 0.25 * torch.minimum(dark, line)
+
+    grain = 0.6 * value_noise(u * 60 + 90, v * 60 + 90, 2.0) + 0.4 * value_noise(u * 110 + 90, v * 110 + 90, 4.0)
+    dark = (dark * (0.70 + 0.6 * grain)).clamp(0, 0.96)
+    paper = colour(0.975, 0.96, 0.925, dark) * (1 - 0.06 * (grain - 0.5))
+    return mix(paper, colour(0.13, 0.13, 0.16, dark), dark).clamp(0, 1), label
+
+
+SKETCH = Look("sketch", "Pencil on paper, hatched along the form.", shade)
