@@ -39,7 +39,7 @@ $(STAMP): pyproject.toml requirements.txt constraints.txt
 	@# Where the system's Python has pip but not ensurepip (Debian), its pip fills a venv made without one.
 	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || \
 	    { $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(RUN) install --quiet pip; }
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@$(RUN) -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	@rm -f $(VENV)/.installed-* && touch $@
 
 # mypy takes a package's name from its folder, which a clone may call anything: a link gives it the right one.

@@ -16,7 +16,7 @@ SEED_RANGE = 2**32
 def add_common(parser: argparse.ArgumentParser) -> None:
     """What every command takes."""
     group = parser.add_argument_group("common options")
-    group.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)}, or cuda:1 (default: auto)")
+    group.add_argument("--device", type=device, default="auto", help=f"{', '.join(DEVICES)}, or cuda:1 (default: auto)")
     group.add_argument("--models-dir", type=Path, metavar="DIR", help="folder with stylegan/, face_encoders/, ...")
     group.add_argument("--seed", type=seed, metavar="N", help="seed of everything random in this command")
     group.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
@@ -36,6 +36,13 @@ def in_force(args: argparse.Namespace) -> Iterator[None]:
     )
     with use_device(args.device), use_folders(folders):
         yield
+
+
+def device(text: str) -> str:
+    """A device's name; whether this machine has it, `pick_device` says."""
+    if text.split(":")[0] not in DEVICES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(DEVICES)}, or cuda:1 and so on")
+    return text
 
 
 def seed(text: str) -> int:

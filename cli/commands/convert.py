@@ -18,9 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
+    need(args.out.suffix == ".safetensors", f"OUT is {args.out}; its name has to end in .safetensors")
     from ...models.checkpoints import inspect, save_encoder, save_generator
 
-    need(args.out.suffix == ".safetensors", f"OUT is {args.out}; its name has to end in .safetensors")
     kind = inspect(args.file).kind
     if kind == "encoder":
         encoder = load_encoder(args.file)

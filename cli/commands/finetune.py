@@ -36,16 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
+    need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
+    need(not (args.resume and args.run_dir), "--resume names the run's folder already; leave --run-dir out")
+    need(args.resume is None or args.resume.is_dir(), f"there is no run in {args.resume}")
+    config = _config(args)
     from ...models.checkpoints import save_generator
     from ...runtime.folders import current_folders
     from ...runtime.progress import ProgressReporter
     from ...training.finetune import check_source, finetune
     from ...training.style_images import largest_face_aligner, load_style_folder
 
-    need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
-    need(not (args.resume and args.run_dir), "--resume names the run's folder already; leave --run-dir out")
-    need(args.resume is None or args.resume.is_dir(), f"there is no run in {args.resume}")
-    config = _config(args)
     source = load_generator(args.source)
     check_source(source)
     size = source.resolution

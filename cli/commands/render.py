@@ -25,12 +25,16 @@ def run(args: argparse.Namespace, console: Console) -> None:
     import torch
 
     from ...procedural import LABEL_COLOURS, LOOKS, Label, render, sample_parameters, select
+    from ...runtime.devices import pick_device
     from ...runtime.images import tensor_to_image, write_picture
     from ...runtime.progress import ProgressReporter
 
     need(args.style in LOOKS, f"there is no style {args.style!r}; choose one of {', '.join(LOOKS)}")
+    device = pick_device()
     seed = args.seed or 0
-    everyone = sample_parameters(args.count, torch.Generator().manual_seed(seed))
+    # Drawn on the CPU, so that a seed means the same people on every device.
+    drawn_people = sample_parameters(args.count, torch.Generator().manual_seed(seed))
+    everyone = {name: value.to(device) for name, value in drawn_people.items()}
     faces = []
     with torch.inference_mode(), ProgressReporter(args.count, "render") as progress:
         for start in range(0, args.count, CHUNK):
@@ -40,7 +44,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
             for row, number in enumerate(numbers):
                 name = f"{number:05}.png"
                 console.line(str(write_picture(pictures[row], args.out / name)))
-                _write_labels(drawn.labels[row].numpy(), args.out / f"{number:05}_labels.png", LABEL_COLOURS)
+                _write_labels(drawn.labels[row].cpu().numpy(), args.out / f"{number:05}_labels.png", LABEL_COLOURS)
                 landmarks = drawn.landmarks[row].tolist()
                 faces.append({"image": name, "labels": f"{number:05}_labels.png", "landmarks": landmarks})
             progress.update(numbers.stop)

@@ -1,0 +1,109 @@
+"""Folders out of ComfyUI, and in it (with a stand-in for its `folder_paths`)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from facestylist.runtime import folders
+from facestylist.runtime.folders import Folders, use_folders
+from facestylist.runtime.host import in_comfyui
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Folders:
+    return Folders(*(tmp_path / name for name in ("input", "output", "temp", "models")))
+
+
+@pytest.fixture
+def comfyui(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """A ComfyUI whose user keeps StyleGAN files on another disk as well."""
+    fake = ModuleType("folder_paths")
+    fake.models_dir = str(tmp_path / "comfy" / "models")
+    fake.folder_names_and_paths = {"stylegan": ([str(tmp_path / "disk")], set()), "loras": ([], set())}
+    fake.get_input_directory = lambda: str(tmp_path / "comfy" / "input")
+    fake.get_output_directory = lambda: str(tmp_path / "comfy" / "output")
+    fake.get_temp_directory = lambda: str(tmp_path / "comfy" / "temp")
+    fake.get_folder_paths = lambda kind: fake.folder_names_and_paths[kind][0]
+    fake.get_filename_list = lambda kind: ["sub/mine.pt"]
+    monkeypatch.setitem(sys.modules, "folder_paths", fake)
+    monkeypatch.setitem(sys.modules, "comfy.model_management", ModuleType("comfy.model_management"))
+    return fake
+
+
+def touch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    return path
+
+
+def test_the_working_directory_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, places: Folders) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not in_comfyui()
+    assert folders.input_dir() == tmp_path / "input"
+    assert folders.output_dir() == tmp_path / "output"
+    with use_folders(places):
+        assert folders.temp_dir() == tmp_path / "temp"
+    assert folders.temp_dir() == tmp_path / "output" / "temp"
+
+
+def test_listing_and_finding(places: Folders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(folders, "ASSETS", tmp_path / "assets")
+    touch(tmp_path / "assets" / "style-sketch.safetensors")
+    touch(tmp_path / "assets" / "style-cartoon.safetensors")
+    mine = touch(places.models / "stylegan" / "sub" / "mine.pkl")
+    touch(places.models / "stylegan" / "readme.txt")
+    with use_folders(places):
+        listed = folders.list_models("stylegan")
+        assert listed == ["embedded", "embedded:cartoon", "embedded:sketch", "sub/mine.pkl"]
+        assert folders.list_models("face_encoders") == ["embedded"]
+        assert folders.find_model("stylegan", "sub/mine.pkl") == str(mine)
+        assert folders.find_model("stylegan", str(mine)) == str(mine)
+        assert folders.find_model("stylegan", "embedded:cartoon") == "embedded:cartoon"
+        with pytest.raises(ValueError, match="Put the file into .*stylegan, or choose embedded"):
+            folders.find_model("stylegan", "other.pt")
+
+
+def test_new_files_stay_inside(places: Folders) -> None:
+    with use_folders(places):
+        assert folders.new_model_path("stylegan", "my") == places.models / "stylegan" / "my.safetensors"
+        assert folders.new_model_path("stylegan", "a/my.safetensors").parent == places.models / "stylegan" / "a"
+        for name in ("../../my", "/etc/my"):
+            with pytest.raises(ValueError, match="lies outside"):
+                folders.new_model_path("stylegan", name)
+
+
+def test_inputs(places: Folders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(folders, "ASSETS", tmp_path / "assets")
+    sample = touch(tmp_path / "assets" / "sample.png")
+    with use_folders(places):
+        assert folders.find_input("a.png") == places.input / "a.png"
+        assert folders.find_input("sub/a.png [output]") == places.output / "sub" / "a.png"
+        assert folders.find_input(str(sample)) == sample
+        assert folders.find_input("sample.png") == sample
+        own = touch(places.input / "sample.png")
+        assert folders.find_input("sample.png") == own
+        with pytest.raises(ValueError, match="lies outside"):
+            folders.find_input("../secret.png")
+
+
+def test_registration_keeps_the_users_paths(comfyui: ModuleType, tmp_path: Path) -> None:
+    folders.register_model_folders()
+    folders.register_model_folders()
+    paths, extensions = comfyui.folder_names_and_paths["stylegan"]
+    assert paths == [str(tmp_path / "disk"), str(tmp_path / "comfy" / "models" / "stylegan")]
+    assert ".pkl" in extensions
+    assert set(comfyui.folder_names_and_paths) == {"stylegan", "face_encoders", "face_detection", "loras"}
+
+
+def test_inside_comfyui_its_folders_are_used(comfyui: ModuleType, tmp_path: Path) -> None:
+    assert in_comfyui()
+    folders.register_model_folders()
+    assert folders.input_dir() == tmp_path / "comfy" / "input"
+    assert folders.model_dirs("face_encoders") == [tmp_path / "comfy" / "models" / "face_encoders"]
+    assert folders.list_model_files("stylegan") == ["sub/mine.pt"]
+    found = touch(tmp_path / "disk" / "sub" / "mine.pt")
+    assert folders.find_model("stylegan", "sub/mine.pt") == str(found)
