@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -176,11 +176,15 @@ class SynthesisNetwork(nn.Module):
     def convolutions(self) -> list[StyledConv]:
         """The modulated convolutions that take noise, in order of use."""
         found = []
-        for block in self.blocks:
+        for block in self.each_block():
             if block.conv0 is not None:
                 found.append(block.conv0)
             found.append(block.conv1)
         return found
+
+    def each_block(self) -> list[SynthesisBlock]:
+        """The blocks, from 4x4 up."""
+        return cast("list[SynthesisBlock]", list(self.blocks))
 
     def noise_const(self) -> tuple[Tensor, ...]:
         """Copies of the constant noise buffers, each `[1, 1, r, r]`."""
@@ -235,7 +239,7 @@ class SynthesisNetwork(nn.Module):
             )
         batch = w_plus.shape[0]
         noises = iter(self._noise_inputs(noise, batch, generator, w_plus))
-        const = self.blocks[0].const
+        const = self.each_block()[0].const
         x = const.to(compute_dtype(const)).expand(batch, -1, -1, -1)
         if x.device.type == "cpu" or x.dtype != torch.float32:
             x = x.contiguous(memory_format=torch.channels_last)  # the layout these kernels are fast in
@@ -248,7 +252,7 @@ class SynthesisNetwork(nn.Module):
         image = x.new_empty(0)
         features: dict[int, Tensor] = {}
         index = 0
-        for block in self.blocks:
+        for block in self.each_block():
             if block.conv0 is not None:
                 x = block.conv0(x, w_plus[:, index], next(noises), by_weights)
                 index += 1

@@ -1,0 +1,72 @@
+"""What every format module gives back, in one shape, and the error they all raise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..discriminator import DiscriminatorConfig
+from ..encoder import EncoderConfig
+from ..generator import GeneratorConfig
+
+
+class CheckpointError(ValueError):
+    """A file that cannot be used, with a sentence saying why and what to do."""
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What a checkpoint is, without a network having been built."""
+
+    family: str
+    """Who wrote it: "rosinality", "nvidia" or "facestylist"."""
+    kind: str
+    """"generator", "discriminator" (no generator in the file) or "encoder"."""
+    resolution: int
+    """Height and width of the pictures it makes or takes."""
+    num_ws: int | None
+    z_dim: int | None
+    w_dim: int | None
+    channels: dict[int, int]
+    """Width of each resolution; empty for an encoder."""
+    has_discriminator: bool
+    has_mean_latent: bool
+    parameters: int
+    """Number of learned values of the generator or encoder, and of the discriminator where it is all there is."""
+    metadata: dict[str, str]
+    """What else the file says about itself."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A file as read from disk, before anyone knows what it means."""
+
+    path: Path
+    container: str
+    """"safetensors", "torch" or "pickle"."""
+    data: Any
+    """The tensors by name, or whatever object the file holds; classes other than plain data are inert records."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+State = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A checkpoint understood: configurations, and tensors by the names of our own modules.
+
+    A tensor may have the layout of its format (leading ones, a [1] for a scalar): only reshapes are left to be done.
+    """
+
+    family: str
+    generator: tuple[GeneratorConfig, State] | None = None
+    discriminator: tuple[DiscriminatorConfig, State] | None = None
+    encoder: tuple[EncoderConfig, State] | None = None
+    mean_latent: Tensor | None = None
+    style: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)

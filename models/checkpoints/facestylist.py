@@ -1,0 +1,145 @@
+"""This project's own format: one `.safetensors` file, its architecture and origin in the metadata.
+
+Tensors are `generator.*` (with `generator.mean_latent`), `discriminator.*` or `encoder.*`, by the names of our modules.
+Metadata: `format` "facestylist", `format_version`, `kind`, `config` (JSON: the configurations), `style`, `w_space`, and
+whatever else was given, all as text. A reader takes any version up to its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..discriminator import DiscriminatorConfig
+from ..encoder import EncoderConfig
+from ..generator import GeneratorConfig
+from .contents import CheckpointError, Contents, Weights
+
+FAMILY = "facestylist"
+FORMAT_VERSION = 1
+HALF_LIMIT = 65504.0
+RESERVED = ("format", "format_version", "kind", "config", "style", "w_space")
+
+
+def detect(contents: Contents) -> bool:
+    """Whether the metadata says that this project wrote the file."""
+    return contents.container == "safetensors" and contents.metadata.get("format") == FAMILY
+
+
+def read(contents: Contents) -> Weights:
+    """The file's networks.
+
+    Raises:
+        CheckpointError: a newer version wrote it, or it is another kind of network (the face detector).
+    """
+    metadata = contents.metadata
+    try:
+        version = int(metadata.get("format_version", "1"))
+        config = json.loads(metadata.get("config", ""))
+    except ValueError as error:
+        raise CheckpointError(f"its metadata is damaged ({error}). Save it again, or take another copy.") from error
+    if version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"it has format version {version} and this program reads up to {FORMAT_VERSION}. Update the node pack."
+        )
+    if not {"generator", "discriminator", "encoder"} & set(config):
+        kind = metadata.get("kind", "network of another kind")
+        raise CheckpointError(f"it holds a {kind}, not a generator or an encoder.")
+    networks: dict[str, Any] = {}
+    for name, architecture in (
+        ("generator", GeneratorConfig),
+        ("discriminator", DiscriminatorConfig),
+        ("encoder", EncoderConfig),
+    ):
+        if name in config:
+            networks[name] = (architecture(**config[name]), _under(contents.data, name))
+    mean = contents.data.get("generator.mean_latent")
+    return Weights(
+        family=FAMILY,
+        mean_latent=None if mean is None else mean.float(),
+        style=metadata.get("style", ""),
+        metadata={name: value for name, value in metadata.items() if name not in ("format", "kind", "config", "style")},
+        **networks,
+    )
+
+
+def _under(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+
+
+def write(
+    path: Path,
+    kind: str,
+    networks: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    half: bool,
+) -> None:
+    """Saves networks that have a `config` dataclass, whole or not at all (temporary file, fsync, rename).
+
+    Args:
+        path: must end in `.safetensors`; its folder is made.
+        kind: what the file is, for people and `inspect`.
+        networks: modules by the prefix of their tensors: "generator", "discriminator", "encoder".
+        metadata: more entries; those that are not text are written as JSON.
+        half: store float16, but for latents (which decide what a code means) and tensors beyond its range.
+
+    Raises:
+        CheckpointError: the name is another, or the file cannot be written.
+    """
+    from safetensors.torch import save
+
+    if path.suffix.lower() != ".safetensors":
+        raise CheckpointError(f"{path}: checkpoints are saved as .safetensors. Give a name that ends so.")
+    tensors = {
+        f"{name}.{key}": _stored(key, tensor, half)
+        for name, network in networks.items()
+        for key, tensor in network.state_dict().items()
+    }
+    configs = {name: dataclasses.asdict(network.config) for name, network in networks.items()}
+    text = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
+    text |= {"format": FAMILY, "format_version": str(FORMAT_VERSION), "kind": kind, "config": json.dumps(configs)}
+    _write_atomically(path, save(tensors, text))
+
+
+def _stored(key: str, tensor: Tensor, half: bool) -> Tensor:
+    tensor = tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
+    if not half or tensor.dtype != torch.float32 or key.startswith(("mean_latent", "latent_")):
+        return tensor
+    return tensor if tensor.numel() and tensor.abs().max() > HALF_LIMIT else tensor.half()
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise CheckpointError(f"{path} cannot be written ({reason}). Choose another folder.") from error
+
+
+def _umask() -> int:
+    # mkstemp makes private files; a saved checkpoint gets the permissions that open() would have given it.
+    current = os.umask(0)
+    os.umask(current)
+    return current
