@@ -91,6 +91,24 @@ class Runner:
         Raises:
             WorkflowError: it holds a node that only ComfyUI has, or a link or value is wrong.
         """
+        workflow = self.open(document)
+        input_types = {
+            node["class_type"]: _class(self.classes[node["class_type"]]).INPUT_TYPES()
+            for node in workflow.prompt.values()
+        }
+        for assignment in assignments:
+            set_input(workflow, input_types, assignment)
+        _expand_prefixes(workflow)
+        needed = _order(workflow.prompt, self._targets(workflow))
+        validate(workflow.prompt, needed, self.classes, workflow.titles)
+        return workflow
+
+    def open(self, document: Mapping[str, Any]) -> Workflow:
+        """The same without the checks of links and values: to see which nodes a workflow has.
+
+        Raises:
+            WorkflowError: it holds a node that only ComfyUI has, or cannot be read.
+        """
         used = node_types(document)
         foreign = {key: kind for key, kind in used.items() if kind not in self.classes}
         if foreign:
@@ -100,13 +118,7 @@ class Runner:
                 "SaveImage and PreviewImage. Run it in ComfyUI, or here with --server URL."
             )
         input_types = {kind: _class(self.classes[kind]).INPUT_TYPES() for kind in set(used.values())}
-        workflow = to_workflow(document, input_types, self.display_names)
-        for assignment in assignments:
-            set_input(workflow, input_types, assignment)
-        _expand_prefixes(workflow)
-        needed = _order(workflow.prompt, self._targets(workflow))
-        validate(workflow.prompt, needed, self.classes, workflow.titles)
-        return workflow
+        return to_workflow(document, input_types, self.display_names)
 
     def run(self, workflow: Workflow) -> RunResult:
         """Runs what the output nodes need, and nothing that is still good from the run before.

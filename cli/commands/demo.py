@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..console import Console
 
 if TYPE_CHECKING:
-    from ..runner import Runner, RunResult
+    from torch import Tensor
+
+    from ..runner import Runner
     from ..workflow import Prompt
 
 HELP = "the bundled workflow on the sample picture, in every embedded style"
-WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / "stylise_photo.json"
+WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / "stylise_a_photo.json"
 FACE_HEIGHT = 176
 PHOTO_HEIGHT = 260
 
@@ -35,66 +39,80 @@ def run(args: argparse.Namespace, console: Console) -> None:
     styles = list_embedded_styles()
     if not styles:
         raise ValueError("The embedded networks are not there: the folder assets/ is empty. Run `make assets`.")
-    document = read_workflow_file(WORKFLOW)
     runner = Runner(on_node=lambda position, total, key, title: console.note(f"  {title}"))
-    photos, pasted = [], []
-    columns: list[tuple[str, Any]] = []
-    folders = dataclasses.replace(current_folders(), output=args.out, temp=args.out / "temp")
-    with use_folders(folders):
-        for style in styles:
-            console.note(f"{style}:")
-            result, prompt = _run_style(runner, document, style)
-            if not columns:
-                photos = [_output(result, prompt, "LoadImage", 0)[0]]
-                columns = [
-                    ("aligned", _output(result, prompt, "FaceStylistAlignFaces", 1)),
-                    ("reconstruction", _output(result, prompt, "FaceStylistInvertWithEncoder", 1)),
-                ]
-            columns.append((style, _output(result, prompt, "FaceStylistStyliseFaces", 0)))
-            pasted.append(_output(result, prompt, "FaceStylistPasteFaces", 0)[0])
+    document = read_workflow_file(WORKFLOW)
+    # What the workflow's own nodes save goes to a folder that vanishes: the demo names its pictures by itself.
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = dataclasses.replace(current_folders(), output=Path(scratch), temp=Path(scratch) / "temp")
+        with use_folders(folders):
+            made = _run_styles(runner, document, styles)
 
-    files = [write_picture(photos[0], args.out / "photo.png")]
-    for style, picture in zip(styles, pasted, strict=True):
+    files = [write_picture(made.photo, args.out / "photo.png")]
+    for style, picture in made.pasted.items():
         files.append(write_picture(picture, args.out / f"photo_{style}.png"))
-    for label, batch in columns:
+    for label, batch in made.faces.items():
         for index, picture in enumerate(batch):
             files.append(write_picture(picture, args.out / f"face{index + 1}_{label}.png"))
-    count = len(columns[0][1])
-    rows = [Row([*photos, *pasted], ["photo", *styles], PHOTO_HEIGHT)]
+    count = len(made.faces["aligned"])
+    rows = [Row([made.photo, *made.pasted.values()], ["photo", *made.pasted], PHOTO_HEIGHT)]
     for index in range(count):
-        pictures = [batch[index] for _, batch in columns]
-        rows.append(Row(pictures, [label for label, _ in columns], FACE_HEIGHT, f"Face {index + 1}"))
-    seconds = time.monotonic() - started
+        faces = [batch[index] for batch in made.faces.values()]
+        rows.append(Row(faces, list(made.faces), FACE_HEIGHT, f"Face {index + 1}"))
     sheet = args.out / "contact_sheet.png"
-    contact_sheet(rows, "ComfyUI-FaceStylist", f"{len(styles)} styles, {count} faces").save(sheet)
+    contact_sheet(rows, "ComfyUI-FaceStylist", f"workflows/{WORKFLOW.name} on the embedded default").save(sheet)
+    seconds = round(time.monotonic() - started, 1)
     for path in [sheet, *files]:
         console.line(str(path))
-    console.note(f"{len(styles)} styles in {seconds:.0f} s. Look at {sheet}")
+    console.note(f"{count} faces in {len(styles)} styles in {seconds:.0f} s. Look at {sheet}")
     console.result(
         {
             "contact_sheet": str(sheet),
             "files": [str(path) for path in files],
             "styles": styles,
             "faces": count,
-            "seconds": round(seconds, 1),
+            "seconds": seconds,
         }
     )
 
 
-def _run_style(runner: Runner, document: dict[str, Any], style: str) -> tuple[RunResult, Prompt]:
-    """One run of the workflow; what does not depend on the style is still there from the run before."""
-    workflow = runner.prepare(document)
-    stylise = _node(workflow.prompt, "FaceStylistStyliseFaces")
-    loader = str(workflow.prompt[stylise]["inputs"]["style"][0])
-    workflow = runner.prepare(document, [f"{loader}.name=embedded:{style}"])
-    return runner.run(workflow), workflow.prompt
+@dataclass
+class _Made:
+    """Pictures `[H, W, 3]` in 0..1 that the workflow made."""
+
+    photo: Tensor
+    faces: dict[str, Tensor] = field(default_factory=dict)
+    """Per face, `[N, S, S, 3]`: as aligned, as reconstructed, and in each style."""
+    pasted: dict[str, Tensor] = field(default_factory=dict)
+    """The photo in each style."""
 
 
-def _node(prompt: Prompt, class_type: str) -> str:
-    """The id of the workflow's node of this class."""
-    return next(key for key, node in prompt.items() if node["class_type"] == class_type)
+def _run_styles(runner: Runner, document: dict[str, Any], styles: list[str]) -> _Made:
+    """Runs the workflow, which has a branch for each of a few styles, as often as it takes to see all styles.
+
+    What does not depend on the style is still there from the run before.
+    """
+    prompt = runner.open(document).prompt
+    branches = _nodes(prompt, "FaceStylistStyliseFaces")
+    loaders = [str(prompt[key]["inputs"]["style"][0]) for key in branches]
+    pastes = {str(prompt[key]["inputs"]["stylised"][0]): key for key in _nodes(prompt, "FaceStylistPasteFaces")}
+    shown = [styles[min(index, len(styles) - 1)] for index in range(len(branches))]
+    made: _Made | None = None
+    for start in range(0, len(styles), len(branches)):
+        some = styles[start : start + len(branches)]
+        shown[: len(some)] = some
+        assignments = [f"{key}.name=embedded:{style}" for key, style in zip(loaders, shown, strict=True)]
+        outputs = runner.run(runner.prepare(document, assignments)).outputs
+        if made is None:
+            made = _Made(outputs[_nodes(prompt, "LoadImage")[0]][0][0][0])
+            made.faces["aligned"] = outputs[_nodes(prompt, "FaceStylistAlignFaces")[0]][1][0]
+            made.faces["reconstruction"] = outputs[_nodes(prompt, "FaceStylistInvertWithEncoder")[0]][1][0]
+        for style, branch in zip(some, branches, strict=False):
+            made.faces[style] = outputs[branch][0][0]
+            made.pasted[style] = outputs[pastes[branch]][0][0][0]
+    assert made is not None  # noqa: S101 - there is at least one style
+    return made
 
 
-def _output(result: RunResult, prompt: Prompt, class_type: str, slot: int) -> Any:
-    """One output of that node."""
-    return result.outputs[_node(prompt, class_type)][slot][0]
+def _nodes(prompt: Prompt, class_type: str) -> list[str]:
+    """The ids of the nodes of this class."""
+    return [key for key, node in prompt.items() if node["class_type"] == class_type]
