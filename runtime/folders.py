@@ -17,7 +17,10 @@ logger = logging.getLogger(__name__)
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 """The shipped networks and the sample picture."""
 
-SAMPLE = "sample.png"
+SAMPLE = "facestylist_sample.png"
+"""What the bundled workflows call the sample picture."""
+
+SAMPLE_ASSET = ASSETS / "sample.png"
 
 MODEL_EXTENSIONS: dict[str, tuple[str, ...]] = {
     "stylegan": (".safetensors", ".pt", ".pth", ".pkl"),
@@ -98,18 +101,18 @@ def register_model_folders() -> None:
 
 
 def offer_sample() -> None:
-    """Lets ComfyUI's own LoadImage find the sample picture as `sample.png [temp]`.
+    """Puts the sample picture into ComfyUI's input folder, unless it is there.
 
-    ComfyUI reads pictures from three folders only. The temporary one is emptied at each start before packs are loaded,
-    so nothing of ours ever lies among the user's own files.
+    The bundled workflows load it with ComfyUI's own LoadImage, whose list holds what lies in that folder; the front end
+    marks any other name, even of a file that can be read, as missing media.
     """
     import folder_paths
 
-    sample, target = ASSETS / SAMPLE, Path(folder_paths.get_temp_directory()) / SAMPLE
+    target = Path(folder_paths.get_input_directory()) / SAMPLE
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if sample.is_file() and not target.exists():
-            shutil.copyfile(sample, target)
+        if SAMPLE_ASSET.is_file() and not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(SAMPLE_ASSET, target)
     except OSError as error:
         logger.warning("The sample picture of the bundled workflows could not be copied to %s: %s", target, error)
 
@@ -197,9 +200,7 @@ def find_input(name: str) -> Path:
     if Path(name).is_absolute():
         return Path(name)
     path = _inside(base, name)
-    if not path.exists() and (ASSETS / name).is_file():
-        return ASSETS / name
-    return path
+    return SAMPLE_ASSET if name == SAMPLE and not path.exists() else path
 
 
 def _inside(folder: Path, name: str) -> Path:

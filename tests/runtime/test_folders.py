@@ -77,17 +77,34 @@ def test_new_files_stay_inside(places: Folders) -> None:
 
 
 def test_inputs(places: Folders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(folders, "ASSETS", tmp_path / "assets")
     sample = touch(tmp_path / "assets" / "sample.png")
+    monkeypatch.setattr(folders, "SAMPLE_ASSET", sample)
     with use_folders(places):
         assert folders.find_input("a.png") == places.input / "a.png"
         assert folders.find_input("sub/a.png [output]") == places.output / "sub" / "a.png"
         assert folders.find_input(str(sample)) == sample
-        assert folders.find_input("sample.png") == sample
-        own = touch(places.input / "sample.png")
-        assert folders.find_input("sample.png") == own
+        assert folders.find_input(folders.SAMPLE) == sample
+        own = touch(places.input / folders.SAMPLE)
+        assert folders.find_input(folders.SAMPLE) == own
         with pytest.raises(ValueError, match="lies outside"):
             folders.find_input("../secret.png")
+
+
+def test_the_sample_is_offered_once(comfyui: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sample = touch(tmp_path / "assets" / "sample.png")
+    sample.write_text("picture")
+    monkeypatch.setattr(folders, "SAMPLE_ASSET", sample)
+    comfyui.get_input_directory = lambda: str(tmp_path / "input")  # type: ignore[attr-defined]
+    folders.offer_sample()
+    placed = tmp_path / "input" / folders.SAMPLE
+    assert placed.read_text() == "picture"
+    placed.write_text("the user's own")
+    folders.offer_sample()
+    assert placed.read_text() == "the user's own"
+    placed.unlink()
+    sample.unlink()
+    folders.offer_sample()
+    assert not placed.exists()
 
 
 def test_registration_keeps_the_users_paths(comfyui: ModuleType, tmp_path: Path) -> None:
