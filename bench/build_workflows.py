@@ -20,7 +20,7 @@ from ..nodes import NODE_CLASS_MAPPINGS as OWN_NODES
 FOLDER = Path(__file__).resolve().parent.parent / "workflows"
 COMFYUI_VERSION = "0.33.0"
 FRONTEND_VERSION = "1.49.6"
-SAMPLE = "sample.png [temp]"
+SAMPLE = "facestylist_sample.png"
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 MUTED = 2
 SLOT, ROW, TITLE, MARGIN = 20, 24, 30, 20
