@@ -1,4 +1,4 @@
-"""What the drawn looks share: flat light with a clean edge, ink lines of varied weight, eyes drawn from their curves."""
+"""What the drawn looks share: flat colours and light, ink lines of varied weight, eyes drawn from their curves."""
 
 from __future__ import annotations
 
@@ -30,6 +30,13 @@ def picture_plane(s: Scene, g: GBuffer) -> tuple[Tensor, Tensor]:
     u = (g["world"][:, :1] - s["centre_x"]) / s["half_size"]
     v = (g["world"][:, 1:] - s["centre_y"]) / s["half_size"]
     return u, v
+
+
+def flat_albedo(s: Scene, g: GBuffer) -> Tensor:
+    """The surface's linear colours with brows and beard as flat areas."""
+    hair = s["hair"] * 0.80 + 0.004
+    albedo = torch.where(g["label"] == int(Label.BEARD), mix(hair, s["skin"], 0.12), g["albedo"])
+    return torch.where(g["label"] == int(Label.BROW), torch.minimum(hair * 0.6, s["skin"] * 0.36), albedo)
 
 
 def lit_side(s: Scene, g: GBuffer, edge: float = 0.05, smooth: float = 3.0) -> Tensor:

@@ -14,6 +14,7 @@ from ..drawing import (
     disc_background,
     draw_lashes,
     eye_curves,
+    flat_albedo,
     grey,
     ink,
     lit_side,
@@ -57,9 +58,7 @@ def shade(s: Scene, g: GBuffer, footprint: float) -> tuple[Tensor, Tensor]:
 
     # Two tones per colour; hair gets a third, a jagged band of shine.
     lit = lit_side(s, g)
-    base = to_srgb(brighten(g["albedo"], 1.45))
-    base = torch.where(label == int(Label.BROW), base * 0.70, base)
-    base = saturate(base, 1.28)
+    base = saturate(to_srgb(brighten(flat_albedo(s, g), 1.45)), 1.28)
     picture = mix(base * colour(0.74, 0.60, 0.70, base), base, lit)
     lx, ly, lz = light_direction(s)
     ny = g["normal"][:, 1:2] + 0.25 * lx * g["normal"][:, :1]
@@ -81,7 +80,7 @@ def shade(s: Scene, g: GBuffer, footprint: float) -> tuple[Tensor, Tensor]:
     dark = saturate(base * 0.16, 1.3)
     lash = colour(0.07, 0.04, 0.05, base)
     picture = draw_lashes(
-        picture, e, 0.020 + 0.014 * s["feminine"], 0.035 * s["feminine"], lash, 0.35 + 0.3 * float(blur > 0)
+        picture, e, 0.020 + 0.014 * s["feminine"], 0.035 * s["feminine"], lash, 0.6
     )
 
     # Outlines take the colour of what they surround; they are heavier below and on the side away from the light.

@@ -13,6 +13,7 @@ from ..drawing import (
     disc,
     draw_lashes,
     eye_curves,
+    flat_albedo,
     grey,
     ink,
     lit_side,
@@ -38,11 +39,11 @@ def adjust(parameters: FaceParameters) -> FaceParameters:
     p["chin_length"] = p["chin_length"] * 0.6 - 0.19
     p["cheeks"] = p["cheeks"] * 1.12
     p["fullness"] = p["fullness"] * 0.6 + 0.5
-    p["eye_spacing"] = p["eye_spacing"] * 1.16
-    p["eye_width"] = p["eye_width"] * 1.42
-    p["eye_opening"] = p["eye_opening"] * 1.6 + 0.080
+    p["eye_spacing"] = p["eye_spacing"] * 1.18
+    p["eye_width"] = p["eye_width"] * 1.48
+    p["eye_opening"] = p["eye_opening"] * 1.6 + 0.092
     p["eye_tilt"] = p["eye_tilt"] * 0.7
-    p["iris_radius"] = p["iris_radius"] * 2.05
+    p["iris_radius"] = p["iris_radius"] * 2.15
     p["gaze_x"] = p["gaze_x"] * 1.5
     p["gaze_y"] = p["gaze_y"] * 1.5 + 0.010
     p["brow_height"] = p["brow_height"] + 0.165
@@ -55,7 +56,7 @@ def adjust(parameters: FaceParameters) -> FaceParameters:
     p["mouth_y"] = p["mouth_y"] * 0.80
     p["lip_fullness"] = p["lip_fullness"] * 0.60
     p["smile"] = p["smile"] * 1.3
-    p["hair_volume"] = p["hair_volume"] * 1.5 + 0.05
+    p["hair_volume"] = p["hair_volume"] * (1.5 - 0.55 * p["afro"]) + 0.05
     p["hair_width"] = p["hair_width"] * 1.12
     p["glasses_radius"] = p["glasses_radius"] * 1.42
     p["glasses_squareness"] = p["glasses_squareness"] * 1.6
@@ -76,14 +77,18 @@ def _sparkles(s: Scene, g: GBuffer, cells: float, phase: float) -> Tensor:
 
 
 def shade(s: Scene, g: GBuffer, footprint: float) -> tuple[Tensor, Tensor]:
-    label, blur = g["label"], footprint * 1.2
+    # The chin is higher, so the neckline is too.
+    X, Y = g["world"].split(1, 1)
+    dressed = (g["label"] == int(Label.NECK)) & (-1.03 - 0.3 * s["collar"] + 0.30 * X * X > Y)
+    label = torch.where(dressed, int(Label.CLOTH), g["label"])
+    g = {**g, "label": label, "albedo": torch.where(dressed, s["cloth"], g["albedo"])}
+    blur = footprint * 1.2
     on_hair = label == int(Label.HAIR)
     lx, ly, _ = light_direction(s)
 
     # Cel shading: light, one shadow, and on hair a ring of shine.
     lit = lit_side(s, g, edge=0.04, smooth=5.0)
-    base = saturate(to_srgb(brighten(g["albedo"], 1.6)), 1.22)
-    base = torch.where(label == int(Label.BROW), base * 0.75, base)
+    base = saturate(to_srgb(brighten(flat_albedo(s, g), 1.6)), 1.22)
     picture = mix(base * colour(0.80, 0.68, 0.80, base), base, lit)
     ny = g["normal"][:, 1:2] + 0.2 * lx * g["normal"][:, :1]
     jag = 0.07 * torch.sin(g["hair_flow"] * 17) + 0.05 * torch.sin(g["hair_flow"] * 41 + 1)

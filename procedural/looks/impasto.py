@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..camera import Scene
-from ..drawing import picture_plane, pixels, regions
+from ..drawing import FACE, picture_plane, pixels
 from ..filters import among, box_blur, dilate, luma, saturate, shift
 from ..geometry import mix, smoothstep, value_noise
 from ..labels import Label
@@ -31,10 +31,10 @@ class Layer(NamedTuple):
 
 
 _LAYERS = (
-    Layer(14, 19.0, 8.0, 0.10, 1.0),
-    Layer(9, 11.5, 4.2, 0.09, 2.0),
-    Layer(9, 11.5, 4.0, 0.08, 3.0),
-    Layer(5, 6.2, 2.2, 0.06, 4.0),
+    Layer(18, 25.0, 10.0, 0.16, 1.0),
+    Layer(12, 16.0, 6.0, 0.14, 2.0),
+    Layer(11, 14.0, 5.0, 0.12, 3.0),
+    Layer(5, 6.5, 2.5, 0.06, 4.0),
 )
 
 
@@ -69,6 +69,8 @@ def stroke_angle(s: Scene, g: GBuffer, label: Tensor, picture: Tensor) -> Tensor
     swirls = torch.cat([torch.cos(2 * swirl), -torch.sin(2 * swirl)], 1)
     hair = quarter((label == int(Label.HAIR)).float())
     figure = quarter(g["hit"])
+    local_x, local_y = g["local"][:, :1, ::4, ::4], g["local"][:, 1:2, ::4, ::4] + 0.2
+    form = form + 0.10 * _unit(_double_angle(local_x, -local_y))
     total = 0.7 * form * figure * (1 - hair) + 1.2 * strands * hair * (1 - 0.5 * s["curl"])
     total = total + 0.5 * swirls * (1 - figure) + 45.0 * edges * (1 - 0.6 * hair)
     total = box_blur(_unit(total) * total.square().sum(1, keepdim=True).sqrt().clamp(max=1.5), 1)
@@ -81,7 +83,14 @@ def _hash(i: Tensor, j: Tensor, phase: float) -> Tensor:
 
 
 def paint_layer(
-    canvas: Tensor, height: Tensor, colours: Tensor, angle: Tensor, region: Tensor, need: Tensor, layer: Layer
+    canvas: Tensor,
+    height: Tensor,
+    colours: Tensor,
+    angle: Tensor,
+    region: Tensor,
+    need: Tensor,
+    free: Tensor,
+    layer: Layer,
 ) -> tuple[Tensor, Tensor]:
     """Lays one stroke per lattice cell over the canvas `[B, 3, S, S]` and its relief `[B, 1, S, S]`.
 
@@ -90,6 +99,7 @@ def paint_layer(
         angle: from `stroke_angle`.
         region: areas that strokes hardly cross, `[B, 1, S, S]`.
         need: where strokes of this layer are wanted, 0..1.
+        free: how much strokes may differ from what they depict, 0..1.
     """
     size = canvas.shape[-1]
     cell = max(2, round(layer.cell * size / 256))
@@ -102,10 +112,12 @@ def paint_layer(
     order, tilt = _hash(i, j, layer.phase + 0.57), _hash(i, j, layer.phase + 0.83) - 0.5
     px, py = seed_x.long().clamp(0, size - 1), seed_y.long().clamp(0, size - 1)
     quarter_x, quarter_y = (px // 4).clamp(max=angle.shape[-1] - 1), (py // 4).clamp(max=angle.shape[-2] - 1)
-    turn = angle[:, :, quarter_y, quarter_x] + 0.35 * tilt
+    loose = free[:, :, py, px]
+    turn = angle[:, :, quarter_y, quarter_x] + 0.45 * tilt * loose
     tint = colours[:, :, py, px]
     hues = torch.stack([order - 0.5, tilt, _hash(i, j, layer.phase + 0.11) - 0.5])[None]
-    tint = (tint * (1 + layer.jitter * (order - 0.5) * 2) + layer.jitter * 0.5 * hues).clamp(0, 1)
+    vary = layer.jitter * loose
+    tint = (tint * (1 + 2 * vary * (order - 0.5)) + 0.5 * vary * hues).clamp(0, 1)
     wanted = need[:, :, py, px] > order * 0.9 + 0.05
     seeds = torch.cat([
         seed_x.expand_as(turn), seed_y.expand_as(turn), turn.cos(), turn.sin(),
@@ -128,12 +140,12 @@ def paint_layer(
             ex, ey = xs - sx, ys - sy
             along = (ex * c + ey * d) / (layer.length * scale)
             across = (ey * c - ex * d) / (layer.width * scale)
-            bristle = torch.sin(across * 7.5 + key * 40 + 0.8 * along)
+            bristle = torch.sin(across * layer.width * 0.9 + key * 40 + 0.8 * along)
             far = along * along + across * across + 0.10 * bristle * along.abs()
             far = far * torch.where(mine == theirs, 1.0, 5.0)
             over = (far < 1) & (key > best)
             best = torch.where(over, key, best)
-            ridge = (1 - across * across).clamp(min=0) * (0.62 + 0.38 * bristle) + 0.35 * along.clamp(min=0)
+            ridge = (1 - across * across).clamp(min=0) * (0.76 + 0.24 * bristle) + 0.40 * along.clamp(min=0)
             top = torch.where(over, ridge, top)
             shade_ = 1 + 0.05 * bristle
             red, green = torch.where(over, r * shade_, red), torch.where(over, g_ * shade_, green)
@@ -151,18 +163,20 @@ def paint_layer(
 def palette(s: Scene, g: GBuffer, picture: Tensor) -> Tensor:
     """Richer colours: warm lights, cool shadows, a livelier ground."""
     bright = luma(picture)
-    picture = saturate(((picture - 0.5) * 1.10 + 0.52).clamp(0, 1), 1.40)
-    picture = picture + 0.05 * (bright - 0.5) * colour(1.0, 0.35, -1.1, picture)
+    picture = saturate(((picture - 0.5) * 1.12 + 0.53).clamp(0, 1), 1.16)
+    shadow = smoothstep(0.55, 0.10, bright)
+    picture = picture * mix(colour(1.04, 0.99, 0.96, picture), colour(0.95, 0.92, 1.22, picture), shadow)
     u, v = picture_plane(s, g)
     t = value_noise(u * 1.8 + 30, v * 1.8 + 30, 9.0) + 0.25 * v
-    ground = saturate(mix(to_srgb(s["background"] * 1.1), to_srgb(s["background_2"] * 1.2), smoothstep(0.2, 0.8, t)), 1.6)
+    one, other = to_srgb(s["background"] * 1.1), to_srgb(s["background_2"] * 1.2)
+    ground = saturate(mix(one, other, smoothstep(0.2, 0.8, t)), 1.6)
     return torch.where(g["hit"] > 0, picture, ground + 0.06 * (t - 0.5)).clamp(0, 1)
 
 
 def shade(s: Scene, g: GBuffer, footprint: float) -> tuple[Tensor, Tensor]:
     photo, label = shade_photo(s, g, footprint)
-    source = palette(s, g, torch.where(label == int(Label.GLASSES), photo, photo))
-    region = regions(label)
+    source = palette(s, g, photo)
+    region = torch.where(label == int(Label.NOSE), int(Label.SKIN), label)
     angle = stroke_angle(s, g, label, source)
     features = among(
         label, Label.EYE, Label.BROW, Label.UPPER_LIP, Label.LOWER_LIP, Label.MOUTH, Label.GLASSES
@@ -175,15 +189,15 @@ def shade(s: Scene, g: GBuffer, footprint: float) -> tuple[Tensor, Tensor]:
     soft = (box_blur(source, pixels(g, 3)), box_blur(source, pixels(g, 2)), source)
     detail = smoothstep(0.02, 0.10, (luma(soft[1]) - luma(soft[0])).abs())
     everywhere = torch.ones_like(height)
-    canvas, height = paint_layer(canvas, height, soft[0], angle, region, everywhere, _LAYERS[0])
-    canvas, height = paint_layer(canvas, height, soft[1], angle, region, 0.25 + 0.75 * figure, _LAYERS[1])
-    canvas, height = paint_layer(canvas, height, soft[1], angle, region, 0.1 + 0.6 * figure, _LAYERS[2])
-    need = torch.maximum(near, detail * figure)
-    canvas, height = paint_layer(canvas, height, soft[2], angle, region, need, _LAYERS[3])
+    skin = among(label, *FACE, Label.EAR, Label.NECK).float()
+    free = 1 - 0.55 * skin
+    needs = (everywhere, 0.25 + 0.75 * figure, 0.1 + 0.6 * figure, torch.maximum(near, detail * figure))
+    for layer, colours, need in zip(_LAYERS, (soft[0], soft[1], soft[1], soft[2]), needs, strict=True):
+        canvas, height = paint_layer(canvas, height, colours, angle, region, need, free, layer)
     # Features are finished with the finest brush.
-    fine = box_blur(features, pixels(g, 1)) * 0.85
+    fine = box_blur(dilate(features, pixels(g, 1.5)), pixels(g, 1.5)) * 0.88
     canvas = mix(canvas, source, fine)
-    height = height * (1 - 0.7 * fine)
+    height = height * (1 - 0.7 * fine) * (1 - 0.35 * box_blur(skin, pixels(g, 2)))
     # Light from the upper left rakes over the relief.
     relief = box_blur(height, pixels(g, 0.5))
     slope = (relief - shift(relief, 1, 1)) * 0.6 + (relief - shift(relief, 2, 2)) * 0.4

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ..camera import Scene
-from ..drawing import FACE, contours, ink, picture_plane, pixels, pressure
+from ..drawing import FACE, contours, disc, eye_curves, ink, picture_plane, pixels, pressure
 from ..filters import among, box_blur, luma
-from ..geometry import mix, smoothstep, value_noise
+from ..geometry import bell, mix, smoothstep, value_noise
 from ..labels import Label
 from ..paint import GBuffer, colour
 from ..parameters import to_srgb
@@ -27,7 +27,8 @@ def pencil_tone(s: Scene, g: GBuffer, label: Tensor, picture: Tensor) -> Tensor:
     bright = luma(picture)
     skin, hair = luma(to_srgb(s["skin"])), luma(to_srgb(s["hair"]))
     on_skin = among(label, *FACE, Label.EAR, Label.NECK)
-    skin_tone = (bright / (skin + 0.04) * 0.90).clamp(0, 1.08) * mix(0.52, 0.97, smoothstep(0.25, 0.85, skin))
+    fair = smoothstep(0.25, 0.85, skin)
+    skin_tone = (bright / (skin + 0.03) * mix(0.84, 0.98, fair)).clamp(0, 1.06) ** 1.5 * mix(0.50, 1.0, fair)
     hair_tone = (bright / (hair + 0.05)).clamp(0, 1.5) * mix(0.34, 0.82, smoothstep(0.05, 0.75, hair))
     tone = torch.where(on_skin, skin_tone, torch.where(label == int(Label.HAIR), hair_tone, 0.35 + 0.6 * bright))
     eye_or_teeth = among(label, Label.EYE, Label.MOUTH)
@@ -49,43 +50,73 @@ def hatch(tone: Tensor, across: Tensor, along: Tensor, start: float, full: float
     return smoothstep(width + 0.22, width - 0.22, stripe) * amount * (0.5 + 0.6 * hand)
 
 
+def _loops(x: Tensor, y: Tensor, cells: float, phase: float) -> Tensor:
+    """Small open rings on a jittered lattice: 0 on the pencil line, 1 away from it."""
+    x, y = x * cells + 50 + phase * 0.37, y * cells + 50 + phase * 0.53
+    i, j = x.floor(), y.floor()
+    a = torch.sin(i * 12.7 + j * 31.1 + phase) * 437.58
+    a = a - a.floor()
+    x, y = x - i - 0.38 - 0.24 * a, y - j - 0.62 + 0.24 * a
+    radius = (x * x + y * y).sqrt()
+    opening = 0.5 + 0.5 * torch.cos(torch.atan2(y, x) - a * 6.28)
+    return (smoothstep(0.03, 0.17, (radius - 0.33).abs()) + 0.8 * smoothstep(0.75, 1.0, opening)).clamp(0, 1)
+
+
 def shade(s: Scene, g: GBuffer, footprint: float) -> tuple[Tensor, Tensor]:
     picture, label = shade_photo(s, g, footprint)
     tone = pencil_tone(s, g, label, picture)
     on_hair, on_figure = label == int(Label.HAIR), label != int(Label.BACKGROUND)
-    lx, ly, _ = light_direction(s)
+    on_face = among(label, *FACE)
+    lx, _, _ = light_direction(s)
     u, v = picture_plane(s, g)
     # Hatching behind the head, on the side the light comes from, lets the face stand out.
-    beside = smoothstep(1.5, 0.2, u * u + v * v) * smoothstep(-0.6, 0.9, u * torch.sign(lx) * 0.8 - 0.3 * v)
-    tone = torch.where(on_figure, tone, 0.985 - 0.33 * beside)
+    beside = smoothstep(2.0, 0.5, u * u + v * v) * smoothstep(-0.6, 0.9, u * torch.sign(lx) * 0.8 - 0.3 * v)
+    tone = torch.where(on_figure, tone, 0.985 - 0.55 * beside)
 
     # Strokes bend round the form: depth shifts them, as contour lines would.
-    bend = torch.where(on_figure, g["depth"], 0.0) * 0.35
+    bend = torch.where(on_figure, g["depth"], 0.0) * 0.22
     U, V = (u + bend) * 64, (v + bend * 0.3) * 64
     dark = torch.zeros_like(tone)
     skinlike = (~on_hair).float()
     for angle, start, full, strength, phase in (
-        (0.86, 0.90, 0.30, 0.42, 1.0), (-0.35, 0.62, 0.15, 0.40, 2.0), (1.75, 0.40, 0.05, 0.42, 3.0),
+        (0.86, 0.88, 0.25, 0.62, 1.0), (-0.35, 0.58, 0.15, 0.50, 2.0), (1.75, 0.38, 0.05, 0.50, 3.0),
     ):
         c, d = math.cos(angle), math.sin(angle)
-        dark = dark + strength * skinlike * hatch(tone, (U * d - V * c) / 3.3, (U * c + V * d) / 3.3, start, full, phase)
+        strokes = hatch(tone, (U * d - V * c) / 3.3, (U * c + V * d) / 3.3, start, full, phase)
+        dark = dark + strength * skinlike * strokes
     # Hair: strands along the flow, curls as loops.
     x, y, z = g["local"].split(1, 1)
     across = g["hair_flow"]
-    strand = 0.6 * value_noise(across * 15 + 60, y * 1.6 + 60, 3.0) + 0.4 * value_noise(across * 31 + 60, y * 2.5 + 60)
-    bumps = torch.sin(13.0 * x + 0.4 + 2 * z) * torch.sin(12.0 * y + 1.1 + z)
-    loops = 0.5 + 0.5 * torch.sin(bumps * 7.0 + 9.0 * value_noise(x * 5 + 40, y * 5 + 40))
-    strand = mix(strand, 0.15 + 0.7 * loops, s["curl"])
-    dots = value_noise(x * 40 + 60, y * 40 + 60, 6.0)
-    strand = mix(strand, dots, s["buzz"])
-    hair_dark = smoothstep(-0.16, 0.16, (0.80 - tone * 0.75) - strand) * 0.62 + 0.22 * (1 - tone)
+    lock = value_noise(across * 9 + 60, y * 1.1 + 60, 1.0)
+    strand = value_noise(across * 32 + 60 + 2 * lock, y * 1.2 + 60, 3.0)
+    curls = torch.minimum(_loops(x + 0.3 * z, y, 8.5, 1.0), _loops(x + 0.3 * z, y, 11.0, 4.0))
+    strand = mix(strand, 0.05 + 0.95 * curls, s["curl"])
+    strand = mix(strand, value_noise(x * 40 + 60, y * 40 + 60, 6.0), s["buzz"])
+    hair_dark = smoothstep(-0.25, 0.25, (0.92 - tone) - strand) * 0.78 + 0.16 * (1 - tone)
     dark = torch.where(on_hair, hair_dark, dark)
 
     # A soft layer of graphite under the strokes; darker accents where tone falls off quickly.
-    dark = dark + torch.where(on_figure, 0.30, 0.08) * (1 - tone) ** 1.2
+    dark = dark + torch.where(on_figure, 0.20, 0.06) * (1 - tone) ** 1.2
     around = box_blur(box_blur(tone, pixels(g, 2.5)), pixels(g, 2.5))
     accent = smoothstep(0.03, 0.17, around - tone) * (~on_hair) * on_figure
-    dark = dark + 0.55 * accent
+    dark = dark + 0.60 * accent
+
+    # Features are drawn, not toned: lids, irises, brows, the line of the mouth.
+    e = eye_curves(s, g, footprint * 1.2)
+    radius = s["iris_radius"]
+    iris = mix(0.45, 0.80, smoothstep(0.65, 0.25, luma(to_srgb(s["iris"]))))
+    eye = 0.30 * smoothstep(0.04, 0.0, e.upper - e.height) + 0.04
+    eye = mix(eye, 0.85, disc(e.x, e.y, radius, footprint * 1.2))
+    eye = mix(eye, iris * 0.75, disc(e.x, e.y, radius * 0.78, footprint * 1.2))
+    eye = mix(eye, 0.95, disc(e.x, e.y, radius * 0.46, footprint * 1.2))
+    eye = mix(eye, 0.0, disc(e.x - 0.3 * radius, e.y - 0.38 * radius, radius * 0.30, footprint * 1.2))
+    dark = mix(dark, eye, e.inside * on_face)
+    lid = bell((e.height - e.upper - 0.006) / 0.020) * smoothstep(1.15, 0.95, e.t.abs()) * e.visible * on_face
+    lips = among(label, Label.UPPER_LIP, Label.LOWER_LIP)
+    dark = torch.where(lips, dark.clamp(min=0.30), dark)
+    hairs = value_noise((x.abs() + y) * 38 + 60, (x.abs() - y) * 9 + 60, 5.0)
+    brow = (label == int(Label.BROW)) * (0.55 + 0.35 * hairs)
+    dark = torch.maximum(torch.maximum(dark, lid * 0.95), brow)
     outline, inner = contours(g)
     hand = pressure(s, g, 5.0)
     line = ink(g, outline, 2.6, 0.35 + 0.6 * hand) * (0.45 + 0.5 * hand)
