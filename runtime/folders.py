@@ -10,17 +10,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..models import embedded
 from .host import in_comfyui
 
 logger = logging.getLogger(__name__)
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
-"""The shipped networks and the sample picture."""
-
 SAMPLE = "facestylist_sample.png"
 """What the bundled workflows call the sample picture."""
 
-SAMPLE_ASSET = ASSETS / "sample.png"
+SAMPLE_ASSET = embedded.ASSETS / "sample.png"
 
 MODEL_EXTENSIONS: dict[str, tuple[str, ...]] = {
     "stylegan": (".safetensors", ".pt", ".pth", ".pkl"),
@@ -140,14 +138,9 @@ def list_model_files(kind: str) -> list[str]:
     return sorted(names)
 
 
-def is_embedded(name: str) -> bool:
-    """Whether a name is one of the shipped networks' (`embedded`, `embedded:cartoon`, ...)."""
-    return name == "embedded" or name.startswith("embedded:")
-
-
 def list_embedded_styles() -> list[str]:
     """The styles that ship with the pack, in alphabetical order."""
-    return sorted(path.stem.removeprefix("style-") for path in ASSETS.glob("style-*.safetensors"))
+    return [name.partition(":")[2] for name in embedded.list_embedded() if ":" in name]
 
 
 def list_models(kind: str) -> list[str]:
@@ -164,7 +157,7 @@ def find_model(kind: str, name: str) -> str:
     Raises:
         ValueError: there is no such file.
     """
-    if is_embedded(name):
+    if embedded.is_embedded(name):
         return name
     for folder in model_dirs(kind):
         if (folder / name).is_file():

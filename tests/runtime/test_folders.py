@@ -51,7 +51,7 @@ def test_the_working_directory_is_the_default(tmp_path: Path, monkeypatch: pytes
 
 
 def test_listing_and_finding(places: Folders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(folders, "ASSETS", tmp_path / "assets")
+    monkeypatch.setattr(folders.embedded, "ASSETS", tmp_path / "assets")
     touch(tmp_path / "assets" / "style-sketch.safetensors")
     touch(tmp_path / "assets" / "style-cartoon.safetensors")
     mine = touch(places.models / "stylegan" / "sub" / "mine.pkl")
