@@ -8,7 +8,8 @@ networks: `embedded`, `embedded:cartoon`, ...
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,8 +86,7 @@ def load_generator(path: str | Path) -> FaceGenerator:
     if weights.generator is None:
         what = "an encoder" if weights.encoder is not None else "a discriminator"
         raise CheckpointError(f"{file}: it holds {what} and no generator. Choose a generator's checkpoint.")
-    # Tensors made in ComfyUI's inference mode could not be trained or differentiated through later.
-    with torch.inference_mode(False), torch.no_grad():
+    with _plain_tensors():
         config, state = weights.generator
         generator = _build(Generator(config), state, file)
         mean = weights.mean_latent
@@ -116,7 +116,7 @@ def load_discriminator(path: str | Path) -> Discriminator:
         raise CheckpointError(
             f"{file}: it holds no discriminator. Choose a training checkpoint, which holds the generator and it."
         )
-    with torch.inference_mode(False), torch.no_grad():
+    with _plain_tensors():
         return _build(Discriminator(weights.discriminator[0]), weights.discriminator[1], file)
 
 
@@ -130,7 +130,7 @@ def load_encoder(path: str | Path) -> FaceEncoder:
     if weights.encoder is None:
         raise CheckpointError(f"{file}: it holds no encoder. Choose a face encoder's checkpoint.")
     config, state = weights.encoder
-    with torch.inference_mode(False), torch.no_grad():
+    with _plain_tensors():
         network = _build(Encoder(config), state, file)
     provenance = {**weights.metadata, "file": Path(file).name, "family": weights.family}
     for name in facestylist.RESERVED:
@@ -191,6 +191,17 @@ def _understood(read: Any, contents: Any) -> Weights:
     if weights.generator is None and weights.discriminator is None and weights.encoder is None:
         raise CheckpointError("it holds no network.")
     return weights
+
+
+@contextmanager
+def _plain_tensors() -> Iterator[None]:
+    """Builds networks as if nothing surrounded it.
+
+    Tensors made in ComfyUI's inference mode could not be trained or differentiated through later, and the random
+    initial weights, which are overwritten, must not move the caller's random numbers on.
+    """
+    with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng(devices=()):
+        yield
 
 
 def _build(network: Network, state: State, file: Path) -> Network:

@@ -18,6 +18,7 @@ from .pickles import load_restricted
 ACCEPTED = (
     "Accepted are NVIDIA stylegan2-ada-pytorch .pkl, rosinality stylegan2-pytorch .pt, and this project's .safetensors"
 )
+SAFETENSORS_HEADER_LIMIT = 100_000_000
 LEGACY_TORCH_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa850")
 
 
@@ -35,13 +36,14 @@ def read_contents(path: Path) -> Contents:
         head = file.read(32)
     if head[:4] == b"PK\x03\x04":
         return Contents(path, "torch", _read_torch(path, mmap=True))
+    # Asked before the pickles: the header's length may well begin with the byte that every pickle begins with.
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < SAFETENSORS_HEADER_LIMIT:
+        return _read_safetensors(path)
     if head[:1] == b"\x80" and LEGACY_TORCH_MAGIC in head:
         return Contents(path, "torch", _read_torch(path, mmap=False))
     if head[:1] == b"\x80":
         with path.open("rb") as file:
             return Contents(path, "pickle", load_restricted(file))
-    if head[8:9] == b"{":
-        return _read_safetensors(path)
     raise CheckpointError(f"this is not a checkpoint. {ACCEPTED}.")
 
 

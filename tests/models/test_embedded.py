@@ -1,0 +1,45 @@
+"""Names of the shipped networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from facestylist.models import checkpoints, embedded
+
+
+@pytest.fixture
+def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("generator", "style-sketch", "style-cartoon", "detector"):
+        (tmp_path / f"{name}.safetensors").touch()
+    monkeypatch.setattr(embedded, "ASSETS", tmp_path)
+    return tmp_path
+
+
+def test_names_come_from_the_files_that_are_there(assets: Path) -> None:
+    assert embedded.list_embedded() == ["embedded", "embedded:cartoon", "embedded:sketch"]
+    assert embedded.list_embedded("detector") == ["embedded"]
+    assert embedded.list_embedded("encoder") == []
+
+
+def test_names_resolve_to_files(assets: Path) -> None:
+    assert embedded.resolve("embedded") == assets / "generator.safetensors"
+    assert embedded.resolve("embedded:cartoon") == assets / "style-cartoon.safetensors"
+    assert embedded.resolve("embedded", "detector") == assets / "detector.safetensors"
+
+
+def test_unknown_names_get_a_sentence(assets: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no embedded generator called 'embedded:oil'. Known are: embedded,"):
+        embedded.resolve("embedded:oil")
+    with pytest.raises(FileNotFoundError, match="make assets"):
+        embedded.resolve("embedded", "encoder")
+    with pytest.raises(FileNotFoundError):
+        embedded.resolve("embedded:/../../generator")
+    with pytest.raises(checkpoints.CheckpointError, match="embedded:oil"):
+        checkpoints.load_generator("embedded:oil")
+
+
+def test_only_the_two_forms_are_names() -> None:
+    assert embedded.is_embedded("embedded") and embedded.is_embedded("embedded:cartoon")
+    assert not embedded.is_embedded("embedded.pt") and not embedded.is_embedded("models/embedded")

@@ -1,0 +1,71 @@
+"""Operators against their definitions in float64, at the borders too."""
+
+from __future__ import annotations
+
+import pytest
+import slow_stylegan2 as slow
+import torch
+
+from facestylist.models import ops
+
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+def _random(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=GENERATOR)
+
+
+def test_filter_kernel_is_the_binomial_one() -> None:
+    kernel = ops.fir_kernel(gain=4)
+    assert kernel.sum().item() == pytest.approx(4)
+    assert torch.allclose(kernel[0], torch.tensor([1.0, 3, 3, 1]) * 4 / 64)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 4), (1, 5, 8, 6), (1, 1, 2, 2)])
+def test_resampling_is_zero_insertion_and_filter(shape: tuple[int, ...]) -> None:
+    x = _random(*shape)
+    torch.testing.assert_close(ops.upsample(x), slow.upsample(x))
+    torch.testing.assert_close(ops.downsample(x), slow.downsample(x))
+
+
+def test_downsample_differentiates_twice() -> None:
+    x = _random(1, 2, 4, 6).requires_grad_()
+    assert torch.autograd.gradcheck(ops.downsample, x)
+    assert torch.autograd.gradgradcheck(ops.downsample, x)
+
+
+@pytest.mark.parametrize("up", [False, True])
+@pytest.mark.parametrize("modulate_weights", [False, True])
+def test_styled_convolution(up: bool, modulate_weights: bool) -> None:
+    layer = ops.StyledConv(5, 4, w_dim=6, resolution=8, up=up).double()
+    slow.randomise(layer, 1)
+    x, w = _random(3, 5, 4, 4) if up else _random(3, 5, 8, 8), _random(3, 6)
+    state = {f"layer.{name}": tensor for name, tensor in slow.double_state(layer).items()}
+    expected = slow.modulated_conv(state, "layer", x, w, up=up)
+    expected = slow.activate(expected + layer.noise_const * layer.noise_strength + layer.bias[:, None, None])
+    torch.testing.assert_close(layer(x, w, layer.noise_const, modulate_weights), expected)
+
+
+def test_demodulation_stays_in_float32_under_autocast() -> None:
+    weight, styles = torch.randn(4, 5, 3, 3, generator=GENERATOR), torch.randn(2, 5, generator=GENERATOR)
+    with torch.autocast("cpu", torch.bfloat16):
+        under = ops.demodulation(weight, styles)
+    assert under.dtype == torch.float32
+    torch.testing.assert_close(under, ops.demodulation(weight, styles), rtol=0, atol=0)
+
+
+def test_large_styles_do_not_overflow_float16() -> None:
+    layer = ops.StyledConv(8, 8, w_dim=4, resolution=4)
+    with torch.no_grad():
+        layer.affine.weight.mul_(20000)
+    x, w = torch.randn(2, 8, 4, 4, generator=GENERATOR), torch.randn(2, 4, generator=GENERATOR)
+    half = layer(x.half(), w, None)
+    assert half.dtype == torch.float16 and half.isfinite().all()
+    torch.testing.assert_close(half.float(), layer(x, w, None), rtol=0.02, atol=0.02)
+
+
+def test_clamp_limits_convolutions() -> None:
+    layer = ops.EqualConv2d(3, 4, 3, clamp=0.1)
+    x = 5 * torch.randn(2, 3, 6, 6, generator=GENERATOR)
+    assert layer(x).abs().max().item() == pytest.approx(0.1)
+    assert layer(x, gain=0.5).abs().max().item() == pytest.approx(0.05)

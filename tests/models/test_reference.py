@@ -1,0 +1,101 @@
+"""Outputs of the public implementations, reproduced to 1e-4 of their largest value.
+
+The files are not part of the repository: point FACESTYLIST_REFERENCE at them, or put them at ../shared/reference.
+The same exactness is tested without them, against a slow definition, in test_generator.py and test_discriminator.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from facestylist.models import checkpoints
+from facestylist.models.generator import Generator
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FOLDER = Path(os.environ.get("FACESTYLIST_REFERENCE", REPOSITORY.parent / "shared" / "reference"))
+
+pytestmark = pytest.mark.skipif(
+    not (FOLDER / "rebuild.py").is_file(), reason=f"no reference outputs in {FOLDER}; set FACESTYLIST_REFERENCE"
+)
+
+
+def _outputs(case: str) -> dict[str, torch.Tensor]:
+    with np.load(FOLDER / f"{case}.npz") as file:
+        return {name: torch.from_numpy(np.asarray(file[name])) for name in file.files}
+
+
+def _assert_close(ours: torch.Tensor, reference: torch.Tensor) -> None:
+    assert (ours - reference).abs().max() <= 1e-4 * reference.abs().max()
+
+
+def _gradient(generator: Generator, w_plus: torch.Tensor) -> torch.Tensor:
+    w_plus = w_plus.clone().requires_grad_()
+    image = generator.synthesis(w_plus)
+    probe = torch.from_numpy(np.random.RandomState(99).randn(*image.shape).astype("float32"))
+    return torch.autograd.grad((image * probe).mean(), w_plus)[0]
+
+
+@pytest.fixture(scope="module", params=["ros_g64_narrow", "ros_g64_cm1"])
+def rosinality(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """(case, native file); the wide one is rebuilt from its description."""
+    native = FOLDER / f"{request.param}.pt"
+    if not native.is_file():
+        native = tmp_path_factory.mktemp("reference") / f"{request.param}.pt"
+        state = runpy.run_path(str(FOLDER / "rebuild.py"))["state_dict"](
+            json.loads((FOLDER / f"{request.param}.json").read_text())
+        )
+        torch.save({"latent_avg": state.pop("__latent_avg__"), "g_ema": state}, native)
+    return request.param, native
+
+
+def test_rosinality_generator(rosinality: tuple[str, Path]) -> None:
+    case, file = rosinality
+    expected, generator = _outputs(case), checkpoints.load_generator(file).generator
+    with torch.no_grad():
+        _assert_close(generator.mapping(expected["z"]), expected["w"])
+        _assert_close(generator.mean_latent, expected["latent_avg"])
+        _assert_close(generator(expected["z"]), expected["img_const"])
+        _assert_close(generator(expected["z"], truncation_psi=0.7), expected["img_psi07"])
+        _assert_close(generator.truncate(expected["w"], 0.7), expected["latent_psi07"])
+        _assert_close(generator.synthesis(expected["wplus"]), expected["img_wplus"])
+    _assert_close(_gradient(generator, expected["wplus"]), expected["grad_wplus"])
+
+
+def _assert_discriminates(
+    network: torch.nn.Module, images: torch.Tensor, logits: torch.Tensor, r1: torch.Tensor
+) -> None:
+    pictures = (images / 127.5 - 1).requires_grad_()
+    ours = network(pictures)
+    _assert_close(ours, logits)
+    (gradient,) = torch.autograd.grad(ours.sum(), pictures)
+    _assert_close(gradient.square().sum(dim=(1, 2, 3)), r1)
+
+
+def test_rosinality_discriminator() -> None:
+    expected = _outputs("ros_d64_narrow")
+    network = checkpoints.load_discriminator(FOLDER / "ros_d64_narrow.pt")
+    _assert_discriminates(network, expected["in_u8"], expected["logits"], expected["r1"])
+
+
+def test_nvidia_generator_and_discriminator() -> None:
+    expected = _outputs("nv_g64_narrow")
+    loaded = checkpoints.load_generator(FOLDER / "nv_g64_narrow.pkl")
+    generator = loaded.generator
+    with torch.no_grad():
+        w = generator.mapping(expected["z"])
+        _assert_close(generator.broadcast(w), expected["ws"])
+        _assert_close(generator.truncate(w, 0.7), expected["ws_psi07"])
+        _assert_close(generator.truncate(w, 0.5, 4), expected["ws_psi05_cut4"])
+        _assert_close(generator(expected["z"]), expected["img_const"])
+        _assert_close(generator(expected["z"], truncation_psi=0.7, noise="none"), expected["img_psi07_nonoise"])
+        _assert_close(generator.synthesis(expected["wplus"]), expected["img_wplus"])
+    _assert_close(_gradient(generator, expected["wplus"]), expected["grad_wplus"])
+    assert loaded.discriminator is not None
+    _assert_discriminates(loaded.discriminator, expected["d_in_u8"], expected["d_logits"], expected["d_r1"])
