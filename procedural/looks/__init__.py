@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from .cartoon import CARTOON
 from .chibi import CHIBI
+from .fantasy import FANTASY
 from .impasto import IMPASTO
 from .look import Look
 from .photo_look import PHOTO
 from .sketch import SKETCH
 
-LOOKS: dict[str, Look] = {look.name: look for look in (PHOTO, CARTOON, IMPASTO, SKETCH, CHIBI)}
+LOOKS: dict[str, Look] = {look.name: look for look in (PHOTO, CARTOON, IMPASTO, SKETCH, CHIBI, FANTASY)}
 
 __all__ = ["LOOKS", "Look"]

@@ -113,7 +113,8 @@ def shade(s: Scene, g: GBuffer, footprint: float) -> tuple[Tensor, Tensor]:
     dark = mix(dark, eye, e.inside * on_face)
     lid = bell((e.height - e.upper - 0.006) / 0.020) * smoothstep(1.15, 0.95, e.t.abs()) * e.visible * on_face
     lips = among(label, Label.UPPER_LIP, Label.LOWER_LIP)
-    dark = torch.where(lips, dark.clamp(min=0.30), dark)
+    fair = smoothstep(0.25, 0.85, luma(to_srgb(s["skin"])))
+    dark = torch.where(lips, torch.maximum(dark, mix(0.66, 0.32, fair)), dark)
     hairs = value_noise((x.abs() + y) * 38 + 60, (x.abs() - y) * 9 + 60, 5.0)
     brow = (label == int(Label.BROW)) * (0.55 + 0.35 * hairs)
     dark = torch.maximum(torch.maximum(dark, lid * 0.95), brow)
