@@ -3,7 +3,7 @@
 The body follows YuNet (Wu, Peng and Yu, "YuNet: A Tiny Millisecond-level Face Detector", 2023): depthwise-separable
 convolutions, a feature pyramid, and anchor-free heads at strides 8, 16 and 32. Two things are our own: the picture is
 looked at in two sizes, so that a face that fills the frame is found as well as a small one, and every face found is
-looked at once more, upright and at the network's favourite size, which makes its landmarks several times more exact.
+measured once more by a second network in an upright close-up, which makes its landmarks several times more exact.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from .detection import Detection, fuse_overlapping
 
 ASSET = Path(__file__).resolve().parent.parent / "assets" / "detector.safetensors"
 STRIDES = (8, 16, 32)
+CLOSEUP_SIDE = 96
+"""Side of the upright close-ups faces are measured in, in pixels."""
 
 _MOST = 100
 """The most faces in one photo."""
@@ -67,16 +69,15 @@ def _separable(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     )
 
 
-class DetectorNetwork(nn.Module):
-    """Picture -> one prediction per cell of three grids."""
+class FeaturePyramid(nn.Module):
+    """Features at three sizes, each half the one before, the coarser ones merged into the finer."""
 
-    def __init__(self, config: DetectorConfig | None = None) -> None:
+    def __init__(self, stem: nn.Module, stem_channels: int, widths: tuple[int, int, int], neck: int) -> None:
+        """`stem` sees the picture first; the stages then shrink by 2, 4 and 8."""
         super().__init__()
-        self.config = config or DetectorConfig()
-        stem, widths, neck = self.config.stem, self.config.widths, self.config.neck
-        self.stem = nn.Sequential(_convolution(3, stem, 2), _convolution(stem, 2 * stem, 2))
+        self.stem = stem
         stages = []
-        channels = 2 * stem
+        channels = stem_channels
         for width in widths:
             stages.append(
                 nn.Sequential(_separable(channels, width, 2), _separable(width, width), _separable(width, width))
@@ -85,6 +86,31 @@ class DetectorNetwork(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.laterals = nn.ModuleList([nn.Conv2d(width, neck, 1) for width in widths])
         self.smooth = nn.ModuleList([_separable(neck, neck) for _ in widths])
+
+    def forward(self, pictures: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Merged features [B,neck,...] from fine to coarse, and the last stage's own."""
+        features = []
+        x = self.stem(pictures)
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        merged: list[Tensor] = []
+        for lateral, smooth, feature in reversed(list(zip(self.laterals, self.smooth, features, strict=True))):
+            level = lateral(feature)
+            if merged:
+                level = level + F.interpolate(merged[0], scale_factor=2.0, mode="nearest")
+            merged.insert(0, smooth(level))
+        return merged, x
+
+
+class FaceFinder(nn.Module):
+    """Picture -> one prediction per cell of three grids."""
+
+    def __init__(self, config: DetectorConfig) -> None:
+        super().__init__()
+        stem, neck = config.stem, config.neck
+        first_look = nn.Sequential(_convolution(3, stem, 2), _convolution(stem, 2 * stem, 2))
+        self.pyramid = FeaturePyramid(first_look, 2 * stem, config.widths, neck)
         self.shared = _separable(neck, neck)
         logit = nn.Conv2d(neck, 1, 1)
         # Few cells hold a face: starting at 1 % spares the first steps an avalanche of negatives (RetinaNet).
@@ -102,21 +128,52 @@ class DetectorNetwork(nn.Module):
             For each stride [B,15,H/stride,W/stride]: the score's logit, the box's centre (2) and log size (2) and the
             five landmarks (10), places in strides from the cell's centre.
         """
-        features = []
-        x = self.stem(pictures)
-        for stage in self.stages:
-            x = stage(x)
-            features.append(x)
-        merged: Tensor | None = None
-        outputs = []
-        for lateral, smooth, feature in reversed(list(zip(self.laterals, self.smooth, features, strict=True))):
-            level = lateral(feature)
-            if merged is not None:
-                level = level + F.interpolate(merged, scale_factor=2.0, mode="nearest")
-            merged = smooth(level)
-            shared = self.shared(merged)
-            outputs.append(torch.cat([self.score(shared), self.place(shared)], dim=1))
-        return outputs[::-1]
+        levels = [self.shared(level) for level in self.pyramid(pictures)[0]]
+        return [torch.cat([self.score(level), self.place(level)], dim=1) for level in levels]
+
+
+class FaceMeasurer(nn.Module):
+    """Upright close-up of one face -> its five landmarks, and whether it is a face at all."""
+
+    def __init__(self, config: DetectorConfig) -> None:
+        super().__init__()
+        stem, neck = config.stem, config.neck
+        first_look = nn.Sequential(_convolution(3, stem, 2), _convolution(stem, 2 * stem))
+        self.pyramid = FeaturePyramid(first_look, 2 * stem, config.widths, neck)
+        self.heat = nn.Sequential(_separable(neck, neck), nn.Conv2d(neck, 5, 1))
+        self.score = nn.Linear(config.widths[-1], 1)
+
+    def forward(self, closeups: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw predictions.
+
+        Args:
+            closeups: [B,3,S,S], -1..1, S a multiple of 16.
+
+        Returns:
+            For each landmark the logarithm (up to a constant) of where it may be, [B,5,S/4,S/4], and the score's
+            logit [B].
+        """
+        levels, last = self.pyramid(closeups)
+        return self.heat(levels[0]), self.score(last.mean((2, 3)))[:, 0]
+
+
+class DetectorNetwork(nn.Module):
+    """The two networks of the detector: one finds faces in a picture, the other measures each of them closely."""
+
+    def __init__(self, config: DetectorConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or DetectorConfig()
+        self.finder = FaceFinder(self.config)
+        self.measurer = FaceMeasurer(self.config)
+
+
+def expected_place(heat: Tensor) -> Tensor:
+    """Mean position [B,5,2] (x, y), in 0..1 of the side, of the distributions softmax(heat) with heat [B,5,h,w]."""
+    height, width = heat.shape[-2:]
+    share = heat.float().flatten(2).softmax(-1).unflatten(-1, (height, width))
+    x = (torch.arange(width, device=heat.device) + 0.5) / width
+    y = (torch.arange(height, device=heat.device) + 0.5) / height
+    return torch.stack([(share.sum(2) * x).sum(-1), (share.sum(3) * y).sum(-1)], dim=-1)
 
 
 def cell_centres(height: int, width: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
@@ -151,8 +208,7 @@ class EmbeddedDetector:
         network: DetectorNetwork,
         long_side: int = 640,
         overview_side: int = 192,
-        closeup_side: int = 128,
-        refinements: int = 2,
+        measurements: int = 2,
     ) -> None:
         """Wraps a network.
 
@@ -160,14 +216,12 @@ class EmbeddedDetector:
             network: the trained network.
             long_side: larger photos are shrunk to this for the first look.
             overview_side: size of the second look, which has a border and finds faces that fill the frame.
-            closeup_side: size of the upright close-up each face is measured in again.
-            refinements: how many close-ups in turn; 0 trusts the first look.
+            measurements: how many close-ups of each face in turn; 0 trusts the first look.
         """
         self.network = network.eval()
         self.long_side = long_side
         self.overview_side = overview_side
-        self.closeup_side = closeup_side
-        self.refinements = refinements
+        self.measurements = measurements
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> EmbeddedDetector:
@@ -186,20 +240,17 @@ class EmbeddedDetector:
             looks.append(self._look(photo, min(1.0, self.long_side / longest), 16, floor))
         boxes, landmarks, scores = (torch.cat(parts) for parts in zip(*looks, strict=True))
         boxes, landmarks, scores = (part[:_MOST] for part in fuse_overlapping(boxes, landmarks, scores))
-        for _ in range(self.refinements):
-            boxes, landmarks, scores = self._refine(photo, boxes, landmarks, scores)
-        boxes, landmarks, scores = fuse_overlapping(boxes, landmarks, scores)
+        if len(scores) and self.measurements:
+            for _ in range(self.measurements):
+                landmarks, closer = self._measure(photo, landmarks)
+            scores = (scores * closer).sqrt()
+            order = scores.argsort(descending=True)
+            boxes, landmarks, scores = boxes[order], landmarks[order], scores[order]
         return [
             Detection(box, points, float(score))
             for box, points, score in zip(boxes, landmarks, scores, strict=True)
             if score >= min_confidence
         ]
-
-    def _predict(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores [B,K] in 0..1, boxes [B,K,4] and landmarks [B,K,5,2] in pixels, on the pictures' device."""
-        parameter = next(self.network.parameters())
-        logits, boxes, landmarks = decode(self.network(pictures.to(parameter)))
-        return logits.sigmoid().to(pictures.device), boxes.to(pictures.device), landmarks.to(pictures.device)
 
     def _look(self, photo: Tensor, scale: float, border: int, floor: float) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes [K,4], landmarks [K,5,2] and scores [K] in photo pixels, seen at one scale with a border."""
@@ -208,50 +259,23 @@ class EmbeddedDetector:
         small = F.interpolate(photo[None], size=size, mode="bilinear", align_corners=False, antialias=True)
         right, bottom = (border + -(side + 2 * border) % 32 for side in (size[1], size[0]))
         padded = F.pad(small, (border, right, border, bottom), value=0.0)
-        scores, boxes, landmarks = (part[0] for part in self._predict(padded))
+        parameter = next(self.network.parameters())
+        decoded = decode(self.network.finder(padded.to(parameter)))
+        scores, boxes, landmarks = (part[0].to(photo.device) for part in decoded)
+        scores = scores.sigmoid()
         kept = (scores >= floor).nonzero().flatten()
         kept = kept[scores[kept].argsort(descending=True)[:500]]
         back = photo.new_tensor([width / size[1], height / size[0]])
         boxes = (boxes[kept].unflatten(1, (2, 2)) - border) * back
         return boxes.flatten(1), (landmarks[kept] - border) * back, scores[kept]
 
-    def _refine(
-        self, photo: Tensor, boxes: Tensor, landmarks: Tensor, scores: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The same faces, measured in upright close-ups; a face that is none when seen closely loses its score."""
-        if len(boxes) == 0:
-            return boxes, landmarks, scores
-        size = self.closeup_side
-        matrices = closeup_to_photo(landmarks, size)
-        closeups = torch.stack([resample(photo, matrix, (size, size)) for matrix in matrices])
-        new_scores, new_boxes, new_landmarks = self._predict(closeups)
-        centre = torch.tensor([0.5 * size, 0.5 * size], device=photo.device)
-        result = []
-        for i, matrix in enumerate(matrices):
-            # Only what sits where the face should be counts: a neighbour in the close-up is another face.
-            middle = (new_boxes[i, :, :2] + new_boxes[i, :, 2:]) / 2
-            ours = (middle - centre).norm(dim=1) < 0.2 * size
-            weight = torch.where(ours, new_scores[i], torch.zeros_like(new_scores[i]))
-            best = weight.max()
-            if best < 0.05:
-                result.append((boxes[i], landmarks[i], scores[i] * best))
-                continue
-            close = ours & (new_scores[i] > 0.5 * best)
-            share = torch.where(close, new_scores[i].square(), torch.zeros_like(weight))
-            share = share / share.sum()
-            points = transform_points(matrix[None], (new_landmarks[i] * share[:, None, None]).sum(0)[None])[0]
-            box = (new_boxes[i] * share[:, None]).sum(0)
-            corners = box[[0, 1, 2, 1, 0, 3, 2, 3]].reshape(1, 4, 2)
-            outline = transform_points(matrix[None], corners)[0]
-            # The upright box of a turned box is too large; its middle is right, and its size is the turned one's.
-            middle = (outline.amin(0) + outline.amax(0)) / 2
-            half = (box[2:] - box[:2]) / 2 * matrix[:, :2].det().abs().sqrt()
-            result.append((torch.cat([middle - half, middle + half]), points, (scores[i] * best).sqrt()))
-        return (
-            torch.stack([r[0] for r in result]),
-            torch.stack([r[1] for r in result]),
-            torch.stack([r[2] for r in result]),
-        )
+    def _measure(self, photo: Tensor, landmarks: Tensor) -> tuple[Tensor, Tensor]:
+        """Landmarks [N,5,2] in photo pixels measured in close-ups around the given ones, and scores [N] in 0..1."""
+        matrices = closeup_to_photo(landmarks, CLOSEUP_SIDE)
+        closeups = torch.stack([resample(photo, matrix, (CLOSEUP_SIDE, CLOSEUP_SIDE)) for matrix in matrices])
+        heat, logits = self.network.measurer(closeups.to(next(self.network.parameters())))
+        places = expected_place(heat).to(photo.device) * CLOSEUP_SIDE
+        return transform_points(matrices, places), logits.float().sigmoid().to(photo.device)
 
 
 def closeup_to_photo(landmarks: Tensor, size: int, eye_distance: float = 0.25) -> Tensor:
@@ -308,7 +332,9 @@ def load_network(path: str | Path) -> DetectorNetwork:
         metadata = file.metadata() or {}
         if metadata.get("kind") != "detector" or "config" not in metadata:
             raise ValueError(f"{path} is not a face detector of this project (its kind is {metadata.get('kind')!r}).")
-        network = DetectorNetwork(DetectorConfig.from_json(metadata["config"]))
+        # Building a network draws initial weights from the global generator, which is not ours to move.
+        with torch.random.fork_rng(devices=[]):
+            network = DetectorNetwork(DetectorConfig.from_json(metadata["config"]))
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no dictionary
     counters = {name: value for name, value in network.state_dict().items() if name.endswith("num_batches_tracked")}
     network.load_state_dict({**{name: value.float() for name, value in state.items()}, **counters})

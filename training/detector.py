@@ -15,14 +15,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..faces.align import crop_to_photo_from_landmarks
+from ..faces.warp import invert_affine, resample, transform_points
 from ..models.detection import FaceDetector, box_iou
 from ..models.detector import (
+    CLOSEUP_SIDE,
     STRIDES,
     DetectorConfig,
     DetectorNetwork,
     EmbeddedDetector,
     cell_centres,
+    closeup_to_photo,
     decode,
+    expected_place,
     save_network,
 )
 from ..procedural.looks import LOOKS
@@ -33,16 +38,16 @@ from .loop import Callbacks, require_finite, train
 
 log = logging.getLogger(__name__)
 
-TERMS = ("score", "box", "landmarks")
+TERMS = ("score", "box", "landmarks", "closeup_score", "closeup_heat", "closeup_landmarks")
 
 _LEVEL_RANGES = ((0.0, 44.0), (28.0, 100.0), (64.0, math.inf))
 """Face sizes in pixels each stride answers for; they overlap so that no size falls between two strides."""
 _POSITIVE_RADIUS = 0.18
 """Cells this close to the middle of a face, in face sizes, answer for it; those up to twice as far are left free."""
-_CLOSEUP = SceneConfig(
-    height=128, width=128, max_faces=1, empty=0.1, smallest=70.0, largest=0.9, portrait=1.0, max_tilt=25.0
-)
-"""What the detector sees when it looks at a face a second time: near the middle, nearly upright."""
+_CLOSE_SCENE = SceneConfig(height=160, width=160, max_faces=2, empty=0.08, smallest=24.0, largest=0.9, portrait=0.5)
+"""Scenes close-ups are cut from."""
+_HEAT_WIDTH = 1.0
+"""Standard deviation of a landmark's target distribution, in cells."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,8 @@ class DetectorTrainingConfig:
 
     seed: int = setting(0, "Every random choice follows from it.", min=0, max=2**31 - 1, step=1)
     steps: int = setting(3000, "Training iterations.", min=1, max=1_000_000, step=100)
-    batch_size: int = setting(16, "Scenes per iteration, and as many close-ups.", min=1, max=256, step=1)
+    batch_size: int = setting(16, "Scenes per iteration.", min=1, max=256, step=1)
+    closeups: int = setting(32, "Close-ups of faces per iteration.", min=1, max=1024, step=1)
     learning_rate: float = setting(4e-3, "Peak learning rate; it warms up and falls as a cosine.", min=1e-6, max=1.0)
     weight_decay: float = setting(1e-4, "Decay of the weights.", min=0.0, max=1.0, advanced=True)
     ema_decay: float = setting(0.998, "Decay of the weights' running average.", min=0.0, max=0.99999, advanced=True)
@@ -64,7 +70,7 @@ class DetectorTrainingConfig:
         min=1, max=100_000, step=64, advanced=True,
     )  # fmt: skip
     refresh: int = setting(
-        5, "New scenes per iteration, and as many new close-ups; the rest of the batch comes from the pool.",
+        5, "New scenes per iteration for either network; the rest of the batch comes from the pool.",
         min=1, max=256, step=1, advanced=True,
     )  # fmt: skip
     evaluation_scenes: int = setting(200, "Held-out scenes for the final numbers.", min=1, max=100_000, step=50)
@@ -181,7 +187,7 @@ class DetectorTask:
         )
         scene = SceneConfig(height=config.scene_size, width=config.scene_size)
         self.scenes = ScenePool(sprites, scene, config.pool, config.refresh, 2 * config.seed)
-        self.closeups = ScenePool(sprites, _CLOSEUP, config.pool, config.refresh, 2 * config.seed + 1)
+        self.closeups = ScenePool(sprites, _CLOSE_SCENE, config.pool, config.refresh, 2 * config.seed + 1)
 
     def step(self, step: int) -> dict[str, float]:
         """See `loop.Task.step`."""
@@ -191,15 +197,16 @@ class DetectorTask:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
-        numbers: dict[str, float] = dict.fromkeys(TERMS, 0.0)
-        for pool in (self.scenes, self.closeups):
-            pictures, faces = pool.batch(step, config.batch_size, self.generator)
-            losses = detector_losses(self.network(pictures.contiguous(memory_format=torch.channels_last)), faces)
-            found = require_finite(losses)
-            total = losses["score"] + 2.0 * losses["box"] + 4.0 * losses["landmarks"]
-            total.backward()
-            for name, value in found.items():
-                numbers[name] += value / 2
+        pictures, faces = self.scenes.batch(step, config.batch_size, self.generator)
+        outputs = self.network.finder(pictures.contiguous(memory_format=torch.channels_last))
+        found = detector_losses(outputs, faces)
+        pictures, faces = self.closeups.batch(step, config.closeups, self.generator)
+        closeups, places, present = cut_closeups(pictures, faces, self.generator)
+        heat, logits = self.network.measurer(closeups.contiguous(memory_format=torch.channels_last))
+        close = closeup_losses(heat, logits, places, present)
+        numbers = require_finite({**found, **close})
+        (found["score"] + 2.0 * found["box"] + 4.0 * found["landmarks"]).backward()
+        (close["closeup_score"] + close["closeup_heat"] + 20.0 * close["closeup_landmarks"]).backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
         self.optimiser.step()
         self.ema.update()
@@ -331,6 +338,73 @@ def detector_losses(outputs: list[Tensor], faces: Sequence[tuple[Tensor, Tensor]
     return losses
 
 
+def cut_closeups(
+    pictures: Tensor, faces: Sequence[tuple[Tensor, Tensor]], generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One close-up of each scene, as inexact as the first look will be, or of a place where there is no face.
+
+    Args:
+        pictures: [B,3,H,W], -1..1.
+        faces: boxes [K,4] and landmarks [K,5,2] of each.
+        generator: draws the faces and the errors.
+
+    Returns:
+        Close-ups [B,3,S,S], landmarks [B,5,2] in 0..1 of the close-up's side, and whether there is a face [B].
+    """
+    closeups, places = [], torch.zeros(len(pictures), 5, 2)
+    present = torch.zeros(len(pictures))
+    for i, (boxes, landmarks) in enumerate(faces):
+        draw = torch.randn(5, generator=generator).clamp(-2.5, 2.5)
+        chosen = int(torch.randint(max(1, len(boxes)), (1,), generator=generator))
+        elsewhere = len(boxes) == 0 or float(torch.rand((), generator=generator)) < 0.15
+        if elsewhere:
+            extent = torch.tensor([float(side) for side in pictures.shape[:1:-1]])
+            centre = torch.rand(2, generator=generator) * extent
+            side = 12 * 10 ** float(torch.rand((), generator=generator))
+            points = centre + (torch.tensor([[-0.5, 0], [0.5, 0], [0, 0.55], [-0.4, 1.1], [0.4, 1.1]]) * side)
+            angle, scale, shift = float(draw[0]), 1.0, torch.zeros(2)
+        else:
+            points = landmarks[chosen]
+            angle, scale = 0.12 * float(draw[0]), math.exp(0.12 * float(draw[1]))
+            shift = draw[2:4] * 0.12
+        matrix = closeup_to_photo(points[None], CLOSEUP_SIDE)[0]
+        turn = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]) * scale
+        middle = torch.full((2,), CLOSEUP_SIDE / 2)
+        # Shifts are in eye distances, a quarter of the close-up's side.
+        start = middle + shift * CLOSEUP_SIDE / 4 - turn @ middle
+        matrix = torch.cat([matrix[:, :2] @ turn, (matrix[:, :2] @ start + matrix[:, 2])[:, None]], dim=1)
+        closeups.append(resample(pictures[i], matrix, (CLOSEUP_SIDE, CLOSEUP_SIDE)))
+        if elsewhere:
+            centre = transform_points(matrix[None], middle[None, None])[0, 0]
+            far = (boxes[:, :2] + boxes[:, 2:]) / 2 - centre
+            reach = (boxes[:, 2:] - boxes[:, :2]).amax(1) * 0.6
+            # Close to a face it is neither one nor none: -1 leaves it out.
+            present[i] = -1.0 if bool((far.norm(dim=1) < reach).any()) else 0.0
+        else:
+            present[i] = 1.0
+            places[i] = transform_points(invert_affine(matrix[None]), points[None])[0] / CLOSEUP_SIDE
+    return torch.stack(closeups), places, present
+
+
+def closeup_losses(heat: Tensor, logits: Tensor, places: Tensor, present: Tensor) -> dict[str, Tensor]:
+    """Score, cross-entropy of the landmarks' distributions, and distance of their means in sides of the close-up."""
+    known = (present >= 0).float()
+    score = F.binary_cross_entropy_with_logits(logits, present.clamp(min=0), reduction="none")
+    face = present == 1
+    count = face.sum().clamp(min=1)
+    height, width = heat.shape[-2:]
+    x = (torch.arange(width) + 0.5)[None, None, None, :] - places[..., 0, None, None] * width
+    y = (torch.arange(height) + 0.5)[None, None, :, None] - places[..., 1, None, None] * height
+    target = (-(x.square() + y.square()) / (2 * _HEAT_WIDTH**2)).flatten(2).softmax(-1)
+    entropy = -(target * heat.flatten(2).log_softmax(-1)).sum(-1).mean(1)
+    error = F.smooth_l1_loss(expected_place(heat), places, beta=0.005, reduction="none").sum(-1).mean(1)
+    return {
+        "closeup_score": (score * known).sum() / known.sum().clamp(min=1),
+        "closeup_heat": (entropy * face).sum() / count,
+        "closeup_landmarks": (error * face).sum() / count,
+    }
+
+
 def generalised_iou(boxes: Tensor, others: Tensor) -> Tensor:
     """GIoU of corresponding boxes [K,4]: [K] in -1..1."""
     shared = (torch.minimum(boxes[:, 2:], others[:, 2:]) - torch.maximum(boxes[:, :2], others[:, :2])).clamp(min=0)
@@ -366,9 +440,6 @@ def evaluate_detector(
         its 90th percentile `landmark_error_p90`, and `crop_error`: how far the corners of the aligned crop lie from
         the true ones, in eye distances.
     """
-    from ..faces.align import crop_to_photo_from_landmarks
-    from ..faces.warp import transform_points
-
     corners = torch.tensor([[[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]])
     generator = torch.Generator().manual_seed(seed)
     shapes = ((256, 256), (384, 512), (640, 448), (720, 960))

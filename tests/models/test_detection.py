@@ -26,6 +26,7 @@ from facestylist.models.detector import (
     cell_centres,
     closeup_to_photo,
     decode,
+    expected_place,
     load_network,
     save_network,
 )
@@ -91,7 +92,7 @@ def test_decode_places_predictions_in_pixels() -> None:
 
 
 def test_grids_of_the_network_match_the_cells() -> None:
-    outputs = tiny_network()(torch.zeros(2, 3, 96, 64))
+    outputs = tiny_network().finder(torch.zeros(2, 3, 96, 64))
     assert [tuple(o.shape) for o in outputs] == [(2, 15, 12, 8), (2, 15, 6, 4), (2, 15, 3, 2)]
     assert decode(outputs)[0].shape[1] == len(cell_centres(96, 64)[0])
 
@@ -108,12 +109,21 @@ def test_closeups_are_upright_and_of_one_size() -> None:
         )
 
 
+def test_expected_place_is_the_mean_of_the_distribution() -> None:
+    heat = torch.full((1, 5, 4, 8), -50.0)
+    heat[:, :, 1, 2] = 5.0
+    heat[:, 4, 3, 2] = 5.0
+    places = expected_place(heat)[0]
+    assert places[0].tolist() == pytest.approx([2.5 / 8, 1.5 / 4])
+    assert places[4].tolist() == pytest.approx([2.5 / 8, 2.5 / 4])
+
+
 def test_weights_survive_the_file(tmp_path: Path) -> None:
     network = tiny_network()
     save_network(network, tmp_path / "detector.safetensors", {"metrics": "{}"})
     loaded = load_network(tmp_path / "detector.safetensors")
     pictures = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    for one, other in zip(network(pictures), loaded(pictures), strict=True):
+    for one, other in zip(network.finder(pictures), loaded.finder(pictures), strict=True):
         torch.testing.assert_close(one, other, atol=0.02, rtol=0.02)
     assert list(tmp_path.iterdir()) == [tmp_path / "detector.safetensors"]
 
