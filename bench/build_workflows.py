@@ -65,20 +65,20 @@ class Canvas:
             if socket not in WIDGETS:
                 optional = {"shape": 7} if name in types.get("optional", {}) else {}
                 link = self._link(inputs.pop(name, None), key, len(sockets), socket)
-                sockets.append({"name": name, **optional, "type": socket, "link": link})
+                sockets.append({"localized_name": name, "name": name, **optional, "type": socket, "link": link})
                 continue
-            widgets.append({"name": name, "type": socket, "widget": {"name": name}, "link": None})
+            widgets.append(_widget_slot(name, name, socket))
             default = options.get("default", declared[name][0][0] if socket == "COMBO" and declared[name][0] else None)
             widget_values.append(values.pop(name, default))
             if options.get("control_after_generate"):
                 widget_values.append("fixed")
             if options.get("image_upload"):
-                widgets.append({"name": "upload", "type": "IMAGEUPLOAD", "widget": {"name": "upload"}, "link": None})
+                widgets.append(_widget_slot("upload", "choose file to upload", "IMAGEUPLOAD"))
                 widget_values.append("image")
         if values or inputs:
             raise ValueError(f"{kind} has no {', '.join([*values, *inputs])}.")
         outputs = [
-            {"name": name, "type": socket, "links": []}
+            {"localized_name": name, "name": name, "type": socket, "links": []}
             for name, socket in zip(
                 getattr(node_class, "RETURN_NAMES", node_class.RETURN_TYPES), node_class.RETURN_TYPES, strict=True
             )
@@ -138,13 +138,18 @@ class Canvas:
                 "title": title,
                 "bounding": [left, top, right - left, bottom - top],
                 "color": colour,
-                "font_size": 24,
                 "flags": {},
             }
         )
 
     def document(self) -> dict[str, Any]:
-        """The file."""
+        """The file, its nodes numbered in an order in which they can run."""
+        waiting, done = list(self.nodes), set[int]()
+        while waiting:
+            node = next(n for n in waiting if all(link[1] in done for link in self.links if link[3] == n["id"]))
+            node["order"] = len(done)
+            done.add(node["id"])
+            waiting.remove(node)
         return {
             "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"facestylist/{self.name}")),
             "revision": 0,
@@ -172,6 +177,10 @@ class Canvas:
         return key
 
 
+def _widget_slot(name: str, label: str, kind: str) -> dict[str, Any]:
+    return {"localized_name": label, "name": name, "type": kind, "widget": {"name": name}, "link": None}
+
+
 STYLES = ("cartoon", "impasto", "chibi")
 
 
@@ -179,7 +188,7 @@ def stylise_a_photo() -> Canvas:
     """One photo in three styles: the demo's workflow."""
     canvas = Canvas("stylise_a_photo")
     canvas.note(
-        0, -330, 380, 250, "Stylise a photo",
+        0, -300, 380, 220, "Stylise a photo",
         "**Press Run.** The sample picture comes out in three styles.\n\nThen drop your own photo on *Photo*. To use "
         "your own style, choose it in one of the *Load Face Generator* nodes: a file in `models/stylegan`, made with "
         "*Fine-tune Generator* or brought along.\n\nThe shipped networks are small and know rendered faces. For real "
@@ -224,7 +233,7 @@ def several_faces_in_one_photo() -> Canvas:
     """Everybody in a group photo, at two strengths."""
     canvas = Canvas("several_faces_in_one_photo")
     canvas.note(
-        0, -330, 380, 250, "Several faces in one photo",
+        0, -300, 380, 220, "Several faces in one photo",
         "Every face is found, read, stylised and put back in its own place; the order is left to right.\n\n"
         "*Invert by Optimisation* refines what the encoder found. Bypass it (Ctrl+B) when you are in a hurry.\n\n"
         "*max_faces* keeps only the largest ones, *on_no_face* = skip lets photos without faces pass unchanged: useful "

@@ -1,0 +1,164 @@
+"""The workflows people open first: complete, tidy, and runnable without a server."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from facestylist.cli.runner import Runner, known_classes
+from facestylist.cli.workflow import declared_inputs, is_widget
+from facestylist.models.embedded import list_embedded
+from facestylist.runtime.folders import SAMPLE, SAMPLE_ASSET, Folders, use_folders
+
+FOLDER = Path(__file__).resolve().parents[2] / "workflows"
+FILES = sorted(FOLDER.glob("*.json"))
+TITLE = 30
+NOTES = ("Note", "MarkdownNote")
+
+Box = tuple[float, float, float, float]
+
+
+def read(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document
+
+
+def box(node: dict[str, Any]) -> Box:
+    """Left, top, right, bottom of a node with its title bar."""
+    (x, y), (width, height) = node["pos"], node["size"]
+    return x, y - TITLE, x + width, y + height
+
+
+def overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def inside(a: Box, b: Box) -> bool:
+    return a[0] >= b[0] and a[1] >= b[1] and a[2] <= b[2] and a[3] <= b[3]
+
+
+def test_the_promised_ones_are_there() -> None:
+    names = [path.stem for path in FILES]
+    assert names == ["finetune_a_style_and_use_it", "several_faces_in_one_photo", "stylise_a_photo"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_thumbnail_shows_what_comes_out(path: Path) -> None:
+    with Image.open(path.with_suffix(".jpg")) as picture:
+        assert min(picture.size) >= 256
+        assert len(picture.convert("L").resize((32, 32)).getcolors() or []) > 20, "the thumbnail is nearly one colour"
+    assert path.with_suffix(".jpg").stat().st_size < 300_000
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_nodes_agree_with_their_declarations(path: Path) -> None:
+    classes = known_classes()
+    document = read(path)
+    assert document["version"] == 0.4
+    for node in document["nodes"]:
+        if node["type"] in NOTES:
+            continue
+        node_class: Any = classes[node["type"]]
+        declared = declared_inputs(node_class.INPUT_TYPES())
+        sockets = [slot for slot in node["inputs"] if slot["name"] != "upload"]
+        assert sorted(slot["name"] for slot in sockets) == sorted(declared), f"{node['type']} in {path.name}"
+        assert [output["type"] for output in node["outputs"]] == list(node_class.RETURN_TYPES)
+        count = 0
+        for kind, options in declared.values():
+            if is_widget(kind, options):
+                extra = bool(options.get("control_after_generate")) + bool(options.get("image_upload"))
+                count += 1 + extra
+        assert len(node["widgets_values"]) == count, f"{node['type']} in {path.name}"
+        assert node["properties"]["Node name for S&R"] == node["type"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_links_join_what_they_say(path: Path) -> None:
+    document = read(path)
+    nodes = {node["id"]: node for node in document["nodes"]}
+    assert document["last_node_id"] == max(nodes)
+    seen = set()
+    for key, origin, output, target, slot, kind in document["links"]:
+        assert nodes[origin]["outputs"][output]["type"] == kind
+        assert key in nodes[origin]["outputs"][output]["links"]
+        assert nodes[target]["inputs"][slot]["type"] == kind
+        assert nodes[target]["inputs"][slot]["link"] == key
+        assert nodes[origin]["order"] < nodes[target]["order"]
+        seen.add(key)
+    used = {slot["link"] for node in nodes.values() for slot in node["inputs"] if slot["link"] is not None}
+    assert used == seen
+    assert document["last_link_id"] == max(seen)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_canvas_is_tidy(path: Path) -> None:
+    document = read(path)
+    for a, b in itertools.combinations(document["nodes"], 2):
+        assert not overlap(box(a), box(b)), f"{a['type']} {a['id']} covers {b['type']} {b['id']}"
+    groups = {}
+    for group in document["groups"]:
+        x, y, width, height = group["bounding"]
+        groups[group["title"]] = (x, y, x + width, y + height)
+    assert len(groups) == len(document["groups"]), "two groups have one title"
+    for (a, box_a), (b, box_b) in itertools.combinations(groups.items(), 2):
+        assert not overlap(box_a, box_b), f"{a} covers {b}"
+    for node in document["nodes"]:
+        if node["type"] not in NOTES:
+            around = [title for title, group in groups.items() if inside(box(node), group)]
+            assert len(around) == 1, f"{node['type']} {node['id']} lies in {around}"
+        if node["type"] in ("PreviewImage", "SaveImage"):
+            assert node["size"][1] >= 280, "no room for the picture"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_note_explains_and_the_sample_is_loaded(path: Path) -> None:
+    document = read(path)
+    notes = [node for node in document["nodes"] if node["type"] == "MarkdownNote"]
+    assert notes and all(len(node["widgets_values"][0]) > 100 for node in notes)
+    loaded = [node["widgets_values"][0] for node in document["nodes"] if node["type"] == "LoadImage"]
+    assert loaded == [SAMPLE]
+
+
+RUNS = {
+    "stylise_a_photo": (),
+    "several_faces_in_one_photo": ("Invert by Optimisation.steps=3",),
+    "finetune_a_style_and_use_it": (
+        "Fine-tune Generator.steps=2",
+        "Fine-tune Generator.batch_size=2",
+        "Style pictures: rendered.count=4",
+        "Style pictures: rendered.size=64",
+    ),
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_it_runs_to_its_pictures(path: Path, tmp_path: Path) -> None:
+    if not list_embedded():
+        pytest.skip("the embedded networks are not there: run `make assets`")
+    folders = Folders(tmp_path / "input", tmp_path / "output", tmp_path / "temp", tmp_path / "models")
+    document = read(path)
+    with use_folders(folders):
+        runner = Runner()
+        result = runner.run(runner.prepare(document, RUNS[path.stem]))
+    expected = [node for node in document["nodes"] if node["type"] in ("SaveImage", "PreviewImage")]
+    shown = {int(key) for key, ui in result.ui.items() if ui.get("images")}
+    assert shown == {node["id"] for node in expected}
+    photo = read_rgb(SAMPLE_ASSET)
+    saved = [read_rgb(path) for path in (tmp_path / "output" / "facestylist").glob("*.png")]
+    assert len(saved) == sum(node["type"] == "SaveImage" for node in expected)
+    for picture in saved:
+        assert picture.shape == photo.shape
+        changed = (picture - photo).abs().amax(2) > 0.1
+        assert 0.01 < changed.float().mean() < 0.8, "faces are changed, and not everything else"
+
+
+def read_rgb(path: Path) -> torch.Tensor:
+    from facestylist.runtime.images import read_picture
+
+    return read_picture(path)[0][0]
