@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,6 +113,25 @@ def write_pictures(tensors: Tensor, paths: Iterable[Path]) -> list[Path]:
     from ..runtime.images import tensor_to_image, write_picture
 
     return [write_picture(image, path) for image, path in zip(tensor_to_image(tensors), paths, strict=True)]
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings in a TOML file.
+
+    Raises:
+        ValueError: the file is missing or is not TOML.
+    """
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    if not path.is_file():
+        raise ValueError(f"There is no settings file {path}. Check the path.")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is not TOML: {error}.") from error
 
 
 def unique_stems(paths: Sequence[str | Path]) -> list[str]:

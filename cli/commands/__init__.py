@@ -7,7 +7,21 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import align, convert, demo, discriminate, encode, finetune, generate, inspect, invert, render, run, stylise
+from . import (
+    align,
+    convert,
+    demo,
+    discriminate,
+    encode,
+    finetune,
+    generate,
+    inspect,
+    invert,
+    render,
+    run,
+    stylise,
+    train_detector,
+)
 
 COMMANDS: dict[str, ModuleType] = {
     "demo": demo,
@@ -22,4 +36,5 @@ COMMANDS: dict[str, ModuleType] = {
     "inspect": inspect,
     "convert": convert,
     "render": render,
+    "train-detector": train_detector,
 }

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 HELP = "the bundled workflow on the sample picture, in every embedded style"
 WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / "stylise_a_photo.json"
-FACE_HEIGHT = 176
 PHOTO_HEIGHT = 260
 
 
@@ -55,9 +54,12 @@ def run(args: argparse.Namespace, console: Console) -> None:
             files.append(write_picture(picture, args.out / f"face{index + 1}_{label}.png"))
     count = len(made.faces["aligned"])
     rows = [Row([made.photo, *made.pasted.values()], ["photo", *made.pasted], PHOTO_HEIGHT)]
+    # The faces of a row together are as wide as the photos.
+    aspect = made.photo.shape[1] / made.photo.shape[0]
+    face_height = min(round(PHOTO_HEIGHT * aspect * (len(styles) + 1) / (len(styles) + 2)), made.face_size)
     for index in range(count):
         faces = [batch[index] for batch in made.faces.values()]
-        rows.append(Row(faces, list(made.faces), FACE_HEIGHT, f"Face {index + 1}"))
+        rows.append(Row(faces, list(made.faces), face_height, f"Face {index + 1}"))
     sheet = args.out / "contact_sheet.png"
     contact_sheet(rows, "ComfyUI-FaceStylist", f"workflows/{WORKFLOW.name} on the embedded default").save(sheet)
     seconds = round(time.monotonic() - started, 1)
@@ -84,6 +86,11 @@ class _Made:
     """Per face, `[N, S, S, 3]`: as aligned, as reconstructed, and in each style."""
     pasted: dict[str, Tensor] = field(default_factory=dict)
     """The photo in each style."""
+
+    @property
+    def face_size(self) -> int:
+        """The side of the largest face picture."""
+        return max(batch.shape[1] for batch in self.faces.values())
 
 
 def _run_styles(runner: Runner, document: dict[str, Any], styles: list[str]) -> _Made:

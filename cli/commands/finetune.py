@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from ...training.config import FieldSpec, FinetuneConfig, fields_of, from_mapping, to_mapping
 from ..console import Console
-from ..files import load_generator, need
+from ..files import load_generator, need, read_settings
 
 HELP = "teach a generator a style"
 ON_THEIR_OWN = ("steps", "seed", "style_name")
@@ -88,24 +87,10 @@ def _add_setting(group: Any, spec: FieldSpec) -> None:
 
 def _config(args: argparse.Namespace) -> FinetuneConfig:
     """Settings from the TOML file, then from the flags."""
-    values = _read_toml(args.config) if args.config else {}
+    values = read_settings(args.config) if args.config else {}
     for spec in fields_of(FinetuneConfig):
         given = getattr(args, spec.name, None)
         if given is not None:
             values[spec.name] = given
     values.setdefault("style_name", args.out.stem)
     return from_mapping(FinetuneConfig, values)
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
-    if not path.is_file():
-        raise ValueError(f"There is no settings file {path}. Check the path.")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is not TOML: {error}.") from error
