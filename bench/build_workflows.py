@@ -58,7 +58,8 @@ class Canvas:
         declared = {**types["required"], **types.get("optional", {})}
         values = dict(values or {})
         widget_values: list[Any] = []
-        sockets, widgets = [], []
+        sockets: list[dict[str, Any]] = []
+        widgets: list[dict[str, Any]] = []
         for name, (socket, *rest) in declared.items():
             options = rest[0] if rest else {}
             socket = "COMBO" if isinstance(socket, list | tuple) else socket
