@@ -223,8 +223,8 @@ class InversionConfig:
         min=1, max=10_000, step=10,
     )  # fmt: skip
     learning_rate: float = setting(
-        0.05, "Adam step, in standard deviations of the generator's w.",
-        min=1e-4, max=1.0, step=0.005, unit="standard deviations", advanced=True,
+        0.1, "Adam step, in standard deviations of the generator's w.",
+        min=1e-4, max=1.0, step=0.01, unit="standard deviations", advanced=True,
     )  # fmt: skip
     w_share: float = setting(
         0.33, "From the mean, one w for all layers is searched for this share of the steps, then one per layer.",
@@ -247,8 +247,8 @@ class InversionConfig:
         choices=NOISE_MODES, advanced=True,
     )  # fmt: skip
     noise_regulariser: float = setting(
-        1e3, "How firmly optimised noise stays free of structure (StyleGAN2's projector uses 1e5 on its own scale).",
-        min=0.0, max=1e7, step=100.0, advanced=True,
+        0.1, "How firmly optimised noise stays noise, so that the face itself stays in the latent.",
+        min=0.0, max=1000.0, step=0.1, advanced=True,
     )  # fmt: skip
     preview_interval: int = setting(
         25, "A preview picture every so many iterations; 0 makes none.",

@@ -20,6 +20,11 @@ def make_source(resolution: int = 32, seed: int = 0) -> FaceGenerator:
         discriminator = Discriminator(DiscriminatorConfig.make(resolution, **widths)).requires_grad_(False).eval()
     for convolution in generator.synthesis.convolutions():
         convolution.noise_strength.fill_(0.1)
+    # Colours of trained size: a random generator's own lie far outside -1..1.
+    z = torch.randn(16, 16, generator=torch.Generator().manual_seed(seed))
+    spread = generator(z).std()
+    for block in generator.synthesis.blocks:
+        block.to_rgb.weight.mul_(0.3 / spread)
     generator.mean_latent.copy_(generator.estimate_mean_latent(1000))
     return FaceGenerator(generator, discriminator, generator.mean_latent.clone(), provenance={"file": "random"})
 

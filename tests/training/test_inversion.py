@@ -1,0 +1,240 @@
+"""Inversion recovers latents it can know, in every mode, and never forgets its best."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_networks import make_source
+from torch import Tensor, nn
+
+from facestylist.models.types import FaceEncoder, FaceGenerator, FaceLatent
+from facestylist.training.config import InversionConfig
+from facestylist.training.inversion import (
+    discriminator_features,
+    feature_distance,
+    invert_by_optimisation,
+    invert_with_encoder,
+    learning_rate_factor,
+    mean_squared_error,
+    noise_regulariser,
+    peak_signal_to_noise,
+    pyramid,
+    reconstruct,
+)
+from facestylist.training.loop import Callbacks
+
+QUICK = InversionConfig(steps=60, preview_interval=0)
+
+
+@pytest.fixture(scope="module")
+def truth(source: FaceGenerator) -> FaceLatent:
+    z = torch.randn(3, 16, generator=torch.Generator().manual_seed(4))
+    return FaceLatent(source.generator.truncate(source.generator.mapping(z), 0.7).clone())
+
+
+@pytest.fixture(scope="module")
+def pictures(source: FaceGenerator, truth: FaceLatent) -> Tensor:
+    return source.generator.synthesis(truth.w_plus).clamp(-1, 1)
+
+
+def psnr(latent: FaceLatent) -> Tensor:
+    assert latent.reconstruction_error is not None
+    return peak_signal_to_noise(latent.reconstruction_error)
+
+
+def test_from_the_mean_it_recovers_a_known_latent(
+    source: FaceGenerator, truth: FaceLatent, pictures: Tensor, global_rng_untouched: None
+) -> None:
+    found = invert_by_optimisation(pictures, source, config=InversionConfig(steps=100, preview_interval=0))
+    mean = source.generator.broadcast(source.mean_latent[None])
+    start = peak_signal_to_noise(mean_squared_error(source.generator.synthesis(mean.expand(3, -1, -1)), pictures))
+    assert (psnr(found) > start + 12).all() and (psnr(found) > 30).all(), (start, psnr(found))
+    distance = (found.w_plus - truth.w_plus).square().mean() / (mean - truth.w_plus).square().mean()
+    assert distance < 0.3
+    assert found.w_space == source.w_space and found.noise is None
+    redrawn = mean_squared_error(reconstruct(source, found), pictures)
+    assert torch.allclose(redrawn, found.reconstruction_error, rtol=1e-4)
+
+
+def test_w_comes_before_w_plus(source: FaceGenerator, pictures: Tensor) -> None:
+    config = InversionConfig(steps=20, w_share=1.0, preview_interval=0)
+    only_w = invert_by_optimisation(pictures, source, config=config).w_plus
+    assert torch.equal(only_w, only_w[:, :1].expand_as(only_w))
+    config = InversionConfig(steps=40, w_share=0.5, preview_interval=0, delta_penalty=0.0)
+    both = invert_by_optimisation(pictures, source, config=config).w_plus
+    assert both.std(1).mean() > 1e-3
+    config = InversionConfig(steps=40, w_share=0.5, preview_interval=0, delta_penalty=10.0)
+    assert invert_by_optimisation(pictures, source, config=config).w_plus.std(1).mean() < 0.5 * both.std(1).mean()
+
+
+def test_a_given_start_is_improved_and_never_made_worse(
+    source: FaceGenerator, truth: FaceLatent, pictures: Tensor
+) -> None:
+    near = truth.replace(w_plus=truth.w_plus + 0.1 * torch.randn(truth.w_plus.shape, generator=torch.Generator()))
+    before = mean_squared_error(reconstruct(source, near), pictures)
+    after = invert_by_optimisation(pictures, source, near, QUICK).reconstruction_error
+    assert after is not None and (after < 0.5 * before).all()
+    exact = invert_by_optimisation(pictures, source, truth, InversionConfig(steps=3, learning_rate=1.0))
+    assert torch.equal(exact.w_plus, truth.w_plus), "the best of all steps is kept, the start included"
+
+
+def test_faces_do_not_influence_each_other(source: FaceGenerator, pictures: Tensor) -> None:
+    together = invert_by_optimisation(pictures, source, config=InversionConfig(steps=10)).w_plus
+    alone = invert_by_optimisation(pictures[1:2], source, config=InversionConfig(steps=10)).w_plus
+    assert torch.allclose(together[1:2], alone, atol=1e-3)
+
+
+def test_works_in_inference_mode_with_everything_made_there(pictures: Tensor, source: FaceGenerator) -> None:
+    reference = invert_by_optimisation(pictures, source, config=InversionConfig(steps=5))
+    with torch.inference_mode():
+        made_there = make_source()
+        start = FaceLatent(made_there.generator.broadcast(made_there.mean_latent[None]).repeat(3, 1, 1))
+        found = invert_by_optimisation(pictures.clone(), made_there, config=InversionConfig(steps=5))
+        invert_by_optimisation(pictures.clone(), made_there, start, InversionConfig(steps=2, noise="optimised"))
+        assert torch.is_inference_mode_enabled()
+    assert torch.allclose(found.w_plus, reference.w_plus, atol=1e-3) and not found.w_plus.is_inference()
+
+
+def test_the_generator_is_left_alone(source: FaceGenerator, pictures: Tensor) -> None:
+    before = {name: value.clone() for name, value in source.generator.state_dict().items()}
+    trainable = make_source()
+    trainable.generator.requires_grad_(True)
+    for generator in (source, trainable):
+        invert_by_optimisation(pictures, generator, config=InversionConfig(steps=2, noise="optimised"))
+    after = source.generator.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert all(p.grad is None and p.requires_grad for p in trainable.generator.parameters())
+
+
+def test_optimised_noise_comes_closer_and_stays_noise(source: FaceGenerator, truth: FaceLatent) -> None:
+    random = torch.Generator().manual_seed(9)
+    other_noise = [torch.randn(3, *shape[1:], generator=random) for shape in source.generator.noise_shapes]
+    noisy = source.generator.synthesis(truth.w_plus, noise=other_noise).clamp(-1, 1)
+    fixed = invert_by_optimisation(noisy, source, config=QUICK)
+    config = InversionConfig(steps=60, preview_interval=0, noise="optimised")
+    fitted = invert_by_optimisation(noisy, source, config=config)
+    assert psnr(fitted).mean() > psnr(fixed).mean() + 1
+    assert fitted.noise is not None
+    assert noise_regulariser(list(fitted.noise)).max() < noise_regulariser(other_noise).min(), "no structure in it"
+    assert [tuple(n.shape) for n in fitted.noise] == [(3, 1, *s[2:]) for s in source.generator.noise_shapes]
+    for noise in fitted.noise:
+        assert noise.mean((2, 3)).abs().max() < 1e-3 and (noise.std((2, 3)) - 1).abs().max() < 1e-2
+    redrawn = mean_squared_error(reconstruct(source, fitted), noisy)
+    assert torch.allclose(redrawn, fitted.reconstruction_error, rtol=1e-3)
+    again = invert_by_optimisation(noisy, source, fitted, InversionConfig(steps=1))
+    assert again.noise is not None, "a start brings its noise"
+    assert (again.reconstruction_error <= fitted.reconstruction_error * 1.001).all()
+
+
+def test_noise_regulariser_tells_noise_from_structure() -> None:
+    white = torch.randn(4, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    stripes = torch.ones(4, 1, 32, 32)
+    stripes[:, :, 16:] = -1
+    assert noise_regulariser([stripes]).min() > 50 * noise_regulariser([white]).max()
+
+
+def test_progress_previews_and_a_wish_to_stop(source: FaceGenerator, pictures: Tensor) -> None:
+    seen: list[tuple[int, dict[str, float]]] = []
+    previews: list[Tensor] = []
+    callbacks = Callbacks(
+        on_progress=lambda step, total, losses: seen.append((step, losses)),
+        on_preview=lambda step, picture: previews.append(picture),
+        should_stop=lambda: len(seen) == 7,
+    )
+    config = InversionConfig(steps=40, preview_interval=5)
+    stopped = invert_by_optimisation(pictures, source, config=config, callbacks=callbacks)
+    assert len(seen) == 7 and {"pixel", "feature"} <= set(seen[0][1])
+    assert seen[-1][1]["pixel"] < seen[0][1]["pixel"]
+    assert [tuple(p.shape) for p in previews] == [(3, 64, 96)]
+    assert torch.isfinite(psnr(stopped)).all()
+
+
+def test_interrupt_propagates(source: FaceGenerator, pictures: Tensor) -> None:
+    class Interrupt(Exception):
+        pass
+
+    def on_progress(*_: object) -> None:
+        raise Interrupt
+
+    with pytest.raises(Interrupt):
+        invert_by_optimisation(pictures, source, config=QUICK, callbacks=Callbacks(on_progress=on_progress))
+
+
+def test_without_a_discriminator_pixels_suffice(source: FaceGenerator, pictures: Tensor) -> None:
+    found = invert_by_optimisation(pictures, source.replace(discriminator=None), config=QUICK)
+    assert (psnr(found) > 20).all()
+
+
+def test_pictures_of_another_size_and_a_wrong_start(source: FaceGenerator, truth: FaceLatent, pictures: Tensor) -> None:
+    large = nn.functional.interpolate(pictures, size=(80, 80), mode="bicubic")
+    assert invert_by_optimisation(large, source, config=InversionConfig(steps=2)).w_plus.shape == (3, 8, 16)
+    with pytest.raises(ValueError, match="starting latent has shape"):
+        invert_by_optimisation(pictures[:2], source, truth)
+    with pytest.raises(ValueError, match="Align the photo first"):
+        invert_by_optimisation(pictures[:, :, :20], source)
+    with pytest.raises(ValueError, match="Align the photo first"):
+        invert_by_optimisation(pictures[:0], source)
+
+
+def test_features_are_each_faces_own(source: FaceGenerator, pictures: Tensor) -> None:
+    discriminator = source.discriminator
+    assert discriminator is not None
+    together, alone = (discriminator_features(discriminator, p) for p in (pictures, pictures[:1]))
+    assert torch.allclose(feature_distance([f[:1] for f in together], alone), torch.zeros(1), atol=1e-5)
+    assert [level.shape[2] for level in pyramid(pictures)] == [32, 16, 8]
+
+
+def test_learning_rate_rises_holds_and_falls() -> None:
+    values = [learning_rate_factor(p) for p in (0.0, 0.04, 0.3, 0.8, 1.0)]
+    assert values[0] < 0.05 and values[1] < 1 and values[2] == 1 and 0 < values[3] < 1 and values[4] == 0
+
+
+class Lookup(nn.Module):
+    """An encoder that is off by a fixed amount: it sees the true latent and adds an error."""
+
+    def __init__(self, generator: FaceGenerator, truth: Tensor) -> None:
+        super().__init__()
+        self.pictures = generator.generator.synthesis(truth).clamp(-1, 1)
+        self.truth = truth
+        self.seen: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen.append(images.shape[2])
+        small = nn.functional.interpolate(self.pictures, size=images.shape[2:], mode="bilinear", antialias=True)
+        nearest = torch.cdist(images.flatten(1), small.flatten(1)).argmin(1)
+        return self.truth[nearest]
+
+
+def test_encoder_inversion(source: FaceGenerator, truth: FaceLatent, pictures: Tensor) -> None:
+    network = Lookup(source, truth.w_plus)
+    encoder = FaceEncoder(network, 16, source.num_ws, source.w_dim)
+    found = invert_with_encoder(pictures, encoder, source, batch_size=2)
+    assert network.seen == [16, 16], "two batches at the encoder's size"
+    assert torch.equal(found.w_plus, truth.w_plus) and found.w_space == source.w_space
+    assert (psnr(found) > 50).all()
+
+
+class Offset(nn.Module):
+    """E(x) = true latent of x as a linear reading, plus a constant error: residual steps remove the error."""
+
+    def __init__(self, inner: nn.Module, offset: Tensor) -> None:
+        super().__init__()
+        self.inner, self.offset = inner, offset
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.inner(images) + self.offset
+
+
+def test_more_encoder_steps_never_make_it_worse(source: FaceGenerator, truth: FaceLatent, pictures: Tensor) -> None:
+    offset = 0.3 * torch.randn(1, 1, 16, generator=torch.Generator().manual_seed(0))
+    encoder = FaceEncoder(Offset(Lookup(source, truth.w_plus), offset), 32, source.num_ws, source.w_dim)
+    once, thrice = (invert_with_encoder(pictures, encoder, source, steps=n) for n in (1, 3))
+    assert once.reconstruction_error is not None and thrice.reconstruction_error is not None
+    assert (thrice.reconstruction_error <= once.reconstruction_error).all()
+
+
+def test_an_encoder_of_another_generator_is_refused(source: FaceGenerator, pictures: Tensor) -> None:
+    with pytest.raises(ValueError, match="gives 18 codes of length 512, but the generator takes 8 of length 16"):
+        invert_with_encoder(pictures, FaceEncoder(nn.Identity(), 32, 18, 512), source)
+    with pytest.raises(ValueError, match="has to look at least once"):
+        invert_with_encoder(pictures, FaceEncoder(nn.Identity(), 32, 8, 16), source, steps=0)
