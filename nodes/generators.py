@@ -70,14 +70,10 @@ class LoadGenerator:
         return content_hash([Path(find_model(MODEL_FOLDER, name))])
 
     def run(self, name: str) -> tuple[FaceGenerator]:
-        import torch
-
         from ..models.checkpoints import load_generator
         from ..runtime.folders import find_model
 
-        # Weights created in ComfyUI's inference mode could not be differentiated through later.
-        with torch.inference_mode(False):
-            return (load_generator(find_model(MODEL_FOLDER, name)),)
+        return (load_generator(find_model(MODEL_FOLDER, name)),)
 
 
 class SaveGenerator:

@@ -56,14 +56,10 @@ class LoadEncoder:
         return content_hash([Path(find_model(MODEL_FOLDER, name))])
 
     def run(self, name: str) -> tuple[FaceEncoder]:
-        import torch
-
         from ..models.checkpoints import load_encoder
         from ..runtime.folders import find_model
 
-        # Weights created in ComfyUI's inference mode could not be differentiated through later.
-        with torch.inference_mode(False):
-            return (load_encoder(find_model(MODEL_FOLDER, name)),)
+        return (load_encoder(find_model(MODEL_FOLDER, name)),)
 
 
 class InvertWithEncoder:
