@@ -171,11 +171,11 @@ def test_losses_of_pictures_without_faces_are_finite() -> None:
 
 def test_training_learns(sprites: FaceSprites) -> None:
     config = DetectorTrainingConfig(
-        steps=24, batch_size=6, closeups=4, scene_size=64, pool=24, refresh=1, learning_rate=1e-2, faces=4
+        steps=24, batch_size=6, closeups=4, scene_size=64, pool=24, refresh=1, learning_rate=2e-2, faces=4
     )
     task = DetectorTask(config, sprites, TINY)
     rows = [task.step(step) for step in range(1, 25)]
-    for term, share in {"score": 0.8, "landmarks": 0.8, "closeup_heat": 0.98}.items():
+    for term, share in {"score": 0.85, "box": 0.85, "landmarks": 0.8, "closeup_landmarks": 0.75}.items():
         first, last = (sum(row[term] for row in part) for part in (rows[:6], rows[-6:]))
         assert last < share * first, term
 
