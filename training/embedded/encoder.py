@@ -1,0 +1,136 @@
+"""The embedded encoder: aligned picture -> W+, from faces whose w is known."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...models.encoder import Encoder
+from ...models.generator import Generator
+from ...procedural import sample_z
+from ..ema import ExponentialMovingAverage
+from ..loop import require_finite
+from .config import EmbeddedConfig
+from .dataset import FaceData
+from .generator import autocast, cosine
+from .supervision import grid, measure, reconstruction_loss, reconstruction_terms
+
+LEARNING_RATE = 1e-3
+PICTURES_FROM = 0.6
+"""Share of the steps on codes alone; after it the decoded picture counts too."""
+
+
+def roughen(pictures: Tensor, random: torch.Generator) -> Tensor:
+    """Pictures as cameras spoil them: exposure, tint, blur, noise, a little misalignment. `[B, 3, S, S]` -1..1."""
+    count, size = len(pictures), pictures.shape[-1]
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(*shape, generator=random)
+
+    gain, tint = uniform(0.85, 1.15, count, 1, 1, 1), uniform(-0.08, 0.08, count, 3, 1, 1)
+    result = (pictures + 1) * gain - 1 + tint
+    theta = torch.zeros(count, 2, 3)
+    scale, angle = uniform(0.97, 1.03, count), uniform(-0.03, 0.03, count)
+    theta[:, 0, 0], theta[:, 0, 1] = scale * angle.cos(), -scale * angle.sin()
+    theta[:, 1, 0], theta[:, 1, 1] = scale * angle.sin(), scale * angle.cos()
+    theta[:, :, 2] = uniform(-0.02, 0.02, count, 2)
+    lattice = F.affine_grid(theta, [count, 3, size, size], align_corners=False)
+    result = F.grid_sample(result, lattice, padding_mode="reflection", align_corners=False)
+    soft = F.interpolate(F.avg_pool2d(result, 2), scale_factor=2, mode="bilinear")
+    result = result + (soft - result) * uniform(0, 1, count, 1, 1, 1) * (uniform(0, 1, count, 1, 1, 1) > 0.5)
+    noise = torch.randn(result.shape, generator=random) * uniform(0, 0.06, count, 1, 1, 1)
+    return (result + noise).clamp(-1, 1)
+
+
+class EncoderTask:
+    """A `Task`: codes of rendered and generated faces first, the decoded picture later.
+
+    terms: `codes` squared error relative to the variance of w; `pixel`, `chroma`, `edges` of the decoded picture.
+    """
+
+    terms = ("codes", "pixel", "chroma", "edges")
+
+    def __init__(
+        self, encoder: Encoder, generator: Generator, data: FaceData, config: EmbeddedConfig, held_out: FaceData
+    ) -> None:
+        self.config, self.data, self.held_out, self.live = config, data, held_out, encoder.train()
+        self.live.to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(encoder).requires_grad_(False).eval()
+        self.ema = ExponentialMovingAverage(self.live, self.average, 0.998)
+        self.generator = copy.deepcopy(generator).requires_grad_(False).eval()
+        self.generator.to(memory_format=torch.channels_last)
+        self.optimiser = torch.optim.Adam(encoder.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), fused=True)
+        self.random = torch.Generator().manual_seed(config.seed + 3)
+        with torch.no_grad():
+            w = self.generator.mapping(sample_z(2048, torch.Generator().manual_seed(config.seed)))
+            self.variance = (w - w.mean(0)).square().mean()
+
+    def step(self, step: int) -> dict[str, float]:
+        total = self.config.encoder_steps
+        for group in self.optimiser.param_groups:
+            group["lr"] = LEARNING_RATE * cosine(step, total)
+        own = step % 4 == 0  # every fourth batch is the generator's own, layers mixed from two people
+        with_pictures = step > PICTURES_FROM * total and not own
+        index = torch.randint(0, len(self.data), (self.config.batch,), generator=self.random)
+        with torch.no_grad():
+            if own:
+                z = sample_z(2 * self.config.batch, self.random)
+                a, b = self.generator.mapping(z).chunk(2)
+                crossover = int(torch.randint(1, self.generator.num_ws, (), generator=self.random))
+                target = self.generator.style_mix(a, b, crossover)
+                with autocast(self.config.precision):
+                    truth = self.generator.synthesis(target, noise="const").float().clamp(-1, 1)
+            else:
+                target = self.generator.broadcast(self.generator.mapping(self.data.z[index]))
+                truth = self.data.images[index].float() / 127.5 - 1
+            seen = truth if with_pictures else roughen(truth, self.random)
+        with autocast(self.config.precision):
+            codes = self.live(seen).float()
+        terms = {"codes": (codes - target).square().mean() / self.variance}
+        loss = terms["codes"]
+        if with_pictures:
+            with autocast(self.config.precision):
+                picture = self.generator.synthesis(codes, noise="const", modulate="activations")
+            parts = reconstruction_terms(picture, truth, self.data.labels[index])
+            loss = 0.1 * loss + reconstruction_loss(parts)
+            terms |= parts
+        losses = require_finite(terms)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        self.ema.update()
+        return losses
+
+    @torch.no_grad()
+    def pictures(self, data: FaceData, count: int) -> tuple[Tensor, Tensor]:
+        """(decoded from the averaged encoder's codes, truth)"""
+        truth = data.images[:count].float() / 127.5 - 1
+        with autocast(self.config.precision):
+            codes = [self.average(x).float() for x in truth.split(32)]
+            made = [self.generator.synthesis(c, noise="const").float() for c in codes]
+        return torch.cat(made), truth
+
+    def measure(self, count: int = 128) -> dict[str, float]:
+        """`supervision.measure` of held-out faces through the encoder."""
+        return measure(*self.pictures(self.held_out, count))
+
+    def preview(self) -> Tensor:
+        made, truth = self.pictures(self.held_out, 24)
+        return grid(torch.cat([torch.cat([t, m]) for t, m in zip(truth.split(8), made.split(8), strict=True)]), 8)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "live": self.live.state_dict(), "average": self.average.state_dict(), "updates": self.ema.updates,
+            "optimiser": self.optimiser.state_dict(), "random": self.random.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.live.load_state_dict(state["live"])
+        self.average.load_state_dict(state["average"])
+        self.ema.updates = state["updates"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.random.set_state(state["random"])
