@@ -176,6 +176,7 @@ def palette(s: Scene, g: GBuffer, picture: Tensor) -> Tensor:
 def shade(s: Scene, g: GBuffer, footprint: float) -> tuple[Tensor, Tensor]:
     photo, label = shade_photo(s, g, footprint)
     source = palette(s, g, photo)
+    source = torch.where(label == int(Label.BROW), source * 0.78, source)
     region = torch.where(label == int(Label.NOSE), int(Label.SKIN), label)
     angle = stroke_angle(s, g, label, source)
     features = among(
