@@ -52,6 +52,18 @@ def load_discriminator(name: str) -> Discriminator:
         return discriminator
 
 
+def find_file(name: str) -> str:
+    """A network's file by path, by its name in any of the models folders, or embedded; else the name as it is."""
+    from ..runtime.folders import MODEL_EXTENSIONS, find_model
+
+    for kind in MODEL_EXTENSIONS:
+        try:
+            return find_model(kind, name)
+        except ValueError:
+            continue
+    return name
+
+
 def style_file(name: str) -> str:
     """What `--style` names: an embedded style by its bare name, or whatever a FILE may be.
 

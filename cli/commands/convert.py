@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..console import Console
-from ..files import load_encoder, load_generator, need
+from ..files import find_file, load_encoder, load_generator, need
 
 HELP = "turn a checkpoint into our .safetensors"
 
@@ -21,7 +21,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     need(args.out.suffix == ".safetensors", f"OUT is {args.out}; its name has to end in .safetensors")
     from ...models.checkpoints import inspect, save_encoder, save_generator
 
-    kind = inspect(args.file).kind
+    kind = inspect(find_file(args.file)).kind
     if kind == "encoder":
         encoder = load_encoder(args.file)
         save_encoder(encoder, args.out, dict(encoder.provenance), half=args.half)

@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any
 
 from ..console import Console
+from ..files import find_file
 
 HELP = "say what a checkpoint is"
 
@@ -17,16 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> None:
     from ...models.checkpoints import inspect
-    from ...runtime.folders import MODEL_EXTENSIONS, find_model
 
-    path = args.file
-    for kind in MODEL_EXTENSIONS:
-        try:
-            path = find_model(kind, args.file)
-            break
-        except ValueError:
-            continue
-    record: dict[str, Any] = dataclasses.asdict(inspect(path))
+    record: dict[str, Any] = dataclasses.asdict(inspect(find_file(args.file)))
     for name, value in record.items():
         if isinstance(value, dict):
             value = ", ".join(f"{key}: {entry}" for key, entry in value.items())
