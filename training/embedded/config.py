@@ -24,10 +24,10 @@ class EmbeddedConfig:
     w_dim: int = 256
     channels: tuple[int, ...] = (192, 192, 176, 96, 64, 32)
     discriminator_channels: tuple[int, ...] = (160, 160, 128, 96, 48, 24)
-    mapping_layers: int = 6
+    mapping_layers: int = 8
     batch: int = 16
     start_steps: int = 15000
-    mapping_steps: int = 9000
+    mapping_steps: int = 25000
     grow_steps: int = 700
     full_steps: int = 6000
     discriminator_steps: int = 900

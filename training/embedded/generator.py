@@ -23,6 +23,8 @@ from .config import EmbeddedConfig
 from .dataset import FaceData
 from .supervision import grid, measure, reconstruction_loss, reconstruction_terms
 
+MAPPING_LR = 3e-3
+
 
 def autocast(precision: str) -> AbstractContextManager[Any]:
     """CPU autocast to bfloat16 for "bf16", nothing for "fp32"."""
@@ -167,13 +169,13 @@ class MappingTask:
 
     terms = ("w_error",)
 
-    def __init__(self, mapping: nn.Module, target: nn.Module, config: EmbeddedConfig, batch: int = 512) -> None:
+    def __init__(self, mapping: nn.Module, target: nn.Module, config: EmbeddedConfig, batch: int = 1024) -> None:
         import copy
 
         self.config, self.live, self.target, self.batch = config, mapping, target, batch
         self.average = copy.deepcopy(mapping).requires_grad_(False)
         self.ema = ExponentialMovingAverage(self.live, self.average, 0.998)
-        self.optimiser = torch.optim.Adam(mapping.parameters(), lr=4e-3, betas=(0.9, 0.98), fused=True)
+        self.optimiser = torch.optim.Adam(mapping.parameters(), lr=MAPPING_LR, betas=(0.9, 0.98), fused=True)
         self.random = torch.Generator().manual_seed(config.seed + 1)
         with torch.no_grad():
             w = target(sample_z(2048, torch.Generator().manual_seed(config.seed)))
@@ -181,7 +183,7 @@ class MappingTask:
 
     def step(self, step: int) -> dict[str, float]:
         for group in self.optimiser.param_groups:
-            group["lr"] = 4e-3 * cosine(step, self.config.mapping_steps, floor=0.01)
+            group["lr"] = MAPPING_LR * cosine(step, self.config.mapping_steps, floor=0.01)
         z = sample_z(self.batch, self.random)
         with torch.no_grad():
             w = self.target(z)

@@ -1,7 +1,7 @@
 """The adversarial polish of the embedded generator: what a regression leaves soft becomes crisp.
 
 A discriminator is first trained against the frozen generator, then both go on together, the generator slowly and still
-held to the true picture of each face (pixel and feature matching).
+held to the true picture of each face (pixel and feature matching). The mapping network is not touched.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import copy
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...models.discriminator import Discriminator
@@ -24,7 +24,6 @@ from .supervision import grid, measure, reconstruction_loss, reconstruction_term
 
 ADVERSARIAL, FEATURES, R1_GAMMA, R1_INTERVAL = 0.2, 1.5, 0.3, 16
 GENERATOR_LR, DISCRIMINATOR_LR = 4e-4, 2.5e-3
-MAPPING_RATE = 0.05
 
 
 class SharedAugmentation:
@@ -59,7 +58,10 @@ def _separate(both: Tensor, group: int) -> tuple[Tensor, Tensor]:
 
 
 class PolishTask:
-    """A `Task`: `discriminator_steps` for the discriminator alone, then `steps` for both."""
+    """A `Task`: `alone` steps for the discriminator, then `steps` for both.
+
+    `teacher` maps z to w exactly (a `ParameterMapping`); `generator.mapping` is its learned copy, which is shipped.
+    """
 
     terms = ("discriminator", "r1", "pixel", "chroma", "edges", "adversarial", "features")
 
@@ -67,6 +69,7 @@ class PolishTask:
         self,
         generator: Generator,
         discriminator: Discriminator,
+        teacher: nn.Module,
         data: FaceData,
         config: EmbeddedConfig,
         held_out: FaceData,
@@ -74,27 +77,28 @@ class PolishTask:
         steps: int,
     ) -> None:
         self.config, self.data, self.held_out, self.alone, self.steps = config, data, held_out, alone, steps
-        self.generator = generator.train().requires_grad_(True)
+        self.teacher = teacher
+        self.generator = generator.train()
+        self.generator.synthesis.requires_grad_(True)
+        self.generator.mapping.requires_grad_(False)  # W stays as it is: the encoder is trained on it meanwhile
         self.generator.to(memory_format=torch.channels_last)
         self.discriminator = discriminator.train().requires_grad_(True)
         self.discriminator.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(generator).requires_grad_(False).eval()
         self.ema = ExponentialMovingAverage(self.generator, self.average, 0.995)
         betas = (0.0, 0.99)
-        self.optimise_g = torch.optim.Adam(
-            [
-                {"params": list(generator.synthesis.parameters()), "scale": 1.0},
-                {"params": list(generator.mapping.parameters()), "scale": MAPPING_RATE},
-            ],
-            lr=GENERATOR_LR, betas=betas, fused=True,
-        )
+        self.g_parameters = list(generator.synthesis.parameters())
+        self.optimise_g = torch.optim.Adam(self.g_parameters, lr=GENERATOR_LR, betas=betas, fused=True)
         self.optimise_d = torch.optim.Adam(discriminator.parameters(), lr=DISCRIMINATOR_LR, betas=betas, fused=True)
         self.random = torch.Generator().manual_seed(config.seed + 2)
         self.weights = sampling_weights(data)
         self.group = max(g for g in range(1, 5) if config.batch % g == 0)
 
     def _draw(self, z: Tensor) -> Tensor:
-        w_plus = self.generator.broadcast(self.generator.mapping(z))
+        # Exact pairs come from the teacher's w; every fourth face from the network that is shipped.
+        shipped = (torch.arange(len(z)) % 4 == 0)[:, None]
+        with torch.no_grad():
+            w_plus = self.generator.broadcast(torch.where(shipped, self.generator.mapping(z), self.teacher(z)))
         picture: Tensor = self.generator.synthesis(
             w_plus, noise="random", generator=self.random, modulate="activations"
         )
@@ -104,7 +108,7 @@ class PolishTask:
         train_generator = step > self.alone
         decay = cosine(max(step - self.alone, 1), self.steps, warm_up=50, floor=0.1)
         for group in self.optimise_g.param_groups:
-            group["lr"] = GENERATOR_LR * group["scale"] * decay
+            group["lr"] = GENERATOR_LR * decay
         for group in self.optimise_d.param_groups:
             group["lr"] = DISCRIMINATOR_LR * (decay if step > self.alone + 50 else min(1.0, step / 50))
         index = torch.multinomial(self.weights, self.config.batch, True, generator=self.random)
@@ -131,7 +135,7 @@ class PolishTask:
                 feature_real, feature_fake = _separate(feature.float(), self.group)
                 matching = matching + (feature_fake - feature_real.detach()).abs().mean()
             loss_g = reconstruction_loss(parts) + ADVERSARIAL * adversarial + FEATURES * matching
-            gradients_g = torch.autograd.grad(loss_g, list(self.generator.parameters()))
+            gradients_g = torch.autograd.grad(loss_g, self.g_parameters)
             terms |= parts | {"adversarial": adversarial, "features": matching}
         if step % R1_INTERVAL == 0:
             pictures = shared(truth).requires_grad_(True)
@@ -146,7 +150,7 @@ class PolishTask:
             parameter.grad = gradient
         self.optimise_d.step()
         if train_generator:
-            for parameter, gradient in zip(self.generator.parameters(), gradients_g, strict=True):
+            for parameter, gradient in zip(self.g_parameters, gradients_g, strict=True):
                 parameter.grad = gradient
             self.optimise_g.step()
             self.ema.update()

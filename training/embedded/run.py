@@ -101,6 +101,12 @@ class Training:
         seeds = available_seeds(self.data_dir, self.config.resolution)
         return load_shards(self.data_dir, size, seeds, render_size=self.config.resolution)
 
+    def _teacher(self, start: dict[str, Any]) -> ParameterMapping:
+        """The frozen mapping that sees parameters, as the start left it."""
+        teacher = ParameterMapping(self.config.w_dim).requires_grad_(False)
+        teacher.load_state_dict(start["mapping"])
+        return teacher
+
     # ------------------------------------------------------------------ stages
     def render(self) -> None:
         """Renders the shards, one process per core."""
@@ -129,8 +135,7 @@ class Training:
 
     def mapping(self, start: dict[str, Any]) -> dict[str, Any]:
         """The shipped mapping network, regressed on the one that sees parameters."""
-        target = ParameterMapping(self.config.w_dim).requires_grad_(False)
-        target.load_state_dict(start["mapping"])
+        target = self._teacher(start)
         mapping = Generator(self.config.generator(self.config.start_resolution)).mapping
         task = MappingTask(mapping, target, self.config)
         self._train("mapping", task, self.config.mapping_steps)
@@ -140,8 +145,7 @@ class Training:
         """Doubles the resolution and trains the new block alone."""
         small = Generator(self.config.generator(self.config.start_resolution))
         small.synthesis.load_state_dict(start["synthesis"])
-        mapping = ParameterMapping(self.config.w_dim)
-        mapping.load_state_dict(start["mapping"])
+        mapping = self._teacher(start)
         large = grow(small, self.config)
         size = self.config.resolution
         task = PairedTask(
@@ -151,28 +155,27 @@ class Training:
         self._train("grow", task, self.config.grow_steps)
         return task.average["synthesis"].state_dict()
 
-    def full(self, synthesis: dict[str, Any], mapping: dict[str, Any]) -> dict[str, Any]:
-        """All of the generator at full resolution, with the mapping network that is shipped."""
+    def full(self, synthesis: dict[str, Any], start: dict[str, Any]) -> dict[str, Any]:
+        """All of the generator at full resolution; W stays as it is."""
+        generator = Generator(self.config.generator())
+        generator.synthesis.load_state_dict(synthesis)
+        size = self.config.resolution
+        task = PairedTask(
+            generator, self._teacher(start), self._training_data(size), self.config, self.config.full_steps, FULL_LR,
+            mapping_rate=0.0, held_out=self._held_out(size),
+        )
+        self._train("full", task, self.config.full_steps)
+        return task.average["synthesis"].state_dict()
+
+    def polish(self, synthesis: dict[str, Any], mapping: dict[str, Any], start: dict[str, Any]) -> dict[str, Any]:
+        """The discriminator, and the adversarial polish with the mapping network that is shipped."""
         generator = Generator(self.config.generator())
         generator.synthesis.load_state_dict(synthesis)
         generator.mapping.load_state_dict(mapping)
-        size = self.config.resolution
-        task = PairedTask(
-            generator, generator.mapping, self._training_data(size), self.config, self.config.full_steps, FULL_LR,
-            mapping_rate=0.2, held_out=self._held_out(size),
-        )
-        self._train("full", task, self.config.full_steps)
-        return {name: task.average[name].state_dict() for name in ("synthesis", "mapping")}
-
-    def polish(self, full: dict[str, Any]) -> dict[str, Any]:
-        """The discriminator, and the adversarial polish."""
-        generator = Generator(self.config.generator())
-        generator.synthesis.load_state_dict(full["synthesis"])
-        generator.mapping.load_state_dict(full["mapping"])
         size, alone, steps = self.config.resolution, self.config.discriminator_steps, self.config.polish_steps
         task = PolishTask(
-            generator, Discriminator(self.config.discriminator()), self._training_data(size), self.config,
-            self._held_out(size), alone, steps,
+            generator, Discriminator(self.config.discriminator()), self._teacher(start), self._training_data(size),
+            self.config, self._held_out(size), alone, steps,
         )
         self._train("polish", task, alone + steps)
         return {"generator": task.average.state_dict(), "discriminator": task.discriminator.state_dict()}
@@ -231,8 +234,9 @@ class Training:
             start = self._stage("start", self.start)
             mapping = self._stage("mapping", lambda: self.mapping(start))
             synthesis = self._stage("grow", lambda: self.grow(start))
-            full = self._stage("full", lambda: self.full(synthesis, mapping))
-            source = self.save_generator(self._stage("polish", lambda: self.polish(full)))
+            full = self._stage("full", lambda: self.full(synthesis, start))
+            polished = self._stage("polish", lambda: self.polish(full, mapping, start))
+            source = self.save_generator(polished)
             self.save_encoder(self._stage("encoder", lambda: self.encoder(source)), source)
             train_styles(source, self.config, self.work, self.assets, self.callbacks)
 
