@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CATEGORY = "FaceStylist/Faces"
 MIN_CONFIDENCE = 0.6
+FACES_AT_A_TIME = 8
 
 
 def face_finder(detector: str, min_confidence: float) -> Callable[[Tensor], Sequence[Detection]]:
@@ -235,16 +236,26 @@ class RenderFaces:
                     "How they are drawn. photo is the look that the embedded generator knows; the others are styles.",
                 ),
                 "size": integer(256, "Side of the square pictures in pixels.", low=32, high=1024, step=8),
-            }
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
         }
 
-    def run(self, count: int, seed: int, look: str, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    def run(
+        self, count: int, seed: int, look: str, size: int, node_id: str | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         import torch
 
-        from ..procedural import LABEL_COLOURS, render, sample_parameters
+        from ..procedural import LABEL_COLOURS, render, sample_parameters, select
         from ..runtime.images import tensor_to_image
+        from ..runtime.progress import ProgressReporter
 
-        parameters = sample_parameters(count, torch.Generator().manual_seed(seed))
-        drawn = render(parameters, size, look=look)
-        palette = torch.tensor(LABEL_COLOURS) / 255
-        return tensor_to_image(drawn.image), (drawn.labels != 0).float(), palette[drawn.labels.long()]
+        people = sample_parameters(count, torch.Generator().manual_seed(seed))
+        images, labels = [], []
+        with ProgressReporter(count, "render", node_id=node_id) as progress:
+            for start in range(0, count, FACES_AT_A_TIME):
+                drawn = render(select(people, slice(start, start + FACES_AT_A_TIME)), size, look=look)
+                images.append(tensor_to_image(drawn.image))
+                labels.append(drawn.labels.long())
+                progress.update(min(start + FACES_AT_A_TIME, count))
+        label = torch.cat(labels)
+        return torch.cat(images), (label != 0).float(), (torch.tensor(LABEL_COLOURS) / 255)[label]
