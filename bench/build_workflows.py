@@ -1,26 +1,33 @@
 """Lays out the bundled workflows and writes them as ComfyUI's front end saves them.
 
-    python -m facestylist.bench.build_workflows
+    python -m facestylist.bench.build_workflows [--thumbnails]
 
+With --thumbnails it also runs them, which takes minutes, and makes their thumbnails of what comes out.
 The files in workflows/ may as well be edited in ComfyUI and saved from there. This script is the quick way to follow a
 change of the nodes' inputs, and keeps the three files alike.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import tempfile
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from PIL import Image, ImageOps
+
 from ..cli.builtin_nodes import NODE_CLASS_MAPPINGS as CORE_NODES
+from ..cli.runner import Runner
 from ..nodes import NODE_CLASS_MAPPINGS as OWN_NODES
+from ..runtime.folders import SAMPLE, Folders, find_input, use_folders
 
 FOLDER = Path(__file__).resolve().parent.parent / "workflows"
 COMFYUI_VERSION = "0.33.0"
 FRONTEND_VERSION = "1.49.6"
-SAMPLE = "facestylist_sample.png"
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 MUTED = 2
 SLOT, ROW, TITLE, MARGIN = 20, 24, 30, 20
@@ -184,6 +191,13 @@ def _widget_slot(name: str, label: str, kind: str) -> dict[str, Any]:
 
 STYLES = ("cartoon", "impasto", "chibi")
 
+TILES = {
+    "stylise_a_photo": ("Photo", *(f"Save: {look}" for look in STYLES)),
+    "several_faces_in_one_photo": ("Group photo", "Faces found", "Half the style", "Whole style"),
+    "finetune_a_style_and_use_it": ("What it learns from", "Before and after", "Photo", "The photo in the style"),
+}
+"""Titles of the nodes whose pictures make each thumbnail."""
+
 
 def stylise_a_photo() -> Canvas:
     """One photo in three styles: the demo's workflow."""
@@ -334,12 +348,48 @@ def finetune_a_style_and_use_it() -> Canvas:
     return canvas
 
 
+def thumbnail(canvas: Canvas) -> Image.Image:
+    """Runs a workflow and tiles what it loads and shows, as `TILES` says."""
+    tile_width, tile_height = 320, 240
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = Folders(Path(scratch) / "input", Path(scratch) / "output", Path(scratch) / "temp", Path(scratch))
+        with use_folders(folders):
+            runner = Runner()
+            result = runner.run(runner.prepare(canvas.document()))
+            titles = {node.get("title"): str(node["id"]) for node in canvas.nodes}
+            sheet = Image.new("RGB", (2 * tile_width, 2 * tile_height))
+            for index, title in enumerate(TILES[canvas.name]):
+                files = [find_input(SAMPLE)] if title in ("Photo", "Group photo") else result.files_of(titles[title])
+                tile = _mosaic(files[:6], tile_width, tile_height)
+                sheet.paste(tile, (index % 2 * tile_width, index // 2 * tile_height))
+    return sheet
+
+
+def _mosaic(files: Sequence[Path], width: int, height: int) -> Image.Image:
+    """One picture as it is, cropped to fill; several in rows of three."""
+    columns = 1 if len(files) == 1 else min(3, len(files))
+    rows = -(-len(files) // columns)
+    mosaic = Image.new("RGB", (width, height))
+    for index, file in enumerate(files):
+        left, right = (width * (index % columns + k) // columns for k in (0, 1))
+        top, bottom = (height * (index // columns + k) // rows for k in (0, 1))
+        with Image.open(file) as picture:
+            fitted = ImageOps.fit(picture.convert("RGB"), (right - left, bottom - top), Image.Resampling.LANCZOS)
+        mosaic.paste(fitted, (left, top))
+    return mosaic
+
+
 def main() -> None:
     """Writes the files."""
+    parser = argparse.ArgumentParser(description="Write the bundled workflows.")
+    parser.add_argument("--thumbnails", action="store_true", help="also run them and make their pictures")
+    args = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
     for canvas in (stylise_a_photo(), several_faces_in_one_photo(), finetune_a_style_and_use_it()):
         text = json.dumps(canvas.document(), indent=2, ensure_ascii=False)
         (FOLDER / f"{canvas.name}.json").write_text(text + "\n", encoding="utf-8")
+        if args.thumbnails:
+            thumbnail(canvas).save(FOLDER / f"{canvas.name}.jpg", quality=88)
 
 
 if __name__ == "__main__":
