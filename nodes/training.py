@@ -65,6 +65,19 @@ class LoadStyleImages:
         }
 
     @classmethod
+    def VALIDATE_INPUTS(cls, folder: str | None) -> bool | str:
+        """Says before anything runs that a folder is missing; one that comes over a wire is None here."""
+        from ..runtime.folders import find_input
+
+        if folder is None:
+            return True
+        try:
+            path = find_input(folder)
+        except ValueError as error:
+            return str(error)
+        return path.is_dir() or f"There is no folder {path}. Give the folder that holds the style pictures."
+
+    @classmethod
     def IS_CHANGED(cls, folder: str, align: bool, size: int) -> str:
         from ..runtime.folders import find_input
 

@@ -73,6 +73,15 @@ def test_unusable_folders_are_sentences(folders: Folders) -> None:
         run_node("LoadStyleImages", folder="../elsewhere", align=False)
 
 
+def test_a_missing_folder_is_said_before_anything_runs(folders: Folders) -> None:
+    node: Any = NODE_CLASS_MAPPINGS["FaceStylistLoadStyleImages"]
+    (folders.input / "mine").mkdir(parents=True)
+    assert node.VALIDATE_INPUTS(folder="mine") is True
+    assert node.VALIDATE_INPUTS(folder=None) is True
+    assert "There is no folder" in node.VALIDATE_INPUTS(folder="missing")
+    assert "lies outside" in node.VALIDATE_INPUTS(folder="../mine")
+
+
 def test_fine_tuning_makes_a_style_of_the_source(
     source: FaceGenerator, style_images: Tensor, folders: Folders
 ) -> None:
