@@ -35,7 +35,8 @@ def picture_plane(s: Scene, g: GBuffer) -> tuple[Tensor, Tensor]:
 def flat_albedo(s: Scene, g: GBuffer) -> Tensor:
     """The surface's linear colours with brows and beard as flat areas."""
     hair = s["hair"] * 0.80 + 0.004
-    albedo = torch.where(g["label"] == int(Label.BEARD), mix(hair, s["skin"], 0.12), g["albedo"])
+    beard = hair + (s["skin"] - hair) * 0.12
+    albedo = torch.where(g["label"] == int(Label.BEARD), beard, g["albedo"])
     return torch.where(g["label"] == int(Label.BROW), torch.minimum(hair * 0.6, s["skin"] * 0.36), albedo)
 
 

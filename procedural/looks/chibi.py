@@ -114,7 +114,7 @@ def shade(s: Scene, g: GBuffer, footprint: float) -> tuple[Tensor, Tensor]:
     eye = mix(eye, grey(1.0, base), disc(e.x + 0.34 * iris_r, ey - 0.42 * iris_r, iris_r * 0.30, blur))
     eye = mix(eye, grey(1.0, base), disc(e.x - 0.40 * iris_r, ey + 0.34 * iris_r, iris_r * 0.15, blur))
     picture = mix(picture, eye, e.inside)
-    lash = mix(colour(0.10, 0.05, 0.07, base), to_srgb(s["hair"]) * 0.25, 0.5)
+    lash = (colour(0.10, 0.05, 0.07, base) + to_srgb(s["hair"]) * 0.25) / 2
     picture = draw_lashes(picture, e, 0.034 + 0.014 * s["feminine"], 0.055 * s["feminine"], lash, 0.5)
 
     outline, inner = contours(g)
