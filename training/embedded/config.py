@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ...models.discriminator import DiscriminatorConfig
+from ...models.encoder import EncoderConfig
 from ...models.generator import GeneratorConfig
 from ...procedural import Z_DIM
 
@@ -32,7 +33,8 @@ class EmbeddedConfig:
     full_steps: int = 6000
     discriminator_steps: int = 900
     polish_steps: int = 1500
-    encoder_steps: int = 4000
+    code_steps: int = 4000
+    encoder_steps: int = 1500
     style_images: int = 150
     style_steps: int = 700
     precision: str = "bf16"
@@ -46,7 +48,7 @@ class EmbeddedConfig:
         return replace(
             cls(), shards=1, held_out=16, resolution=64, start_resolution=32, w_dim=32, channels=(16, 16, 16, 8, 8),
             discriminator_channels=(16, 16, 16, 8, 8), mapping_layers=2, batch=4, start_steps=4, mapping_steps=4,
-            grow_steps=2, full_steps=4, discriminator_steps=2, polish_steps=2, encoder_steps=2, style_images=12,
+            grow_steps=2, full_steps=4, discriminator_steps=2, polish_steps=2, code_steps=2, encoder_steps=2, style_images=12,
             style_steps=2, precision="fp32", compiled=False,
         )
 
@@ -65,3 +67,7 @@ class EmbeddedConfig:
     def discriminator(self) -> DiscriminatorConfig:
         """The discriminator's architecture."""
         return DiscriminatorConfig(self.resolution, self.discriminator_channels)
+
+    def encoder(self) -> EncoderConfig:
+        """The encoder's architecture."""
+        return EncoderConfig(self.resolution, self.generator().num_ws, self.w_dim)

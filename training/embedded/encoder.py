@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...models.encoder import Encoder
@@ -19,9 +19,7 @@ from .dataset import FaceData
 from .generator import autocast, cosine
 from .supervision import grid, measure, reconstruction_loss, reconstruction_terms
 
-LEARNING_RATE = 1e-3
-PICTURES_FROM = 0.6
-"""Share of the steps on codes alone; after it the decoded picture counts too."""
+CODES_LR, PICTURES_LR = 1e-3, 4e-4
 
 
 def roughen(pictures: Tensor, random: torch.Generator) -> Tensor:
@@ -47,45 +45,55 @@ def roughen(pictures: Tensor, random: torch.Generator) -> Tensor:
 
 
 class EncoderTask:
-    """A `Task`: codes of rendered and generated faces first, the decoded picture later.
+    """A `Task`: the codes of rendered and generated faces, and with `with_pictures` the decoded picture too.
 
+    `teacher` maps z to w exactly (a `ParameterMapping`).
     terms: `codes` squared error relative to the variance of w; `pixel`, `chroma`, `edges` of the decoded picture.
     """
 
     terms = ("codes", "pixel", "chroma", "edges")
 
     def __init__(
-        self, encoder: Encoder, generator: Generator, data: FaceData, config: EmbeddedConfig, held_out: FaceData
+        self,
+        encoder: Encoder,
+        generator: Generator,
+        teacher: nn.Module,
+        data: FaceData,
+        config: EmbeddedConfig,
+        held_out: FaceData,
+        steps: int,
+        with_pictures: bool,
     ) -> None:
         self.config, self.data, self.held_out, self.live = config, data, held_out, encoder.train()
+        self.teacher, self.steps, self.with_pictures = teacher, steps, with_pictures
+        self.lr = PICTURES_LR if with_pictures else CODES_LR
         self.live.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(encoder).requires_grad_(False).eval()
         self.ema = ExponentialMovingAverage(self.live, self.average, 0.998)
         self.generator = copy.deepcopy(generator).requires_grad_(False).eval()
         self.generator.to(memory_format=torch.channels_last)
-        self.optimiser = torch.optim.Adam(encoder.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), fused=True)
+        self.optimiser = torch.optim.Adam(encoder.parameters(), lr=self.lr, betas=(0.9, 0.99), fused=True)
         self.random = torch.Generator().manual_seed(config.seed + 3)
         with torch.no_grad():
-            w = self.generator.mapping(sample_z(2048, torch.Generator().manual_seed(config.seed)))
+            w = self.teacher(sample_z(2048, torch.Generator().manual_seed(config.seed)))
             self.variance = (w - w.mean(0)).square().mean()
 
     def step(self, step: int) -> dict[str, float]:
-        total = self.config.encoder_steps
         for group in self.optimiser.param_groups:
-            group["lr"] = LEARNING_RATE * cosine(step, total)
+            group["lr"] = self.lr * cosine(step, self.steps)
         own = step % 4 == 0  # every fourth batch is the generator's own, layers mixed from two people
-        with_pictures = step > PICTURES_FROM * total and not own
+        with_pictures = self.with_pictures and not own
         index = torch.randint(0, len(self.data), (self.config.batch,), generator=self.random)
         with torch.no_grad():
             if own:
                 z = sample_z(2 * self.config.batch, self.random)
-                a, b = self.generator.mapping(z).chunk(2)
+                a, b = self.teacher(z).chunk(2)
                 crossover = int(torch.randint(1, self.generator.num_ws, (), generator=self.random))
                 target = self.generator.style_mix(a, b, crossover)
                 with autocast(self.config.precision):
                     truth = self.generator.synthesis(target, noise="const").float().clamp(-1, 1)
             else:
-                target = self.generator.broadcast(self.generator.mapping(self.data.z[index]))
+                target = self.generator.broadcast(self.teacher(self.data.z[index]))
                 truth = self.data.images[index].float() / 127.5 - 1
             seen = truth if with_pictures else roughen(truth, self.random)
         with autocast(self.config.precision):

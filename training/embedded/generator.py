@@ -213,11 +213,10 @@ class MappingTask:
 
 
 def grow(small: Generator, config: EmbeddedConfig) -> Generator:
-    """A generator of the full resolution that makes the small one's pictures, enlarged: the new block paints nothing
-    yet."""
+    """A generator of the full resolution that makes exactly the small one's pictures, enlarged by the FIR filter: the
+    new block paints nothing yet."""
     large = Generator(config.generator())
-    state = {k: v for k, v in small.state_dict().items() if not k.endswith("noise_const")}
-    missing, unexpected = large.load_state_dict(state, strict=False)
+    _, unexpected = large.load_state_dict(small.state_dict(), strict=False)
     if unexpected:
         raise ValueError(f"The small generator does not fit into the large one: {', '.join(unexpected)}.")
     last = large.synthesis.blocks[-1]

@@ -13,9 +13,10 @@ import multiprocessing
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 
 from ...models import checkpoints
 from ...models.discriminator import Discriminator
-from ...models.encoder import Encoder, EncoderConfig
+from ...models.encoder import Encoder
 from ...models.generator import Generator
 from ...models.types import FaceEncoder, FaceGenerator
 from ...procedural import Renderer, sample_z
@@ -41,6 +42,20 @@ log = logging.getLogger(__name__)
 START_LR, GROW_LR, FULL_LR = 8e-3, 8e-3, 4e-3
 
 
+def interrupting(callbacks: Callbacks) -> Callbacks:
+    """The same callbacks, but asked to stop they interrupt: an unfinished stage or style never counts as finished."""
+    ask = callbacks.should_stop
+    if ask is None:
+        return callbacks
+
+    def should_stop() -> bool:
+        if ask():
+            raise KeyboardInterrupt
+        return False
+
+    return replace(callbacks, should_stop=should_stop)
+
+
 def can_compile() -> bool:
     """Whether a C++ compiler is there for `torch.compile` on the CPU."""
     return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
@@ -53,13 +68,15 @@ class Training:
         config: sizes and lengths.
         work_dir: rendered faces, states, finished stages, `results.json`.
         assets_dir: where the finished networks go.
-        callbacks: progress, previews and interruption of every stage.
+        callbacks: progress, previews and interruption of every stage; a `should_stop` that says yes raises
+            KeyboardInterrupt after the state has been saved.
     """
 
     def __init__(
         self, config: EmbeddedConfig, work_dir: Path, assets_dir: Path, callbacks: Callbacks | None = None
     ) -> None:
-        self.config, self.work, self.assets, self.callbacks = config, work_dir, assets_dir, callbacks or Callbacks()
+        self.config, self.work, self.assets = config, work_dir, assets_dir
+        self.callbacks = interrupting(callbacks or Callbacks())
         self.data_dir = work_dir / "data"
         work_dir.mkdir(parents=True, exist_ok=True)
         assets_dir.mkdir(parents=True, exist_ok=True)
@@ -78,21 +95,32 @@ class Training:
         path = self.work / f"{name}.pt"
         if not path.exists():
             log.info("Stage %s", name)
-            weights = run()
+            # Initial weights come from the global generator. Seeded anew for each stage, they are the same whether the
+            # stages before it ran just now or are files of an earlier run.
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed((zlib.crc32(name.encode()) + self.config.seed) % 2**32)
+                weights = run()
             write_atomically(path, lambda file: torch.save(weights, file))
         loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return loaded
 
     def _train(self, name: str, task: Any, steps: int) -> None:
-        started = time.monotonic()
-        history = train(
-            task, steps, self.callbacks, self.work / f"run-{name}", resume=True, settings={"stage": name},
-            snapshot_interval=250, preview_interval=500,
-        )
-        if len(history) < steps and (self.callbacks.should_stop is not None and self.callbacks.should_stop()):
-            raise KeyboardInterrupt
+        before, started = self.results().get(name, {}), time.monotonic()
+        spent = 0.0 if "steps" in before else before.get("minutes", 0.0)  # by the interrupted runs this one continues
+
+        def minutes() -> float:
+            return round(spent + (time.monotonic() - started) / 60, 1)
+
+        try:
+            history = train(
+                task, steps, self.callbacks, self.work / f"run-{name}", resume=True, settings={"stage": name},
+                snapshot_interval=250, preview_interval=500,
+            )
+        except BaseException:
+            self._note(name, {"minutes": minutes()})
+            raise
         numbers = task.measure() if hasattr(task, "measure") else dict(history[-1])
-        self._note(name, {"steps": steps, "minutes": round((time.monotonic() - started) / 60, 1)} | numbers)
+        self._note(name, {"steps": steps, "minutes": minutes()} | numbers)
 
     def _held_out(self, size: int) -> FaceData:
         return load_shards(self.data_dir, size, [HELD_OUT_SEED], render_size=self.config.resolution)
@@ -196,22 +224,38 @@ class Training:
         checkpoints.save_generator(faces, self.assets / name, self._metadata("generator"), half=True)
         return checkpoints.load_generator(self.assets / name)
 
-    def encoder(self, source: FaceGenerator) -> dict[str, Any]:
-        """The encoder, trained against the finished generator."""
-        encoder = Encoder(EncoderConfig(self.config.resolution, source.num_ws, source.w_dim))
-        generator = copy.deepcopy(source.generator)
+    def _encoder(
+        self, name: str, weights: dict[str, Any] | None, generator: Generator, start: dict[str, Any], steps: int
+    ) -> dict[str, Any]:
+        encoder, teacher = Encoder(self.config.encoder()), self._teacher(start)
         with torch.no_grad():
-            w = generator.mapping(sample_z(4096, torch.Generator().manual_seed(self.config.seed)))
-            encoder.mean_latent.copy_(source.mean_latent)
+            w = teacher(sample_z(4096, torch.Generator().manual_seed(self.config.seed)))
+            encoder.mean_latent.copy_(w.mean(0))
             encoder.latent_std.copy_(w.std(0).clamp(min=1e-3))
+        if weights is not None:
+            encoder.load_state_dict(weights)
         size = self.config.resolution
-        task = EncoderTask(encoder, generator, self._training_data(size), self.config, self._held_out(size))
-        self._train("encoder", task, self.config.encoder_steps)
+        task = EncoderTask(
+            encoder, generator, teacher, self._training_data(size), self.config, self._held_out(size), steps,
+            with_pictures=weights is not None,
+        )
+        self._train(name, task, steps)
         return task.average.state_dict()
+
+    def codes(self, synthesis: dict[str, Any], start: dict[str, Any]) -> dict[str, Any]:
+        """The encoder's first half: codes alone."""
+        generator = Generator(self.config.generator())
+        generator.synthesis.load_state_dict(synthesis)
+        return self._encoder("codes", None, generator, start, self.config.code_steps)
+
+    def encoder(self, codes: dict[str, Any], source: FaceGenerator, start: dict[str, Any]) -> dict[str, Any]:
+        """Its second half: the picture that the finished generator makes of the codes."""
+        generator = copy.deepcopy(source.generator)
+        return self._encoder("encoder", codes, generator, start, self.config.encoder_steps)
 
     def save_encoder(self, weights: dict[str, Any], source: FaceGenerator) -> None:
         """Writes the encoder."""
-        network = Encoder(EncoderConfig(self.config.resolution, source.num_ws, source.w_dim))
+        network = Encoder(self.config.encoder())
         network.load_state_dict(weights)
         encoder = FaceEncoder(
             network=network.eval().requires_grad_(False), resolution=self.config.resolution, num_ws=source.num_ws,
@@ -228,8 +272,7 @@ class Training:
 
     def run(self) -> None:
         """Every stage in order."""
-        with torch.random.fork_rng(devices=[]):  # the networks' initial weights come from the global generator
-            torch.manual_seed(self.config.seed)
+        with torch.random.fork_rng(devices=[]):  # networks draw initial weights even when others are loaded over them
             self.render()
             start = self._stage("start", self.start)
             mapping = self._stage("mapping", lambda: self.mapping(start))
@@ -237,7 +280,8 @@ class Training:
             full = self._stage("full", lambda: self.full(synthesis, start))
             polished = self._stage("polish", lambda: self.polish(full, mapping, start))
             source = self.save_generator(polished)
-            self.save_encoder(self._stage("encoder", lambda: self.encoder(source)), source)
+            codes = self._stage("codes", lambda: self.codes(full, start))
+            self.save_encoder(self._stage("encoder", lambda: self.encoder(codes, source, start)), source)
             train_styles(source, self.config, self.work, self.assets, self.callbacks)
 
 

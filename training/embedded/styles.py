@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,9 +16,9 @@ from torch import Tensor
 from ...models import checkpoints
 from ...models.types import FaceGenerator
 from ...procedural import LOOKS, render, sample_parameters
-from ..config import FinetuneConfig
-from ..finetune import finetune
-from ..loop import Callbacks
+from ..config import FinetuneConfig, to_mapping
+from ..finetune import digest, finetune
+from ..loop import Callbacks, write_atomically
 from .config import EmbeddedConfig
 
 STYLE_SEED = 70_000
@@ -33,18 +35,37 @@ def style_pictures(look: str, count: int, size: int) -> Tensor:
     return render(people, size, look).image
 
 
+def style_settings(look: str, config: EmbeddedConfig) -> FinetuneConfig:
+    """The settings a look is fine-tuned with."""
+    return FinetuneConfig(
+        style_name=look, steps=config.style_steps, seed=config.seed, **STYLE_SETTINGS.get(look, {})
+    )
+
+
+def recipe(source: FaceGenerator, look: str, config: EmbeddedConfig) -> str:
+    """A short hash of all that decides how a look's style comes out, apart from the renderer."""
+    parts = [
+        digest(source.generator.state_dict().values()),
+        digest(source.discriminator.state_dict().values()) if source.discriminator is not None else "",
+        to_mapping(style_settings(look, config)),
+        config.style_images,
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
 def train_style(
     source: FaceGenerator, look: str, config: EmbeddedConfig, work_dir: Path, callbacks: Callbacks | None = None
 ) -> FaceGenerator:
-    """The source fine-tuned to a look, resumable in `work_dir`."""
-    pictures_path = work_dir / f"style-{look}.pt"
+    """The source fine-tuned to a look, resumable in `work_dir`; its provenance names its `recipe`."""
+    pictures_path = work_dir / f"style-{look}-{config.style_images}-{config.resolution}.pt"
     if not pictures_path.exists():
-        torch.save(style_pictures(look, config.style_images, config.resolution), pictures_path)
+        drawn = style_pictures(look, config.style_images, config.resolution)
+        write_atomically(pictures_path, lambda file: torch.save(drawn, file))
     pictures = torch.load(pictures_path, weights_only=True)
-    settings = FinetuneConfig(
-        style_name=look, steps=config.style_steps, seed=config.seed, **STYLE_SETTINGS.get(look, {})
-    )
-    return finetune(source, pictures, settings, callbacks, work_dir / f"run-style-{look}", resume=True).generator
+    made_by = recipe(source, look, config)
+    run_dir = work_dir / f"run-style-{look}-{made_by}"
+    style = finetune(source, pictures, style_settings(look, config), callbacks, run_dir, resume=True).generator
+    return style.replace(provenance={**style.provenance, "recipe": made_by})
 
 
 def save_style(style: FaceGenerator, look: str, assets_dir: Path, minutes: float, config: EmbeddedConfig) -> None:
@@ -55,18 +76,25 @@ def save_style(style: FaceGenerator, look: str, assets_dir: Path, minutes: float
         "description": LOOKS[look].description,
         "style_pictures": str(config.style_images),
         "minutes": f"{minutes:.1f}",
+        "recipe": style.provenance.get("recipe", ""),
     }
     checkpoints.save_generator(bare, assets_dir / f"style-{look}.safetensors", metadata, half=True)
+
+
+def is_current(path: Path, made_by: str) -> bool:
+    """Whether a style's file is there and was made by this `recipe`."""
+    try:
+        return checkpoints.inspect(path).metadata.get("recipe") == made_by
+    except checkpoints.CheckpointError:
+        return False
 
 
 def train_styles(
     source: FaceGenerator, config: EmbeddedConfig, work_dir: Path, assets_dir: Path, callbacks: Callbacks | None = None
 ) -> None:
-    """One style per look, each skipped when its file is there and newer than the generator it starts from."""
-    generator_file = assets_dir / "generator.safetensors"
+    """One style per look, each skipped when its file says that the same recipe made it."""
     for look in LOOKS:
-        path = assets_dir / f"style-{look}.safetensors"
-        if look == "photo" or (path.exists() and path.stat().st_mtime > generator_file.stat().st_mtime):
+        if look == "photo" or is_current(assets_dir / f"style-{look}.safetensors", recipe(source, look, config)):
             continue
         started = time.monotonic()
         style = train_style(source, look, config, work_dir, callbacks)
