@@ -29,6 +29,7 @@ lint: $(STAMP) $(MYPY_ROOT)/facestylist
 
 assets: $(STAMP)
 	@$(RUN) -m facestylist train-embedded
+	@$(RUN) -m facestylist train-detector --resume --out assets/detector.safetensors
 
 install: $(STAMP)
 

@@ -111,9 +111,14 @@ class _Lines:
         self._started = time.monotonic()
         self._shown = self._started - LOG_INTERVAL
         self._width = 0
+        self._step = 0
 
     def show(self, title: str, step: int, total: int, note: str) -> None:
         now = time.monotonic()
+        if step < self._step:
+            # The next stage of something that has several: it has its own pace.
+            self._started = now
+        self._step = step
         last = step >= total
         if now - self._shown < (TERMINAL_INTERVAL if self._terminal else LOG_INTERVAL) and not last:
             return

@@ -25,6 +25,9 @@ LOAD_BY_PATH = """
     spec.loader.exec_module(pack)
 """
 
+# Trains networks in a process of its own, inside fork_rng, which puts the global generator back.
+ALLOWED = {"manual_seed(": ("training/embedded/run.py",)}
+
 
 def python(code: str, *arguments: str) -> str:
     done = subprocess.run(
@@ -92,6 +95,7 @@ def test_what_the_pack_never_does(root: Path, word: str) -> None:
         f"{path.relative_to(root)}:{number}"
         for package in project(root)["tool"]["setuptools"]["packages"]
         for path in root.joinpath(*package.split(".")[1:]).glob("*.py")
+        if path.relative_to(root).as_posix() not in ALLOWED.get(word, ())
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
         if pattern.search(line)
     ]

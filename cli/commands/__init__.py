@@ -21,6 +21,7 @@ from . import (
     run,
     stylise,
     train_detector,
+    train_embedded,
 )
 
 COMMANDS: dict[str, ModuleType] = {
@@ -36,5 +37,6 @@ COMMANDS: dict[str, ModuleType] = {
     "inspect": inspect,
     "convert": convert,
     "render": render,
+    "train-embedded": train_embedded,
     "train-detector": train_detector,
 }

@@ -82,6 +82,17 @@ def test_plain_lines_in_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\r" not in log.getvalue()
 
 
+def test_a_second_stage_has_its_own_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    log = io.StringIO()
+    reporter = ProgressReporter(2, "stage", stream=log)
+    for step in (1, 2, 1, 2):
+        clock[0] += 100
+        reporter.update(step)
+    assert log.getvalue().splitlines()[-1] == "stage 2/2  100 s"
+
+
 def test_one_line_on_a_terminal() -> None:
     terminal = io.StringIO()
     terminal.isatty = lambda: True  # type: ignore[method-assign]

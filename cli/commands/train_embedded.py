@@ -1,0 +1,46 @@
+"""Train the embedded generator, discriminator, encoder and styles from nothing, on rendered faces."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from ...models.embedded import ASSETS
+from ..console import Console
+from ..files import need, read_settings
+
+HELP = "train the embedded networks from nothing (hours)"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, default=ASSETS, metavar="DIR", help="default: the pack's own assets")
+    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name")
+    parser.add_argument(
+        "--run-dir", type=Path, default=Path("runs") / "embedded", metavar="RUN",
+        help="what is done stays done there, and the same command goes on from it (default: runs/embedded)",
+    )  # fmt: skip
+    parser.add_argument("--quick", action="store_true", help="seconds instead of hours: only shows that it runs")
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    need(not (args.quick and args.out == ASSETS), "--quick makes useless networks; give it another folder with --out")
+    values: dict[str, Any] = read_settings(args.config) if args.config else {}
+    from ...runtime.progress import ProgressReporter
+    from ...training.embedded.config import EmbeddedConfig
+    from ...training.embedded.run import train_embedded
+
+    known = [field.name for field in dataclasses.fields(EmbeddedConfig)]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ValueError(f"Unknown setting {', '.join(unknown)}; the settings are {', '.join(known)}.")
+    if args.seed is not None:
+        values["seed"] = args.seed
+    config = dataclasses.replace(EmbeddedConfig.quick() if args.quick else EmbeddedConfig(), **values)
+    with ProgressReporter(1, "train-embedded") as progress:
+        results = train_embedded(config, progress.callbacks(), args.run_dir, args.out)
+    files = sorted(args.out.glob("*.safetensors"))
+    for path in files:
+        console.line(str(path))
+    console.result({"files": [str(path) for path in files], "results": results})
