@@ -133,13 +133,13 @@ class Canvas:
             }
         )
 
-    def group(self, title: str, first: int, colour: str = "#3f789e") -> None:
-        """Frames the nodes added since the canvas held `first` nodes."""
+    def group(self, title: str, first: int, colour: str = "#3f789e", room: int = 0) -> None:
+        """Frames the nodes added since the canvas held `first` nodes, with room below for nodes that grow."""
         nodes = self.nodes[first:]
         left = min(node["pos"][0] for node in nodes) - MARGIN
         top = min(node["pos"][1] for node in nodes) - TITLE - 2 * MARGIN - 10
         right = max(node["pos"][0] + node["size"][0] for node in nodes) + MARGIN
-        bottom = max(node["pos"][1] + node["size"][1] for node in nodes) + MARGIN
+        bottom = max(node["pos"][1] + node["size"][1] for node in nodes) + MARGIN + room
         self.groups.append(
             {
                 "id": len(self.groups) + 1,
@@ -274,7 +274,7 @@ def several_faces_in_one_photo() -> Canvas:
         values={"steps": 60},
     )  # fmt: skip
     canvas.node("PreviewImage", 1260, 0, 320, 320, "As the generator knows them", images=seen)
-    canvas.group("3. Find their latents", first)
+    canvas.group("3. Find their latents", first, room=280)
 
     first = len(canvas.nodes)
     (style,) = canvas.node(
@@ -326,7 +326,7 @@ def finetune_a_style_and_use_it() -> Canvas:
     )  # fmt: skip
     canvas.node("PreviewImage", 880, 0, 560, 300, "Before and after", images=before_after)
     canvas.node("FaceStylistSaveGenerator", 880, 360, 340, generator=style, values={"name": "my_style"})
-    canvas.group("2. Learn the style", first)
+    canvas.group("2. Learn the style", first, room=280)
 
     first = len(canvas.nodes)
     photo, _ = canvas.node("LoadImage", 1540, 0, 340, 400, "Photo", values={"image": SAMPLE})
