@@ -171,7 +171,7 @@ class SynthesisNetwork(nn.Module):
     @property
     def noise_shapes(self) -> tuple[tuple[int, int, int, int], ...]:
         """Shape `[1, 1, r, r]` of the noise of each convolution, in order of use (one at 4x4, then two each)."""
-        return tuple((1, 1, *conv.noise_const.shape) for conv in self.convolutions())  # type: ignore[misc]
+        return tuple((1, 1, *conv.noise_const.shape) for conv in self.convolutions())
 
     def convolutions(self) -> list[StyledConv]:
         """The modulated convolutions that take noise, in order of use."""

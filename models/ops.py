@@ -80,7 +80,7 @@ class _FirDown(torch.autograd.Function):
         return fir_filter(x, fir_kernel(gain, x.device), padding=1, stride=2).to(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return _FirUp.apply(grad, ctx.gain), None
 
 
@@ -93,7 +93,7 @@ class _FirUp(torch.autograd.Function):
         return upsample(x * (gain / 4))
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return _FirDown.apply(grad, ctx.gain), None
 
 

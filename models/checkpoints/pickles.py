@@ -86,8 +86,8 @@ def _allowed() -> dict[tuple[str, str], Any]:
         ("numpy", "dtype"): numpy.dtype,
         ("numpy.core.multiarray", "scalar"): _numpy_scalar(),
         ("numpy._core.multiarray", "scalar"): _numpy_scalar(),
-        ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,  # type: ignore[attr-defined]
-        ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,  # type: ignore[attr-defined]
+        ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
+        ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
         ("torch.storage", "_load_from_bytes"): _storage,
         ("builtins", "set"): set,
         ("__builtin__", "set"): set,
