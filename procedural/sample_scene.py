@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d
+from PIL import Image
 from torch import Tensor
 
 from ..faces.warp import transform_points
@@ -64,6 +66,19 @@ def sample_scene(seed: int = 11, width: int = 960, height: int = 640, supersampl
         landmarks.append(five_points(placed)[0])
     canvas = _graded(canvas)
     return ComposedScene(canvas * 2 - 1, torch.stack(boxes), torch.stack(landmarks))
+
+
+def write_sample(path: Path, width: int = 816) -> None:
+    """Renders the sample picture and writes it as a PNG `width` pixels wide (under 300 kB), as it ships."""
+    picture = to_pil_image(sample_scene().image)
+    height = round(width * picture.height / picture.width)
+    picture.resize((width, height), Image.Resampling.LANCZOS).save(path, format="PNG", optimize=True)
+
+
+def to_pil_image(picture: Tensor) -> Image.Image:
+    """[3,H,W] in -1..1 as 8-bit RGB."""
+    pixels = ((picture.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return Image.fromarray(pixels.permute(1, 2, 0).numpy())
 
 
 _PEOPLE: tuple[tuple[int, dict[str, float]], ...] = (
