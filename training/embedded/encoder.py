@@ -67,11 +67,11 @@ class EncoderTask:
         self.config, self.data, self.held_out, self.live = config, data, held_out, encoder.train()
         self.teacher, self.steps, self.with_pictures = teacher, steps, with_pictures
         self.lr = PICTURES_LR if with_pictures else CODES_LR
-        self.live.to(memory_format=torch.channels_last)
+        self.live.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(encoder).requires_grad_(False).eval()
         self.ema = ExponentialMovingAverage(self.live, self.average, 0.998)
         self.generator = copy.deepcopy(generator).requires_grad_(False).eval()
-        self.generator.to(memory_format=torch.channels_last)
+        self.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = torch.optim.Adam(encoder.parameters(), lr=self.lr, betas=(0.9, 0.99), fused=True)
         self.random = torch.Generator().manual_seed(config.seed + 3)
         with torch.no_grad():

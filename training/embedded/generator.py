@@ -7,6 +7,7 @@ generator on pictures; nothing of the parameters remains in what is shipped.
 
 from __future__ import annotations
 
+import copy
 import math
 from contextlib import AbstractContextManager
 from typing import Any
@@ -97,13 +98,11 @@ class PairedTask:
     ) -> None:
         self.config, self.data, self.held_out, self.steps, self.lr = config, data, held_out, steps, lr
         self.live = nn.ModuleDict({"synthesis": generator.synthesis, "mapping": mapping})
-        self.live.to(memory_format=torch.channels_last)
+        self.live.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.live["mapping"].requires_grad_(mapping_rate > 0)
         if last_block_only:
             self.live["synthesis"].requires_grad_(False)
             generator.synthesis.blocks[-1].requires_grad_(True)
-        import copy
-
         self.average = copy.deepcopy(self.live).requires_grad_(False)
         self.ema = ExponentialMovingAverage(self.live, self.average, 0.998)
         groups = [{"params": [p for p in generator.synthesis.parameters() if p.requires_grad], "scale": 1.0}]
@@ -170,8 +169,6 @@ class MappingTask:
     terms = ("w_error",)
 
     def __init__(self, mapping: nn.Module, target: nn.Module, config: EmbeddedConfig, batch: int = 1024) -> None:
-        import copy
-
         self.config, self.live, self.target, self.batch = config, mapping, target, batch
         self.average = copy.deepcopy(mapping).requires_grad_(False)
         self.ema = ExponentialMovingAverage(self.live, self.average, 0.998)
@@ -219,7 +216,6 @@ def grow(small: Generator, config: EmbeddedConfig) -> Generator:
     _, unexpected = large.load_state_dict(small.state_dict(), strict=False)
     if unexpected:
         raise ValueError(f"The small generator does not fit into the large one: {', '.join(unexpected)}.")
-    last = large.synthesis.blocks[-1]
     with torch.no_grad():
-        last.to_rgb.weight.zero_()  # type: ignore[union-attr]
+        large.synthesis.each_block()[-1].to_rgb.weight.zero_()
     return large

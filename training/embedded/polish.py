@@ -81,9 +81,9 @@ class PolishTask:
         self.generator = generator.train()
         self.generator.synthesis.requires_grad_(True)
         self.generator.mapping.requires_grad_(False)  # W stays as it is: the encoder is trained on it meanwhile
-        self.generator.to(memory_format=torch.channels_last)
+        self.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.discriminator = discriminator.train().requires_grad_(True)
-        self.discriminator.to(memory_format=torch.channels_last)
+        self.discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(generator).requires_grad_(False).eval()
         self.ema = ExponentialMovingAverage(self.generator, self.average, 0.995)
         betas = (0.0, 0.99)

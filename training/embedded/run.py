@@ -137,7 +137,8 @@ class Training:
 
     # ------------------------------------------------------------------ stages
     def render(self) -> None:
-        """Renders the shards, one process per core."""
+        """Renders the shards, one process per core, and says how long it took."""
+        before, started = len(available_seeds(self.data_dir, self.config.resolution)), time.monotonic()
         jobs = [(HELD_OUT_SEED, self.config.held_out)]
         count = SHARD_SIZE if self.config.shards > 1 else min(SHARD_SIZE, 8 * self.config.batch)
         jobs += [(seed, count) for seed in range(1, self.config.shards + 1)]
@@ -146,11 +147,14 @@ class Training:
         if len(jobs) < 4 or (os.cpu_count() or 1) == 1:
             for job in arguments:
                 _render_job(*job)
-            return
-        with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
-            for done, _ in enumerate(pool.map(_render_job, *zip(*arguments, strict=True)), 1):
-                if self.callbacks.on_progress:
-                    self.callbacks.on_progress(done, len(jobs), {})
+        else:
+            with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
+                for done, _ in enumerate(pool.map(_render_job, *zip(*arguments, strict=True)), 1):
+                    if self.callbacks.on_progress:
+                        self.callbacks.on_progress(done, len(jobs), {})
+        if len(available_seeds(self.data_dir, self.config.resolution)) > before:
+            minutes = round((time.monotonic() - started) / 60, 1)
+            self._note("render", {"faces": count * self.config.shards, "minutes": minutes})
 
     def start(self) -> dict[str, Any]:
         """Supervised start at the small resolution."""
