@@ -15,7 +15,7 @@ from typing import Any
 from ..runtime import folders
 from . import builtin_nodes
 from .validation import validate
-from .values import expand_text, set_input
+from .values import expand_prefixes, set_input
 from .workflow import Workflow, WorkflowError, declared_inputs, is_link, node_types, to_workflow
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class Runner:
         }
         for assignment in assignments:
             set_input(workflow, input_types, assignment)
-        _expand_prefixes(workflow)
+        expand_prefixes(workflow, datetime.now())
         needed = _order(workflow.prompt, self._targets(workflow))
         validate(workflow.prompt, needed, self.classes, workflow.titles)
         return workflow
@@ -314,12 +314,3 @@ def _order(prompt: Mapping[str, Any], targets: Sequence[str]) -> list[str]:
                     )
                 stack.append((source, False))
     return order
-
-
-def _expand_prefixes(workflow: Workflow) -> None:
-    """File name prefixes have tokens that the front end fills in."""
-    now = datetime.now()
-    for node in workflow.prompt.values():
-        prefix = node["inputs"].get("filename_prefix")
-        if isinstance(prefix, str):
-            node["inputs"]["filename_prefix"] = expand_text(prefix, workflow, now)

@@ -74,15 +74,17 @@ class ServerClient:
         body: dict[str, Any] = {"prompt": workflow.prompt, "client_id": uuid.uuid4().hex}
         if workflow.document is not None:
             body["extra_data"] = {"extra_pnginfo": {"workflow": workflow.document}}
-        prompt_id = self._json("/prompt", body)["prompt_id"]
+        answer = self._json("/prompt", body)
+        prompt_id = answer["prompt_id"]
+        if answer.get("node_errors"):
+            # The server runs what is left; a script wants all of its workflow or a reason.
+            self._cancel(prompt_id)
+            raise ServerError("\n".join(_faults(answer)))
         note(f"Queued on {self._url} as {prompt_id}")
         try:
             return self._wait(prompt_id, note)
         except KeyboardInterrupt:
-            running = [entry[1] for entry in self._json("/queue").get("queue_running", [])]
-            if prompt_id in running:
-                self._request("/interrupt", b"", "application/json")
-            self._json("/queue", {"delete": [prompt_id]}, answer=False)
+            self._cancel(prompt_id)
             raise
 
     def download(self, ui: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -92,13 +94,20 @@ class ServerClient:
             query = urllib.parse.urlencode(
                 {"filename": entry["filename"], "subfolder": entry.get("subfolder", ""), "type": entry["type"]}
             )
-            path = (folder / entry.get("subfolder", "") / Path(entry["filename"]).name).resolve()
+            place = folder / "temp" if entry["type"] == "temp" else folder
+            path = (place / entry.get("subfolder", "") / Path(entry["filename"]).name).resolve()
             if not path.is_relative_to(folder.resolve()):
                 raise ServerError(f"The server names a picture outside {folder}: {entry}. Nothing was written.")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(self._request(f"/view?{query}"))
             paths.append(path)
         return paths
+
+    def _cancel(self, prompt_id: str) -> None:
+        """Takes a workflow out of the queue, or stops it if it is the one that runs."""
+        self._json("/queue", {"delete": [prompt_id]}, answer=False)
+        if any(entry[1] == prompt_id for entry in self._json("/queue").get("queue_running", [])):
+            self._json("/interrupt", {"prompt_id": prompt_id}, answer=False)
 
     def _wait(self, prompt_id: str, note: Callable[[str], None]) -> dict[str, dict[str, Any]]:
         waiting = ""
@@ -168,11 +177,17 @@ def _refusal(url: str, path: str, error: urllib.error.HTTPError) -> str:
         answer = json.loads(error.read())
     except (ValueError, OSError):
         answer = {}
-    lines = []
-    for key, faults in (answer.get("node_errors") or {}).items():
-        for fault in faults.get("errors") or []:
-            lines.append(f"Node {key} ({faults.get('class_type')}): {fault.get('message')}: {fault.get('details')}")
+    lines = _faults(answer)
     stated = answer.get("error")
     if not lines and stated:
         lines.append(str(stated.get("message") if isinstance(stated, dict) else stated))
     return "\n".join(lines) or f"{url}{path.split('?')[0]} answers {error.code} {error.reason}."
+
+
+def _faults(answer: Mapping[str, Any]) -> list[str]:
+    """A line for each input that the server objects to."""
+    return [
+        f"Node {key} ({node.get('class_type')}): {fault.get('message')}: {fault.get('details')}"
+        for key, node in (answer.get("node_errors") or {}).items()
+        for fault in node.get("errors") or []
+    ]

@@ -30,6 +30,14 @@ def set_input(workflow: Workflow, input_types: Mapping[str, InputTypes], assignm
     workflow.prompt[key]["inputs"][name] = _parse(text, *widgets[name], where=f"{class_type}.{name}")
 
 
+def expand_prefixes(workflow: Workflow, now: datetime) -> None:
+    """Fills in the tokens of every `filename_prefix`, in place."""
+    for node in workflow.prompt.values():
+        prefix = node["inputs"].get("filename_prefix")
+        if isinstance(prefix, str):
+            node["inputs"]["filename_prefix"] = expand_text(prefix, workflow, now)
+
+
 def expand_text(text: str, workflow: Workflow, now: datetime) -> str:
     """Fills in `%date:yyyy-MM-dd%` and `%Node.widget%`, which the front end does before it queues a workflow."""
 

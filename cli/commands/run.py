@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def _here(args: argparse.Namespace, document: dict[str, Any], console: Console) 
 def _on_server(args: argparse.Namespace, document: dict[str, Any], console: Console) -> dict[str, Any]:
     from ...runtime.folders import input_dir, output_dir
     from ..server_client import ServerClient
-    from ..values import set_input, set_seeds
+    from ..values import expand_prefixes, set_input, set_seeds
     from ..workflow import to_workflow
 
     client = ServerClient(args.server)
@@ -80,6 +81,7 @@ def _on_server(args: argparse.Namespace, document: dict[str, Any], console: Cons
         set_input(workflow, input_types, assignment)
     if args.seed is not None:
         set_seeds(workflow, args.seed)
+    expand_prefixes(workflow, datetime.now())
     client.upload_inputs(workflow, input_types, input_dir())
     outputs = client.run(workflow, console.note)
     files = {key: client.download(ui, output_dir()) for key, ui in outputs.items()}

@@ -50,6 +50,10 @@ class FakeComfy(BaseHTTPRequestHandler):
             fault = {"message": "Value not in list", "details": "sampler"}
             node_errors = {"2": {"class_type": "Blur", "errors": [fault]}}
             self._answer({"error": {"message": "no"}, "node_errors": node_errors}, 400)
+        elif FakeComfy.fail == "partly" and self.path == "/prompt":
+            fault = {"message": "Value 5000 bigger than max of 9", "details": "size"}
+            node_errors = {"2": {"class_type": "Blur", "errors": [fault]}}
+            self._answer({"prompt_id": "p1", "number": 1, "node_errors": node_errors})
         else:
             self._answer({"prompt_id": "p1", "number": 1, "node_errors": {}})
 
@@ -83,7 +87,7 @@ def url(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     nodes = [
         {"id": 1, "type": "LoadImage", "widgets_values": ["a.png", "image"]},
         {"id": 2, "type": "Blur", "inputs": [image], "widgets_values": [5, "fixed"]},
-        {"id": 3, "type": "SaveImage", "inputs": [images], "widgets_values": ["r"]},
+        {"id": 3, "type": "SaveImage", "inputs": [images], "widgets_values": ["%date:yyyy%"]},
     ]
     (tmp_path / "w.json").write_text(json.dumps({"nodes": nodes, "links": LINKS}))
     server = ThreadingHTTPServer(("127.0.0.1", 0), FakeComfy)
@@ -105,12 +109,17 @@ def test_uploads_queues_waits_and_downloads(url: str, tmp_path: Path, capsys: py
     sent = json.loads(queue_body)
     assert sent["prompt"]["1"]["inputs"] == {"image": "up.png"}
     assert sent["prompt"]["2"]["inputs"] == {"image": ["1", 0], "seed": 9}
+    assert len(sent["prompt"]["3"]["inputs"]["filename_prefix"]) == 4
     assert sent["extra_data"]["extra_pnginfo"]["workflow"]["links"] == LINKS
 
 
 @pytest.mark.parametrize(
     ("fail", "sentence"),
-    [("refuse", "Node 2 (Blur): Value not in list: sampler"), ("node", "Node 2 (Blur): out of memory")],
+    [
+        ("refuse", "Node 2 (Blur): Value not in list: sampler"),
+        ("partly", "Node 2 (Blur): Value 5000 bigger than max of 9: size"),
+         ("node", "Node 2 (Blur): out of memory"),
+    ],
 )
 def test_what_the_server_says_is_wrong(url: str, fail: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
     FakeComfy.fail = fail
@@ -122,3 +131,9 @@ def test_a_node_the_server_does_not_have(url: str, tmp_path: Path, capsys: pytes
     (tmp_path / "w.json").write_text(json.dumps({"7": {"class_type": "Strange", "inputs": {}}}))
     assert main(["run", "w.json", "--server", url]) == 1
     assert "has no Strange (node 7)" in capsys.readouterr().err
+
+
+def test_what_runs_in_part_is_cancelled(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    FakeComfy.fail = "partly"
+    assert main(["run", "w.json", "--server", url]) == 1
+    assert [path for path, _ in FakeComfy.posted][-2:] == ["/queue", "/interrupt"]
