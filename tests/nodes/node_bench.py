@@ -51,7 +51,7 @@ def build_generator(seed: int) -> FaceGenerator:
     return FaceGenerator(generator.requires_grad_(False), discriminator.requires_grad_(False), torch.zeros(8))
 
 
-def run_node(name: str, **given: Any) -> Any:
+def run_node(name: str, /, **given: Any) -> Any:
     """Runs a node as ComfyUI does: in inference mode, its own defaults for every widget that is not given.
 
     Returns what the node puts on its sockets, without what it shows.
