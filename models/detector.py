@@ -25,6 +25,8 @@ from .detection import Detection, fuse_overlapping
 
 ASSET = Path(__file__).resolve().parent.parent / "assets" / "detector.safetensors"
 STRIDES = (8, 16, 32)
+MIRROR_5 = [1, 0, 2, 4, 3]
+"""Which of the five landmarks takes the place of each in a mirrored picture."""
 CLOSEUP_SIDE = 96
 """Side of the upright close-ups faces are measured in, in pixels."""
 
@@ -273,9 +275,13 @@ class EmbeddedDetector:
         """Landmarks [N,5,2] in photo pixels measured in close-ups around the given ones, and scores [N] in 0..1."""
         matrices = closeup_to_photo(landmarks, CLOSEUP_SIDE)
         closeups = torch.stack([resample(photo, matrix, (CLOSEUP_SIDE, CLOSEUP_SIDE)) for matrix in matrices])
-        heat, logits = self.network.measurer(closeups.to(next(self.network.parameters())))
-        places = expected_place(heat).to(photo.device) * CLOSEUP_SIDE
-        return transform_points(matrices, places), logits.float().sigmoid().to(photo.device)
+        # The close-up and its mirror image err differently: their mean is steadier than either.
+        both = torch.cat([closeups, closeups.flip(-1)]).to(next(self.network.parameters()))
+        heat, logits = self.network.measurer(both)
+        places, mirrored = expected_place(heat).to(photo.device).chunk(2)
+        mirrored = mirrored[:, MIRROR_5] * mirrored.new_tensor([-1.0, 1.0]) + mirrored.new_tensor([1.0, 0.0])
+        score = logits.float().unflatten(0, (2, -1)).mean(0).sigmoid().to(photo.device)
+        return transform_points(matrices, (places + mirrored) / 2 * CLOSEUP_SIDE), score
 
 
 def closeup_to_photo(landmarks: Tensor, size: int, eye_distance: float = 0.25) -> Tensor:

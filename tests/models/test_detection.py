@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from facestylist.faces.warp import transform_points
+from facestylist.faces.warp import invert_affine, transform_points
 from facestylist.models import detector as detector_module
 from facestylist.models.detection import (
     Detection,
@@ -19,6 +19,7 @@ from facestylist.models.detection import (
     load_detector,
 )
 from facestylist.models.detector import (
+    CLOSEUP_SIDE,
     STRIDES,
     DetectorConfig,
     DetectorNetwork,
@@ -116,6 +117,28 @@ def test_expected_place_is_the_mean_of_the_distribution() -> None:
     places = expected_place(heat)[0]
     assert places[0].tolist() == pytest.approx([2.5 / 8, 1.5 / 4])
     assert places[4].tolist() == pytest.approx([2.5 / 8, 2.5 / 4])
+
+
+def test_measuring_averages_the_picture_and_its_mirror_image() -> None:
+    class Stub(torch.nn.Module):
+        """Sees the left eye at x = 5/24 + 1/48 of whatever it is shown, brighter pictures being surer faces."""
+
+        def forward(self, closeups: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            heat = torch.zeros(len(closeups), 5, 24, 24)
+            for i, (x, y) in enumerate(((5, 9), (16, 9), (12, 14), (7, 19), (14, 19))):
+                heat[:, i, y, x] = 60.0
+            return heat, closeups.mean((1, 2, 3))
+
+    network = tiny_network()
+    network.measurer = Stub()  # type: ignore[assignment]
+    face = (torch.tensor([[-0.5, 0.0], [0.5, 0.0], [0.0, 0.55], [-0.4, 1.1], [0.4, 1.1]]) * 24 + 60)[None]
+    points, scores = EmbeddedDetector(network)._measure(torch.full((3, 120, 120), 0.5), face)
+    places = transform_points(invert_affine(closeup_to_photo(face, CLOSEUP_SIDE)), points)[0] / 4
+    # The mirror image puts the left eye at 24 - 16.5 = 7.5 cells: halfway to 5.5 is 6.5.
+    assert places[0].tolist() == pytest.approx([6.5, 9.5], abs=1e-3)
+    assert places[1].tolist() == pytest.approx([17.5, 9.5], abs=1e-3)
+    assert places[2].tolist() == pytest.approx([12.0, 14.5], abs=1e-3)
+    assert float(scores[0]) == pytest.approx(float(torch.tensor(0.5).sigmoid()), abs=1e-4)
 
 
 def test_weights_survive_the_file(tmp_path: Path) -> None:
