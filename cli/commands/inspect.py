@@ -21,6 +21,10 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
     record: dict[str, Any] = dataclasses.asdict(inspect(find_file(args.file)))
     for name, value in record.items():
+        if name == "metadata":
+            for key, entry in value.items():
+                console.line(f"{key}: {entry}")
+            continue
         if isinstance(value, dict):
             value = ", ".join(f"{key}: {entry}" for key, entry in value.items())
         console.line(f"{name:<18}{'-' if value in (None, '') else value}")
