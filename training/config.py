@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 Config = TypeVar("Config")
-AUTOMATIC = -1.0
-"""The value of `r1_gamma` that stands for "derive it from the resolution and the batch size"."""
+AUTOMATIC = -1
+"""The value of `r1_gamma` and `freeze_d_blocks` that stands for "derive it from resolution and batch size"."""
 
 SCHEDULES = ("cosine", "constant", "ramp_up")
 AUGMENTATIONS = ("ada", "fixed", "off")
@@ -132,7 +132,8 @@ class FinetuneConfig:
         choices=SCHEDULES, advanced=True,
     )  # fmt: skip
     learning_rate: float = setting(
-        2e-3, "Adam step of the generator.", min=1e-6, max=0.1, step=1e-4, advanced=True
+        1e-3, "Adam step of the generator. Slower than the discriminator's, or grain appears.",
+        min=1e-6, max=0.1, step=1e-4, advanced=True,
     )
     discriminator_learning_rate: float = setting(
         2e-3, "Adam step of the discriminator.", min=1e-6, max=0.1, step=1e-4, advanced=True
@@ -142,11 +143,11 @@ class FinetuneConfig:
         min=0.0, max=1.0, step=0.05, advanced=True,
     )  # fmt: skip
     freeze_d_blocks: int = setting(
-        3, "Discriminator blocks nearest the picture that stay as they were (FreezeD); also makes a step cheaper.",
-        min=0, max=10, step=1, unit="blocks", advanced=True,
+        AUTOMATIC, "Discriminator blocks nearest the picture that stay as they were (FreezeD). -1: those above 128 px.",
+        min=-1, max=10, step=1, unit="blocks", advanced=True,
     )  # fmt: skip
     r1_gamma: float = setting(
-        AUTOMATIC, "Weight of the R1 penalty. -1 derives it: 0.0002 x resolution^2 / batch size. 0 turns it off.",
+        float(AUTOMATIC), "Weight of the R1 penalty. -1: 0.0002 x resolution^2 / batch size. 0 turns it off.",
         min=-1.0, max=1000.0, step=0.1, advanced=True,
     )  # fmt: skip
     r1_interval: int = setting(

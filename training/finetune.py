@@ -25,7 +25,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..models.generator import SynthesisNetwork
+from ..models.discriminator import Discriminator
+from ..models.generator import SynthesisNetwork, resolutions_up_to
 from ..models.sampling import device_of
 from ..models.types import FaceGenerator
 from .augment import AdaptiveProbability, augment, flip
@@ -159,9 +160,8 @@ class FinetuneTask:
         self.average = copy.deepcopy(source.generator).requires_grad_(False).eval()
         self.source_head = shallow_synthesis(source.generator.synthesis, HIGHEST_RESOLUTION)
         self.discriminator = copy.deepcopy(source.discriminator).requires_grad_(True).train()
-        self.discriminator.from_rgb.requires_grad_(config.freeze_d_blocks == 0)
-        for block in list(self.discriminator.blocks)[: config.freeze_d_blocks]:
-            block.requires_grad_(False)
+        for part in frozen_parts(self.discriminator, config.freeze_d_blocks):
+            part.requires_grad_(False)
         self.ema = ExponentialMovingAverage(self.target.synthesis, self.average.synthesis, config.ema_decay)
 
         few = pictures.shape[0] <= FEW_SHOTS
@@ -370,6 +370,17 @@ def shallow_synthesis(synthesis: SynthesisNetwork, resolution: int) -> Synthesis
     head.blocks = head.blocks[: len(kept)]
     head.config, head.num_ws = config, config.num_ws
     return head
+
+
+def frozen_parts(discriminator: Discriminator, blocks: int) -> list[nn.Module]:
+    """What FreezeD (Mo et al., arXiv 2002.10964) keeps: from_rgb and the first `blocks` blocks, nearest the picture.
+
+    `AUTOMATIC` keeps the blocks above 128 px. Measured at 128 px: with the first three blocks frozen, the
+    discriminator cannot learn what the style's lines look like up close, and the generator gets away with grain.
+    """
+    if blocks == AUTOMATIC:
+        blocks = sum(r > 128 for r in resolutions_up_to(discriminator.config.resolution))
+    return [discriminator.from_rgb, *list(discriminator.blocks)[:blocks]] if blocks else []
 
 
 def lazy_adam(parameters: list[nn.Parameter], rate: float, interval: int, lazy: bool) -> torch.optim.Adam:

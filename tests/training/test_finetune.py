@@ -16,9 +16,10 @@ import torch
 from tiny_networks import make_source, make_styles
 from torch import Tensor
 
+from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
 from facestylist.models.types import FaceGenerator
 from facestylist.training.config import FinetuneConfig, from_mapping
-from facestylist.training.finetune import FinetuneTask, finetune, shallow_synthesis, use_bf16
+from facestylist.training.finetune import FinetuneTask, finetune, frozen_parts, shallow_synthesis, use_bf16
 from facestylist.training.loop import Callbacks, CannotResume, TrainingDiverged
 from facestylist.training.semantic import fit_probe
 
@@ -26,6 +27,7 @@ Weights = Callable[[FaceGenerator], dict[str, Tensor]]
 QUICK = {
     "steps": 8, "batch_size": 4, "preview_interval": 0, "snapshot_interval": 3, "freeze_d_blocks": 1, "r1_interval": 2,
     "path_length_weight": 1.0, "path_length_interval": 3, "precision": "fp32",
+    "learning_rate": 2e-3,
 }  # fmt: skip
 
 
@@ -70,6 +72,14 @@ def test_freezed_keeps_the_layers_nearest_the_picture(
     moved = {name for name in before if name.startswith("d.") and not torch.equal(before[name], after[name])}
     assert moved and not any(name.startswith(("d.from_rgb", "d.blocks.0", "d.blocks.1")) for name in moved)
     assert any(name.startswith("d.blocks.2") for name in moved)
+
+
+def test_freezed_by_itself_keeps_what_is_finer_than_128_pixels(source: FaceGenerator) -> None:
+    assert source.discriminator is not None
+    assert frozen_parts(source.discriminator, -1) == []
+    with torch.random.fork_rng(devices=[]):
+        fine = Discriminator(DiscriminatorConfig.make(512, channel_base=512, channel_max=4))
+    assert frozen_parts(fine, -1) == [fine.from_rgb, fine.blocks[0], fine.blocks[1]]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -126,7 +136,7 @@ def test_semantic_constraint_holds_the_features(source: FaceGenerator, styles: T
 
 
 def test_style_is_approached(source: FaceGenerator, styles: Tensor) -> None:
-    result = finetune(source, styles, quick(steps=80, path_length_weight=0.0, semantic_weight=0.0))
+    result = finetune(source, styles, quick(steps=80, learning_rate=4e-3, path_length_weight=0.0, semantic_weight=0.0))
     z = torch.randn(16, 16, generator=torch.Generator().manual_seed(9))
     colours = [g.generator(z).clamp(-1, 1).mean((0, 2, 3)) for g in (source, result.generator)]
     wanted = styles.mean((0, 2, 3))
