@@ -157,6 +157,9 @@ class FinetuneTask:
         # Copies, also because weights loaded under inference mode cannot be trained.
         self.target = copy.deepcopy(source.generator).requires_grad_(False).train()
         self.target.synthesis.requires_grad_(True)
+        # The noise is fixed, so a strength that grew would print one pattern of grain into every picture.
+        for convolution in self.target.synthesis.convolutions():
+            convolution.noise_strength.requires_grad_(False)
         self.average = copy.deepcopy(source.generator).requires_grad_(False).eval()
         self.source_head = shallow_synthesis(source.generator.synthesis, HIGHEST_RESOLUTION)
         self.discriminator = copy.deepcopy(source.discriminator).requires_grad_(True).train()

@@ -24,7 +24,7 @@ from .config import EmbeddedConfig
 STYLE_SEED = 70_000
 """The people of the style sets; no other set shows them."""
 
-STYLE_SETTINGS: Mapping[str, Mapping[str, Any]] = {}
+STYLE_SETTINGS: Mapping[str, Mapping[str, Any]] = {"chibi": {"keep_shape": 0.3}}
 """What a look needs other than the defaults of `FinetuneConfig`."""
 
 
