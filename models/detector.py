@@ -242,12 +242,16 @@ class EmbeddedDetector:
             looks.append(self._look(photo, min(1.0, self.long_side / longest), 16, floor))
         boxes, landmarks, scores = (torch.cat(parts) for parts in zip(*looks, strict=True))
         boxes, landmarks, scores = (part[:_MOST] for part in fuse_overlapping(boxes, landmarks, scores))
-        if len(scores) and self.measurements:
-            for _ in range(self.measurements):
-                landmarks, closer = self._measure(photo, landmarks)
-            scores = (scores * closer).sqrt()
+        first = scores
+        for _ in range(self.measurements):
+            if len(first) == 0:
+                break
+            landmarks, closer = self._measure(photo, landmarks)
+            scores = (first * closer).sqrt()
+            # What is clearly no face is not looked at again; the rest goes on, best first.
             order = scores.argsort(descending=True)
-            boxes, landmarks, scores = boxes[order], landmarks[order], scores[order]
+            order = order[scores[order] >= floor]
+            boxes, landmarks, scores, first = boxes[order], landmarks[order], scores[order], first[order]
         return [
             Detection(box, points, float(score))
             for box, points, score in zip(boxes, landmarks, scores, strict=True)

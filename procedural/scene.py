@@ -181,8 +181,9 @@ def compose_scene(sprites: FaceSprites, config: SceneConfig, generator: torch.Ge
     """
     height, width = config.height, config.width
     canvas = draw_background(height, width, generator, lambda: _texture(sprites, generator))
-    if uniform(generator) < 0.25:
-        canvas = _paste_faceless(canvas, sprites, generator)
+    for _ in range(2):
+        if uniform(generator) < 0.25:
+            canvas = _paste_faceless(canvas, sprites, generator)
     boxes: list[Tensor] = []
     points: list[Tensor] = []
     count = 0 if uniform(generator) < config.empty else 1 + int(config.max_faces * uniform(generator) ** 1.5)
@@ -306,10 +307,17 @@ def _tile_alpha(size: int, generator: torch.Generator) -> Tensor:
 
 
 def _paste_faceless(canvas: Tensor, sprites: FaceSprites, generator: torch.Generator) -> Tensor:
-    """A head whose face is a flat patch of its own skin: hair, ears and shoulders alone are no face."""
+    """A head whose face is a flat patch of its own skin, or a shuffled face: parts in disorder are no face."""
     sprite = sprites.select(torch.randint(len(sprites), (1,), generator=generator))
     size = sprite.images.shape[-1]
     picture, points = sprite.images[0].float() / 255, sprite.landmarks[0]
+    if uniform(generator) < 0.6:
+        return composite(
+            canvas,
+            recolour(_shuffled(picture, generator), generator, 0.5),
+            _tile_alpha(size, generator),
+            _anywhere(canvas, size, 0.1 + 0.6 * uniform(generator), generator),
+        )
     cheek = points[[2, 14, 30]].mean(0).clamp(0, size - 1).long()
     skin = picture[:, cheek[1], cheek[0]]
     middle, reach = points[17:].mean(0), (points[17:].amax(0) - points[17:].amin(0)) * 0.75
@@ -317,13 +325,32 @@ def _paste_faceless(canvas: Tensor, sprites: FaceSprites, generator: torch.Gener
     distance = (((x - middle[0]) / reach[0]).square() + ((y - middle[1]) / reach[1]).square()).sqrt()
     blank = ((1.15 - distance) / 0.15).clamp(0, 1)
     picture = torch.lerp(picture, skin[:, None, None].expand_as(picture), blank)
+    matrix = _anywhere(canvas, size, 0.15 + 0.8 * uniform(generator), generator)
+    return composite(canvas, recolour(picture, generator, 0.5), sprite.alphas[0].float(), matrix)
+
+
+def _anywhere(canvas: Tensor, size: int, share: float, generator: torch.Generator) -> Tensor:
+    """A map [2,3] that puts a square of `size` at any place and angle, `share` of the canvas's shorter side large."""
     height, width = canvas.shape[1:]
-    scale = (0.15 + 0.8 * uniform(generator)) * min(height, width) / size
+    scale = share * min(height, width) / size
     angle = (2 * uniform(generator) - 1) * math.pi
     turn = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]) * scale
     place = torch.rand(2, generator=generator) * torch.tensor([float(width), float(height)])
-    matrix = torch.cat([turn, (place - turn @ torch.full((2,), size / 2))[:, None]], dim=1)
-    return composite(canvas, recolour(picture, generator, 0.5), sprite.alphas[0].float(), matrix)
+    return torch.cat([turn, (place - turn @ torch.full((2,), size / 2))[:, None]], dim=1)
+
+
+def _shuffled(picture: Tensor, generator: torch.Generator) -> Tensor:
+    """A square picture [3,S,S] cut into 3x3 to 6x6 tiles that change places, some of them mirrored."""
+    size = picture.shape[-1]
+    count = 3 + int(4 * uniform(generator))
+    side = size // count
+    tiles = picture[:, : side * count, : side * count].unflatten(2, (count, side)).unflatten(1, (count, side))
+    tiles = tiles.permute(1, 3, 0, 2, 4).flatten(0, 1)
+    tiles = tiles[torch.randperm(count * count, generator=generator)]
+    mirrored = torch.rand(count * count, generator=generator) < 0.5
+    tiles = torch.where(mirrored[:, None, None, None], tiles.flip(2), tiles)
+    rows = tiles.unflatten(0, (count, count)).permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
+    return F.interpolate(rows[None], size=(size, size), mode="bilinear", align_corners=False)[0]
 
 
 def _texture(sprites: FaceSprites, generator: torch.Generator) -> Tensor:

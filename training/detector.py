@@ -206,8 +206,10 @@ class DetectorTask:
         pictures, faces = self.scenes.batch(step, config.batch_size, self.generator)
         outputs = self.network.finder(pictures.contiguous(memory_format=torch.channels_last))
         found = detector_losses(outputs, faces)
+        mistakes = hardest_mistakes(pictures, outputs, faces, max(1, config.closeups // 4))
         pictures, faces = self.closeups.batch(step, config.closeups, self.generator)
         closeups, places, present = cut_closeups(pictures, faces, self.generator)
+        closeups, places, present = (torch.cat(p) for p in zip(mistakes, (closeups, places, present), strict=True))
         heat, logits = self.network.measurer(closeups.contiguous(memory_format=torch.channels_last))
         close = closeup_losses(heat, logits, places, present)
         numbers = require_finite({**found, **close})
@@ -390,6 +392,35 @@ def cut_closeups(
             present[i] = 1.0
             places[i] = transform_points(invert_affine(matrix[None]), points[None])[0] / CLOSEUP_SIDE
     return torch.stack(closeups), places, present
+
+
+@torch.no_grad()
+def hardest_mistakes(
+    pictures: Tensor, outputs: list[Tensor], faces: Sequence[tuple[Tensor, Tensor]], count: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Close-ups of what the finder takes for faces most wrongly, for the measurer to turn down.
+
+    Args:
+        pictures: [B,3,H,W], -1..1.
+        outputs: the finder's for them.
+        faces: boxes [K,4] and landmarks [K,5,2] of each.
+        count: how many at most, one per picture.
+
+    Returns:
+        Like `cut_closeups`, with no face in any of them.
+    """
+    logits, boxes, landmarks = decode([output.detach() for output in outputs])
+    middles = (boxes[..., :2] + boxes[..., 2:]) / 2
+    for i, (truth, _) in enumerate(faces):
+        if len(truth):
+            reach = (truth[:, 2:] - truth[:, :2]).amax(1)
+            near = torch.cdist(middles[i], (truth[:, :2] + truth[:, 2:]) / 2) < 0.8 * reach
+            logits[i] = logits[i].masked_fill(near.any(1), -math.inf)
+    worst, cells = logits.max(1)
+    chosen = worst.argsort(descending=True)[:count]
+    matrices = closeup_to_photo(landmarks[chosen, cells[chosen]], CLOSEUP_SIDE)
+    closeups = [resample(pictures[i], m, (CLOSEUP_SIDE, CLOSEUP_SIDE)) for i, m in zip(chosen, matrices, strict=True)]
+    return torch.stack(closeups), torch.zeros(len(chosen), 5, 2), torch.zeros(len(chosen))
 
 
 def closeup_losses(heat: Tensor, logits: Tensor, places: Tensor, present: Tensor) -> dict[str, Tensor]:

@@ -27,6 +27,7 @@ from facestylist.training.detector import (
     detector_losses,
     evaluate_detector,
     generalised_iou,
+    hardest_mistakes,
     train_detector,
 )
 from facestylist.training.loop import Callbacks
@@ -131,6 +132,22 @@ def test_cells_in_charge() -> None:
         corner = torch.rand(2, generator=generator) * (256 - side)
         boxes = torch.cat([corner, corner + side])[None]
         assert (assign_cells([(boxes, points)], 256, 256)[0] == 1).any()
+
+
+def test_mistakes_are_cut_out_for_the_second_look(sprites: FaceSprites) -> None:
+    pictures = torch.zeros(2, 3, 64, 64)
+    pictures[0, 0, 40:48, 40:48] = 1.0
+    outputs = [torch.zeros(2, 15, 64 // s, 64 // s) for s in (8, 16, 32)]
+    outputs[0][0, 0, 5, 5] = 6.0  # takes the red square for a face ...
+    outputs[0][1, 0, 2, 2] = 9.0  # ... and finds one that is there
+    outputs[0][1, 0, 6, 6] = 3.0
+    for output in outputs:
+        output[:, 5:] = torch.tensor([-0.5, 0, 0.5, 0, 0, 0.55, -0.4, 1.1, 0.4, 1.1])[None, :, None, None]
+    none = (torch.zeros(0, 4), torch.zeros(0, 5, 2))
+    faces = [none, (torch.tensor([[12.0, 12.0, 28.0, 28.0]]), torch.zeros(1, 5, 2))]
+    closeups, _, present = hardest_mistakes(pictures, outputs, faces, 5)
+    assert closeups.shape == (2, 3, 96, 96) and present.tolist() == [0, 0]
+    assert closeups[0, 0, 30:60, 40:56].mean() > 0.3 and closeups[1].abs().max() == 0
 
 
 def test_giou_of_known_boxes() -> None:
