@@ -53,7 +53,7 @@ def test_result_is_a_style_of_the_same_w_space_and_the_source_is_untouched(
     assert result.generator.style == "red"
     assert result.generator.w_space == source.w_space
     for name, value in after.items():
-        if name.startswith("g.mapping") or name.endswith(("noise_const", "mean_latent")):
+        if name.startswith("g.mapping") or name.endswith(("noise_const", "noise_strength", "mean_latent")):
             assert torch.equal(value, before[name]), f"{name} must not move"
     assert not torch.equal(after["g.synthesis.blocks.0.const"], before["g.synthesis.blocks.0.const"])
     provenance = result.generator.provenance
