@@ -132,7 +132,7 @@ class FinetuneConfig:
         choices=SCHEDULES, advanced=True,
     )  # fmt: skip
     learning_rate: float = setting(
-        1e-3, "Adam step of the generator. Slower than the discriminator's, or grain appears.",
+        1e-3, "Adam step of the generator. Keep it below the discriminator's.",
         min=1e-6, max=0.1, step=1e-4, advanced=True,
     )
     discriminator_learning_rate: float = setting(

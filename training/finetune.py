@@ -378,8 +378,8 @@ def shallow_synthesis(synthesis: SynthesisNetwork, resolution: int) -> Synthesis
 def frozen_parts(discriminator: Discriminator, blocks: int) -> list[nn.Module]:
     """What FreezeD (Mo et al., arXiv 2002.10964) keeps: from_rgb and the first `blocks` blocks, nearest the picture.
 
-    `AUTOMATIC` keeps the blocks above 128 px. Measured at 128 px: with the first three blocks frozen, the
-    discriminator cannot learn what the style's lines look like up close, and the generator gets away with grain.
+    `AUTOMATIC` keeps the blocks above 128 px: at 128 px the first three would be all that sees lines up close, and with
+    them frozen the outlines of a drawn look came out weaker after 400 steps than after 120 with none frozen.
     """
     if blocks == AUTOMATIC:
         blocks = sum(r > 128 for r in resolutions_up_to(discriminator.config.resolution))
