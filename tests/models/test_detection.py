@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from facestylist.faces.warp import invert_affine, transform_points
+from facestylist.faces.warp import invert_affine, resample, transform_points
 from facestylist.models import detector as detector_module
 from facestylist.models.detection import (
     Detection,
@@ -226,3 +226,45 @@ def test_yunet_on_photographs(name: str, count: int, tmp_path: Path) -> None:
     eyes = float((found[0].landmarks[1] - found[0].landmarks[0]).norm())
     shift = close[0].landmarks + torch.tensor([left, top]) - found[0].landmarks
     assert float(shift.norm(dim=1).mean()) < 0.12 * eyes
+
+
+SAMPLE_LANDMARKS = torch.tensor(
+    [
+        [[222.4, 267.4], [267.2, 276.6], [244.6, 296.7], [218.1, 308.0], [253.4, 315.3]],
+        [[505.0, 233.9], [572.1, 223.0], [541.6, 268.4], [520.5, 294.8], [578.8, 285.4]],
+    ]
+)
+"""Where the faces of the sample picture are, from the renderer."""
+
+
+@pytest.mark.parametrize(("scale", "allowed"), [(1.0, 0.06), (0.4, 0.09), (1.6, 0.06)])
+def test_the_shipped_detector_finds_the_sample_faces(scale: float, allowed: float, root: Path) -> None:
+    picture = Image.open(root / "assets" / "sample.png").convert("RGB")
+    picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
+    photo = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 127.5 - 1
+    found = sorted(detect_faces(EmbeddedDetector.load(), photo), key=lambda face: float(face.box[0]))
+    assert len(found) == 2
+    truth = SAMPLE_LANDMARKS * scale
+    for face, points in zip(found, truth, strict=True):
+        error = (face.landmarks - points).norm(dim=1).mean() / (points[1] - points[0]).norm()
+        assert float(error) < allowed
+
+
+def test_the_shipped_detector_is_small() -> None:
+    assert detector_module.ASSET.stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize("turn", [-40.0, 25.0])
+def test_the_shipped_detector_follows_a_turned_picture(turn: float, root: Path) -> None:
+    photo = torch.from_numpy(np.array(Image.open(root / "assets" / "sample.png"))).permute(2, 0, 1).float() / 127.5 - 1
+    angle = torch.tensor(turn).deg2rad()
+    cos, sin = float(angle.cos()), float(angle.sin())
+    # Turned about the middle of the larger face; the background is continued by its border.
+    x, y = SAMPLE_LANDMARKS[1].mean(0).tolist()
+    to_photo = torch.tensor([[cos, sin, x - 256 * cos - 256 * sin], [-sin, cos, y + 256 * sin - 256 * cos]])
+    turned = resample(photo, to_photo, (512, 512))
+    expected = transform_points(invert_affine(to_photo[None]), SAMPLE_LANDMARKS[1:])[0]
+    found = detect_faces(EmbeddedDetector.load(), turned)
+    errors = [float((face.landmarks - expected).norm(dim=1).mean()) for face in found]
+    eye_distance = 68.0
+    assert min(errors) < 0.08 * eye_distance
