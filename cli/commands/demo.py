@@ -38,13 +38,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
     styles = list_embedded_styles()
     if not styles:
         raise ValueError("The embedded networks are not there: the folder assets/ is empty. Run `make assets`.")
-    runner = Runner(on_node=lambda position, total, key, title: console.note(f"  {title}"))
+    runner = Runner()
     document = read_workflow_file(WORKFLOW)
     # What the workflow's own nodes save goes to a folder that vanishes: the demo names its pictures by itself.
     with tempfile.TemporaryDirectory() as scratch:
         folders = dataclasses.replace(current_folders(), output=Path(scratch), temp=Path(scratch) / "temp")
         with use_folders(folders):
-            made = _run_styles(runner, document, styles)
+            made = _run_styles(runner, document, styles, console)
 
     files = [write_picture(made.photo, args.out / "photo.png")]
     for style, picture in made.pasted.items():
@@ -93,7 +93,7 @@ class _Made:
         return max(batch.shape[1] for batch in self.faces.values())
 
 
-def _run_styles(runner: Runner, document: dict[str, Any], styles: list[str]) -> _Made:
+def _run_styles(runner: Runner, document: dict[str, Any], styles: list[str], console: Console) -> _Made:
     """Runs the workflow, which has a branch for each of a few styles, as often as it takes to see all styles.
 
     What does not depend on the style is still there from the run before.
@@ -104,10 +104,17 @@ def _run_styles(runner: Runner, document: dict[str, Any], styles: list[str]) -> 
     pastes = {str(prompt[key]["inputs"]["stylised"][0]): key for key in _nodes(prompt, "FaceStylistPasteFaces")}
     shown = [styles[min(index, len(styles) - 1)] for index in range(len(branches))]
     made: _Made | None = None
+
+    def tell(position: int, total: int, key: str, title: str) -> None:
+        """Says what runs, but not the branches' titles: they name the styles that the workflow was drawn with."""
+        console.note(f"  {runner.display_names[prompt[key]['class_type']]}")
+
+    runner.on_node = tell
     for start in range(0, len(styles), len(branches)):
         some = styles[start : start + len(branches)]
         shown[: len(some)] = some
         assignments = [f"{key}.name=embedded:{style}" for key, style in zip(loaders, shown, strict=True)]
+        console.note(f"{', '.join(some)}:")
         outputs = runner.run(runner.prepare(document, assignments)).outputs
         if made is None:
             made = _Made(outputs[_nodes(prompt, "LoadImage")[0]][0][0][0])

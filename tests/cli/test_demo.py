@@ -1,0 +1,53 @@
+"""The demo: the bundled workflow on the embedded networks, end to end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from facestylist.cli.contact_sheet import GAP, Row, contact_sheet
+from facestylist.cli.main import main
+from facestylist.runtime.folders import list_embedded_styles
+
+
+@pytest.mark.slow
+def test_the_demo_end_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], global_rng_untouched: None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "--out", "made", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    styles = list_embedded_styles()
+    assert record["styles"] == styles
+    assert len(styles) >= 3
+    assert record["faces"] == 2, "the sample picture shows two people"
+    assert len(record["files"]) == 1 + len(styles) + 2 * (2 + len(styles))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made"], "nothing is left elsewhere"
+
+    photo = np.asarray(Image.open("made/photo.png")).astype(int)
+    pasted = {style: np.asarray(Image.open(f"made/photo_{style}.png")).astype(int) for style in styles}
+    for picture in pasted.values():
+        changed = np.abs(picture - photo).max(axis=-1) > 8
+        assert 0.02 < changed.mean() < 0.6, "the faces, and not everything"
+    for first in styles:
+        for second in styles:
+            assert first == second or np.abs(pasted[first] - pasted[second]).max() > 40, "each style is its own"
+    with Image.open(record["contact_sheet"]) as sheet:
+        assert sheet.width > photo.shape[1]
+
+
+def test_contact_sheet_places_pictures_in_rows() -> None:
+    red, blue = torch.zeros(10, 20, 3), torch.zeros(10, 10, 3)
+    red[..., 0], blue[..., 2] = 1, 1
+    sheet = contact_sheet([Row([red, blue], ["a", "b"], 40), Row([blue], ["c"], 80, "Second")], "Title", "note")
+    assert sheet.width == 80 + 40 + 3 * GAP
+    pixels = np.asarray(sheet)
+    is_red, is_blue = ((pixels == colour).all(axis=-1) for colour in ((255, 0, 0), (0, 0, 255)))
+    assert is_red.sum() == 80 * 40
+    assert is_blue.sum() == 40 * 40 + 80 * 80
+    assert np.argwhere(is_blue)[:, 0].max() > np.argwhere(is_red)[:, 0].max()
