@@ -189,7 +189,7 @@ def _widget_slot(name: str, label: str, kind: str) -> dict[str, Any]:
     return {"localized_name": label, "name": name, "type": kind, "widget": {"name": name}, "link": None}
 
 
-STYLES = ("cartoon", "impasto", "chibi")
+STYLES = ("cartoon", "fantasy", "impasto")
 
 TILES = {
     "stylise_a_photo": ("Photo", *(f"Save: {look}" for look in STYLES)),
@@ -271,7 +271,7 @@ def several_faces_in_one_photo() -> Canvas:
     )
     latent, seen = canvas.node(
         "FaceStylistInvertByOptimisation", 900, 420, 320, image=crops, generator=source, start=latent,
-        values={"steps": 60},
+        values={"steps": 30},
     )  # fmt: skip
     canvas.node("PreviewImage", 1260, 0, 320, 320, "As the generator knows them", images=seen)
     canvas.group("3. Find their latents", first, room=280)

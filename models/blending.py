@@ -18,7 +18,7 @@ from torch import Tensor
 from .sampling import name_of
 from .types import FaceGenerator
 
-EDGE_OCTAVES = 2.0
+EDGE_OCTAVES = 4.0
 """Width, in octaves of resolution, of the soft edge that `strength_weights` moves from the finest block to 4x4."""
 
 
