@@ -33,10 +33,21 @@ from .augment import AdaptiveProbability, augment, flip
 from .config import AUTOMATIC, FinetuneConfig, to_mapping
 from .ema import ExponentialMovingAverage
 from .loop import Callbacks, require_finite, train
-from .losses import discriminator_loss, generator_loss, path_length_penalty, r1_gamma_heuristic, r1_penalty
+from .losses import (
+    discriminator_loss,
+    generator_loss,
+    path_length_penalty,
+    r1_gamma_heuristic,
+    r1_penalty,
+    running_statistics,
+    second_moments,
+    texture_distance,
+)
 from .semantic import FEW_SHOTS, HIGHEST_RESOLUTION, SemanticProbe, SemanticWeights, schedule, semantic_terms
 
 PREVIEW_FACES = 5
+TEXTURE_MEMORY = 0.9
+"""How much of the style pictures' running texture statistics a step keeps."""
 SETTINGS_FREE_TO_CHANGE = ("style_name", "preview_interval", "snapshot_interval")
 """What may differ when a run is resumed."""
 
@@ -141,7 +152,7 @@ class FinetuneTask:
     """One fine-tuning: the networks, their optimisers, and one iteration (`step`). Driven by `loop.train`."""
 
     terms: tuple[str, ...] = (
-        "generator", "discriminator", "feature", "self", "relation", "probe", "r1", "path_length",
+        "generator", "discriminator", "feature", "self", "relation", "probe", "texture", "r1", "path_length",
         "semantic_weight", "augment_probability",
     )  # fmt: skip
 
@@ -184,6 +195,7 @@ class FinetuneTask:
         ramp = config.ada_ramp * config.steps * config.batch_size
         self.ada = AdaptiveProbability(config.augment_probability, config.ada_target, ramp)
         self.mean_path_length = torch.zeros((), device=self.device)
+        self.textures: list[Tensor] = []
 
         # All randomness is drawn on the CPU, so that a seed means the same on every device.
         self.random = torch.Generator().manual_seed(config.seed)
@@ -223,11 +235,17 @@ class FinetuneTask:
                 scale * terms["r1"], self.discriminator_parameters, allow_unused=True, materialize_grads=True
             )
         with self._autocast():
-            fake_logits = self.discriminator(seen)
-            real_logits = self.discriminator(reals)
+            fake_logits, fake_features = self.discriminator(seen, return_features=True)
+            real_logits, real_features = self.discriminator(reals, return_features=True)
         terms["generator"] = generator_loss(fake_logits)
         terms["discriminator"] = discriminator_loss(fake_logits, real_logits)
-        (image_gradient,) = torch.autograd.grad(terms["generator"], cut, retain_graph=True)
+        pull = terms["generator"]
+        textures = self.textures
+        if config.match_texture > 0.0:
+            textures = running_statistics(textures, second_moments(real_features), TEXTURE_MEMORY)
+            terms["texture"] = texture_distance(second_moments(fake_features), textures)
+            pull = pull + config.match_texture * terms["texture"]
+        (image_gradient,) = torch.autograd.grad(pull, cut, retain_graph=True)
         d_gradients = torch.autograd.grad(terms["discriminator"], self.discriminator_parameters)
 
         # On through G_t, both losses at once.
@@ -249,6 +267,7 @@ class FinetuneTask:
         _apply(self.discriminator_optimiser, self.discriminator_parameters, d_gradients)
         _apply(self.discriminator_optimiser, self.discriminator_parameters, r1_gradients)
         self.mean_path_length = mean_path_length
+        self.textures = textures
         self.ema.update()
         if config.augment == "ada":
             self.ada.update(real_logits)
@@ -294,6 +313,7 @@ class FinetuneTask:
             "discriminator_optimiser": self.discriminator_optimiser.state_dict(),
             "ada": self.ada.state_dict(),
             "mean_path_length": self.mean_path_length,
+            "textures": self.textures,
             "random": self.random.get_state(),
             "order": self.order,
             "position": self.position,
@@ -309,6 +329,7 @@ class FinetuneTask:
         self.discriminator_optimiser.load_state_dict(state["discriminator_optimiser"])
         self.ada.load_state_dict(state["ada"])
         self.mean_path_length = state["mean_path_length"].to(self.device)
+        self.textures = [texture.to(self.device) for texture in state["textures"]]
         self.random.set_state(state["random"])
         self.order, self.position = state["order"], state["position"]
 

@@ -5,7 +5,7 @@ All take and return torch scalars; R1 and path length differentiate twice and ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -57,3 +57,31 @@ def path_length_penalty(
     lengths = gradient.square().sum(2).mean(1).sqrt()
     mean_length = torch.lerp(mean_length, lengths.detach().mean(), decay)
     return (lengths - mean_length).square().mean(), mean_length
+
+
+def second_moments(features: Sequence[Tensor]) -> list[Tensor]:
+    """Texture and colour statistics of feature maps `[N, C, H, W]`: for each, `[C + 1, C + 1]`, the mean over pictures
+    and positions of f f^T with f the channels and a constant 1 (so that it holds the channels' means too).
+
+    The Gram matrices of Gatys et al., CVPR 2016, over a batch; matching a discriminator's feature statistics is from
+    Salimans et al., arXiv 1606.03498.
+    """
+    moments = []
+    for feature in features:
+        f = feature.float().transpose(0, 1).flatten(1)
+        f = torch.cat([f, torch.ones_like(f[:1])])
+        moments.append(f @ f.t() / f.shape[1])
+    return moments
+
+
+def running_statistics(before: Sequence[Tensor], now: Sequence[Tensor], memory: float) -> list[Tensor]:
+    """`memory * before + (1 - memory) * now`, detached; `now` alone at the start."""
+    if not before:
+        return [x.detach() for x in now]
+    return [b.lerp(x.detach(), 1 - memory) for b, x in zip(before, now, strict=True)]
+
+
+def texture_distance(made: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """Mean over maps of the squared distance of second moments, relative to the size of the wanted ones; a scalar."""
+    parts = [(a - b).square().sum() / (b.square().sum() + 1e-8) for a, b in zip(made, wanted, strict=True)]
+    return torch.stack(parts).mean()

@@ -27,7 +27,7 @@ Weights = Callable[[FaceGenerator], dict[str, Tensor]]
 QUICK = {
     "steps": 8, "batch_size": 4, "preview_interval": 0, "snapshot_interval": 3, "freeze_d_blocks": 1, "r1_interval": 2,
     "path_length_weight": 1.0, "path_length_interval": 3, "precision": "fp32",
-    "learning_rate": 2e-3,
+    "learning_rate": 2e-3, "match_texture": 1.0,
 }  # fmt: skip
 
 
@@ -102,7 +102,8 @@ def test_first_step_sees_no_semantic_distance(source: FaceGenerator, styles: Ten
 
 def test_one_pass_gradients_equal_the_textbook_ones(source: FaceGenerator, styles: Tensor) -> None:
     """The shared fake batch and its single pass through D give what two separate losses would."""
-    config = quick(augment="off", semantic_weight=0.0, r1_gamma=0.0, path_length_weight=0.0, freeze_d_blocks=0)
+    terms_off = {"semantic_weight": 0.0, "match_texture": 0.0, "r1_gamma": 0.0, "path_length_weight": 0.0}
+    config = quick(augment="off", freeze_d_blocks=0, **terms_off)
     task, twin = (FinetuneTask(source, styles, config) for _ in range(2))
     task.step(1)
     w_plus = twin._latents(config.batch_size, twin.random, mix=True)

@@ -13,6 +13,9 @@ from facestylist.training.losses import (
     path_length_penalty,
     r1_gamma_heuristic,
     r1_penalty,
+    running_statistics,
+    second_moments,
+    texture_distance,
 )
 
 
@@ -49,3 +52,24 @@ def test_path_length_of_a_linear_generator() -> None:
 
 def test_gamma_heuristic() -> None:
     assert r1_gamma_heuristic(256, 16) == pytest.approx(0.8192)
+
+
+def test_texture_statistics_see_colour_and_texture_but_not_place() -> None:
+    random = torch.Generator().manual_seed(0)
+    feature = torch.randn(2, 3, 8, 8, generator=random)
+    (moments,) = second_moments([feature])
+    flat = feature.transpose(0, 1).flatten(1)
+    assert torch.allclose(moments[:3, :3], flat @ flat.t() / 128, atol=1e-6)
+    assert torch.allclose(moments[3, :3], flat.mean(1), atol=1e-6) and moments[3, 3] == 1
+    shifted = second_moments([feature.roll((3, 2), (2, 3))])
+    assert texture_distance(shifted, [moments]).item() == pytest.approx(0.0, abs=1e-10)
+    brighter = [feature + 0.5]
+    assert texture_distance(second_moments(brighter), [moments]).item() > 0.05
+
+
+def test_running_statistics_forget_and_carry_no_gradient() -> None:
+    first, second = torch.ones(2, 2, requires_grad=True), torch.zeros(2, 2, requires_grad=True)
+    (kept,) = running_statistics([], [first], 0.9)
+    assert torch.equal(kept, first) and not kept.requires_grad
+    (kept,) = running_statistics([kept], [second], 0.9)
+    assert torch.allclose(kept, torch.full((2, 2), 0.9)) and not kept.requires_grad
