@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...models.embedded import ASSETS
 from ..console import Console
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     started = time.monotonic()
     styles = list_embedded_styles()
     if not styles:
-        raise ValueError("The embedded networks are not there: the folder assets/ is empty. Run `make assets`.")
+        raise ValueError(f"There is no embedded style in {ASSETS}. Install the pack again, or run `make assets`.")
     runner = Runner()
     document = read_workflow_file(WORKFLOW)
     # What the workflow's own nodes save goes to a folder that vanishes: the demo names its pictures by itself.
