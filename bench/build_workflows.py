@@ -189,7 +189,7 @@ def _widget_slot(name: str, label: str, kind: str) -> dict[str, Any]:
     return {"localized_name": label, "name": name, "type": kind, "widget": {"name": name}, "link": None}
 
 
-STYLES = ("cartoon", "impasto", "sketch")
+STYLES = ("cartoon", "impasto", "chibi")
 
 TILES = {
     "stylise_a_photo": ("Photo", *(f"Save: {look}" for look in STYLES)),
