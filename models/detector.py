@@ -247,7 +247,7 @@ class EmbeddedDetector:
             if len(first) == 0:
                 break
             landmarks, closer = self._measure(photo, landmarks)
-            scores = first * closer
+            scores = (first * closer).sqrt()
             # What is clearly no face is not looked at again; the rest goes on, best first.
             order = scores.argsort(descending=True)
             order = order[scores[order] >= floor]
