@@ -251,6 +251,8 @@ class EmbeddedDetector:
             # What is clearly no face is not looked at again; the rest goes on, best first.
             order = scores.argsort(descending=True)
             order = order[scores[order] >= floor]
+            # Two candidates that turn out to be the same face become one.
+            order = order[first_of_each(landmarks[order])]
             boxes, landmarks, scores, first = boxes[order], landmarks[order], scores[order], first[order]
         return [
             Detection(box, points, float(score))
@@ -286,6 +288,18 @@ class EmbeddedDetector:
         mirrored = mirrored[:, MIRROR_5] * mirrored.new_tensor([-1.0, 1.0]) + mirrored.new_tensor([1.0, 0.0])
         score = logits.float().unflatten(0, (2, -1)).mean(0).sigmoid().to(photo.device)
         return transform_points(matrices, (places + mirrored) / 2 * CLOSEUP_SIDE), score
+
+
+def first_of_each(landmarks: Tensor) -> Tensor:
+    """Indices of the faces among landmarks [N,5,2] whose middle is not within an eye distance of an earlier one's."""
+    middles = landmarks.mean(1)
+    reach = (landmarks[:, 1] - landmarks[:, 0]).norm(dim=1)
+    close = torch.cdist(middles, middles) < torch.maximum(reach[:, None], reach[None])
+    kept: list[int] = []
+    for i in range(len(landmarks)):
+        if not any(bool(close[i, j]) for j in kept):
+            kept.append(i)
+    return torch.tensor(kept, dtype=torch.int64, device=landmarks.device)
 
 
 def closeup_to_photo(landmarks: Tensor, size: int, eye_distance: float = 0.25) -> Tensor:

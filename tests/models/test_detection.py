@@ -28,6 +28,7 @@ from facestylist.models.detector import (
     closeup_to_photo,
     decode,
     expected_place,
+    first_of_each,
     load_network,
     save_network,
 )
@@ -139,6 +140,13 @@ def test_measuring_averages_the_picture_and_its_mirror_image() -> None:
     assert places[1].tolist() == pytest.approx([17.5, 9.5], abs=1e-3)
     assert places[2].tolist() == pytest.approx([12.0, 14.5], abs=1e-3)
     assert float(scores[0]) == pytest.approx(float(torch.tensor(0.5).sigmoid()), abs=1e-4)
+
+
+def test_the_same_face_is_reported_once() -> None:
+    face = torch.tensor([[-0.5, 0.0], [0.5, 0.0], [0.0, 0.55], [-0.4, 1.1], [0.4, 1.1]])
+    faces = torch.stack([face * 20 + 100, face * 22 + 104, face * 20 + 150, face * 80 + 150])
+    assert first_of_each(faces).tolist() == [0, 2]
+    assert first_of_each(faces[:0]).tolist() == []
 
 
 def test_weights_survive_the_file(tmp_path: Path) -> None:
