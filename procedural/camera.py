@@ -14,7 +14,7 @@ from torch import Tensor
 from .parameters import FaceParameters
 
 Scene = dict[str, Any]
-"""Parameters as `[B, k, 1, 1]`, plus `rotation` (3 rows of 3), `axis_x`, `axis_y`, `half_size`, `centre_x`, `centre_y`."""
+"""Parameters as `[B, k, 1, 1]`; `rotation` (3 rows of 3), `axis_x`, `axis_y`, `half_size`, `centre_x`, `centre_y`."""
 
 
 def make_scene(parameters: FaceParameters) -> Scene:
