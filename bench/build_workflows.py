@@ -233,8 +233,9 @@ def stylise_a_photo() -> Canvas:
             "FaceStylistLoadGenerator", 1320, y, 300, title=f"Style: {look}", values={"name": f"embedded:{look}"}
         )
         (stylised,) = canvas.node(
-            "FaceStylistStyliseFaces", 1320, y + 120, 300, style=style, latent=latent, source=source
-        )
+            "FaceStylistStyliseFaces", 1320, y + 120, 300, values={"strength": 0.6},
+            style=style, latent=latent, source=source,
+        )  # fmt: skip
         image, _ = canvas.node("FaceStylistPasteFaces", 1320, y + 290, 300, faces=faces, stylised=stylised)
         canvas.node(
             "SaveImage", 1680, y, 460, 440, f"Save: {look}", values={"filename_prefix": f"facestylist/{look}"},
