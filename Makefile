@@ -2,7 +2,7 @@
 # make test    ruff, mypy and the whole test suite
 # make lint    ruff and mypy only
 # make assets  retrains the embedded networks from nothing (hours; resumes where it stopped)
-# make clean   removes the set-up; the pictures in output/ stay
+# make clean   removes the set-up; pictures in output/ and trained states in .work/ stay
 #
 # The first of these makes .venv and installs into it; the next ones find it there. Python 3.10+ with pip is all it
 # needs: another interpreter is chosen with `make PYTHON=python3.12 demo`.
@@ -48,4 +48,4 @@ $(MYPY_ROOT)/facestylist:
 	@mkdir -p $(MYPY_ROOT) && ln -sfn ../.. $@
 
 clean:
-	@rm -rf $(VENV) .work build *.egg-info
+	@rm -rf $(VENV) .work/mypy .work/mypy_cache build *.egg-info

@@ -36,7 +36,7 @@ class EmbeddedConfig:
     code_steps: int = 4000
     encoder_steps: int = 1500
     style_images: int = 150
-    style_steps: int = 700
+    style_steps: int = 900
     precision: str = "bf16"
     """bf16 (autocast) or fp32."""
     compiled: bool = True
