@@ -44,9 +44,10 @@ def run(args: argparse.Namespace, console: Console) -> None:
             for row, number in enumerate(numbers):
                 name = f"{number:05}.png"
                 console.line(str(write_picture(pictures[row], args.out / name)))
-                _write_labels(drawn.labels[row].cpu().numpy(), args.out / f"{number:05}_labels.png", LABEL_COLOURS)
+                # In a folder of their own, so that the pictures' folder can be given to `finetune --styles`.
+                _write_labels(drawn.labels[row].cpu().numpy(), args.out / "labels" / name, LABEL_COLOURS)
                 landmarks = drawn.landmarks[row].tolist()
-                faces.append({"image": name, "labels": f"{number:05}_labels.png", "landmarks": landmarks})
+                faces.append({"image": name, "labels": f"labels/{name}", "landmarks": landmarks})
             progress.update(numbers.stop)
     record = {
         "style": args.style,
@@ -66,5 +67,6 @@ def _write_labels(labels: object, path: Path, colours: object) -> None:
     from PIL import Image
 
     picture = Image.fromarray(np.asarray(labels, dtype=np.uint8), "P")
+    path.parent.mkdir(parents=True, exist_ok=True)
     picture.putpalette(np.asarray(colours, dtype=np.uint8).reshape(-1).tolist())
     picture.save(path)
