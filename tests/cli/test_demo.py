@@ -24,7 +24,7 @@ def test_the_demo_end_to_end(
     record = json.loads(capsys.readouterr().out)
     styles = list_embedded_styles()
     assert record["styles"] == styles
-    assert len(styles) >= 2
+    assert len(styles) >= 4
     assert record["faces"] == 2, "the sample picture shows two people"
     assert len(record["files"]) == 1 + len(styles) + 2 * (2 + len(styles))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made"], "nothing is left elsewhere"
