@@ -128,6 +128,29 @@ class FaceLatent:
 
 
 @dataclass(frozen=True, eq=False)
+class FaceDirections:
+    """Ways to change a face: directions in W or W+ (socket FACE_DIRECTIONS)."""
+
+    vectors: Tensor
+    """`[K, 1, w_dim]`, the same for every layer, or `[K, num_ws, w_dim]`."""
+    scale: Tensor
+    """`[K]`: how far a strength of 1 goes along each, in units of its vector."""
+    layers: tuple[int, ...]
+    """The codes of W+ they were found for, and act on unless told otherwise."""
+    w_space: str = ""
+    """`FaceGenerator.w_space` of the generator they belong to."""
+    origin: str = ""
+    """How they were found, for people."""
+
+    def __len__(self) -> int:
+        return self.vectors.shape[0]
+
+    def replace(self, **changes: Any) -> FaceDirections:
+        """A copy with the given fields changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, eq=False)
 class FaceCrops:
     """Aligned faces, and how to put them back (socket FACE_CROPS)."""
 
