@@ -254,7 +254,7 @@ def test_only_the_new_block_is_trained_after_growing(faces: FaceData) -> None:
         generator, mapping = Generator(CONFIG.generator(32)), ParameterMapping(CONFIG.w_dim)
     before = {name: p.detach().clone() for name, p in generator.synthesis.named_parameters()}
     w_before = [p.detach().clone() for p in mapping.parameters()]
-    task = PairedTask(generator, mapping, faces, CONFIG, 4, 8e-3, mapping_rate=0.0, last_block_only=True)
+    task = PairedTask(generator, mapping, faces, CONFIG, 4, 8e-3, train_mapping=False, last_block_only=True)
     for step in (1, 2):
         task.step(step)
     last = f"blocks.{len(generator.synthesis.blocks) - 1}."

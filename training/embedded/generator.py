@@ -22,9 +22,10 @@ from ..ema import ExponentialMovingAverage
 from ..loop import require_finite
 from .config import EmbeddedConfig
 from .dataset import FaceData
+from .optimiser import MuonAndAdam
 from .supervision import grid, measure, reconstruction_loss, reconstruction_terms
 
-MAPPING_LR = 3e-3
+MAPPING_LR = 4e-3
 
 
 def autocast(precision: str) -> AbstractContextManager[Any]:
@@ -79,7 +80,7 @@ class PairedTask:
     Args:
         generator: its synthesis network is trained (all of it, or the last block alone).
         mapping: what turns z into w: a `ParameterMapping`, or the generator's own mapping network.
-        mapping_rate: learning rate of the mapping relative to the synthesis; 0 freezes it.
+        train_mapping: False leaves it as it is.
     """
 
     terms = ("pixel", "chroma", "edges")
@@ -92,29 +93,24 @@ class PairedTask:
         config: EmbeddedConfig,
         steps: int,
         lr: float,
-        mapping_rate: float = 1.0,
+        train_mapping: bool = True,
         last_block_only: bool = False,
         held_out: FaceData | None = None,
     ) -> None:
         self.config, self.data, self.held_out, self.steps, self.lr = config, data, held_out, steps, lr
         self.live = nn.ModuleDict({"synthesis": generator.synthesis, "mapping": mapping})
         self.live.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.live["mapping"].requires_grad_(mapping_rate > 0)
+        self.live["mapping"].requires_grad_(train_mapping)
         if last_block_only:
             self.live["synthesis"].requires_grad_(False)
             generator.synthesis.blocks[-1].requires_grad_(True)
         self.average = copy.deepcopy(self.live).requires_grad_(False)
         self.ema = ExponentialMovingAverage(self.live, self.average, 0.998)
-        groups = [{"params": [p for p in generator.synthesis.parameters() if p.requires_grad], "scale": 1.0}]
-        if mapping_rate > 0:
-            groups.append({"params": list(mapping.parameters()), "scale": mapping_rate})
-        self.optimiser = torch.optim.Adam(groups, lr=lr, betas=(0.9, 0.98), fused=True)
+        self.optimiser = MuonAndAdam(self.live.parameters())
         self.random = torch.Generator().manual_seed(config.seed)
         self.weights = sampling_weights(data)
 
     def step(self, step: int) -> dict[str, float]:
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.lr * group["scale"] * cosine(step, self.steps)
         index = torch.multinomial(self.weights, self.config.batch, True, generator=self.random)
         truth = self.data.images[index].float() / 127.5 - 1
         w = self.live["mapping"](self.data.z[index])
@@ -124,9 +120,9 @@ class PairedTask:
             picture = synthesis(codes, noise="random", generator=self.random, modulate="activations")
         terms = reconstruction_terms(picture, truth, self.data.labels[index])
         losses = require_finite(terms)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         reconstruction_loss(terms).backward()
-        self.optimiser.step()
+        self.optimiser.step(self.lr * cosine(step, self.steps))
         self.ema.update()
         return losses
 
@@ -172,23 +168,21 @@ class MappingTask:
         self.config, self.live, self.target, self.batch = config, mapping, target, batch
         self.average = copy.deepcopy(mapping).requires_grad_(False)
         self.ema = ExponentialMovingAverage(self.live, self.average, 0.998)
-        self.optimiser = torch.optim.Adam(mapping.parameters(), lr=MAPPING_LR, betas=(0.9, 0.98), fused=True)
+        self.optimiser = MuonAndAdam(mapping.parameters())
         self.random = torch.Generator().manual_seed(config.seed + 1)
         with torch.no_grad():
             w = target(sample_z(2048, torch.Generator().manual_seed(config.seed)))
             self.variance = (w - w.mean(0)).square().mean()
 
     def step(self, step: int) -> dict[str, float]:
-        for group in self.optimiser.param_groups:
-            group["lr"] = MAPPING_LR * cosine(step, self.config.mapping_steps, floor=0.01)
         z = sample_z(self.batch, self.random)
         with torch.no_grad():
             w = self.target(z)
         error = (self.live(z) - w).square().mean() / self.variance
         losses = require_finite({"w_error": error})
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         error.backward()
-        self.optimiser.step()
+        self.optimiser.step(MAPPING_LR * cosine(step, self.config.mapping_steps, floor=0.01))
         self.ema.update()
         return losses
 

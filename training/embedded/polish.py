@@ -20,10 +20,11 @@ from ..loop import require_finite
 from .config import EmbeddedConfig
 from .dataset import FaceData
 from .generator import autocast, cosine, sampling_weights
+from .optimiser import MuonAndAdam
 from .supervision import grid, measure, reconstruction_loss, reconstruction_terms
 
 ADVERSARIAL, FEATURES, R1_GAMMA, R1_INTERVAL = 0.2, 1.5, 0.3, 16
-GENERATOR_LR, DISCRIMINATOR_LR = 4e-4, 2.5e-3
+GENERATOR_LR, DISCRIMINATOR_LR, MOMENTUM = 1.5e-3, 4e-3, 0.9
 
 
 class SharedAugmentation:
@@ -86,10 +87,9 @@ class PolishTask:
         self.discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(generator).requires_grad_(False).eval()
         self.ema = ExponentialMovingAverage(self.generator, self.average, 0.995)
-        betas = (0.0, 0.99)
         self.g_parameters = list(generator.synthesis.parameters())
-        self.optimise_g = torch.optim.Adam(self.g_parameters, lr=GENERATOR_LR, betas=betas, fused=True)
-        self.optimise_d = torch.optim.Adam(discriminator.parameters(), lr=DISCRIMINATOR_LR, betas=betas, fused=True)
+        self.optimise_g = MuonAndAdam(self.g_parameters, (0.0, 0.99), MOMENTUM)
+        self.optimise_d = MuonAndAdam(discriminator.parameters(), (0.0, 0.99), MOMENTUM)
         self.random = torch.Generator().manual_seed(config.seed + 2)
         self.weights = sampling_weights(data)
         self.group = max(g for g in range(1, 5) if config.batch % g == 0)
@@ -107,10 +107,7 @@ class PolishTask:
     def step(self, step: int) -> dict[str, float]:
         train_generator = step > self.alone
         decay = cosine(max(step - self.alone, 1), self.steps, warm_up=50, floor=0.1)
-        for group in self.optimise_g.param_groups:
-            group["lr"] = GENERATOR_LR * decay
-        for group in self.optimise_d.param_groups:
-            group["lr"] = DISCRIMINATOR_LR * (decay if step > self.alone + 50 else min(1.0, step / 50))
+        decay_d = decay if step > self.alone + 50 else min(1.0, step / 50)
         index = torch.multinomial(self.weights, self.config.batch, True, generator=self.random)
         truth = self.data.images[index].float() / 127.5 - 1
         shared = SharedAugmentation(self.config.batch, truth.shape[-1], self.random)
@@ -148,11 +145,11 @@ class PolishTask:
 
         for parameter, gradient in zip(d_parameters, gradients_d, strict=True):
             parameter.grad = gradient
-        self.optimise_d.step()
+        self.optimise_d.step(DISCRIMINATOR_LR * decay_d)
         if train_generator:
             for parameter, gradient in zip(self.g_parameters, gradients_g, strict=True):
                 parameter.grad = gradient
-            self.optimise_g.step()
+            self.optimise_g.step(GENERATOR_LR * decay)
             self.ema.update()
         return losses
 

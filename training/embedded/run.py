@@ -39,7 +39,7 @@ from .styles import train_styles
 
 log = logging.getLogger(__name__)
 
-START_LR, GROW_LR, FULL_LR = 8e-3, 8e-3, 4e-3
+START_LR, GROW_LR, FULL_LR = 1.2e-2, 8e-3, 6e-3
 
 
 def interrupting(callbacks: Callbacks) -> Callbacks:
@@ -181,8 +181,8 @@ class Training:
         large = grow(small, self.config)
         size = self.config.resolution
         task = PairedTask(
-            large, mapping, self._training_data(size), self.config, self.config.grow_steps, GROW_LR, mapping_rate=0.0,
-            last_block_only=True, held_out=self._held_out(size),
+            large, mapping, self._training_data(size), self.config, self.config.grow_steps, GROW_LR,
+            train_mapping=False, last_block_only=True, held_out=self._held_out(size),
         )
         self._train("grow", task, self.config.grow_steps)
         return task.average["synthesis"].state_dict()
@@ -194,7 +194,7 @@ class Training:
         size = self.config.resolution
         task = PairedTask(
             generator, self._teacher(start), self._training_data(size), self.config, self.config.full_steps, FULL_LR,
-            mapping_rate=0.0, held_out=self._held_out(size),
+            train_mapping=False, held_out=self._held_out(size),
         )
         self._train("full", task, self.config.full_steps)
         return task.average["synthesis"].state_dict()

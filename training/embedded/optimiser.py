@@ -1,0 +1,78 @@
+"""Muon for the weights that are matrices, Adam for everything else, behind one learning rate.
+
+A regression of pictures on face parameters goes through long, narrow valleys, where Adam crawls. Muon (Jordan et al.
+2024) makes every direction of a weight matrix move equally far. PyTorch's takes plain matrices; convolution weights are
+handed to it as views `[out, in * k * k]` of the same memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+SMALLEST_SIDE = 16
+"""A weight with fewer rows or columns than this (a projection to RGB, a bias) has no spectrum worth balancing."""
+
+
+def as_matrix(weight: Tensor) -> Tensor:
+    """`[out, in, k, k]` as a view `[out, in * k * k]`, columns in the order of the memory; matrices as they are."""
+    if weight.ndim == 4 and not weight.is_contiguous():
+        weight = weight.permute(0, 2, 3, 1)  # channels last
+    return weight.flatten(1)
+
+
+class MuonAndAdam:
+    """One optimiser made of `torch.optim.Muon` and a fused `torch.optim.Adam`.
+
+    Args:
+        parameters: what to train; those that need no gradient are left out.
+        betas: Adam's.
+        momentum: Muon's.
+    """
+
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], betas: tuple[float, float] = (0.9, 0.98), momentum: float = 0.95
+    ) -> None:
+        matrices, rest = [], []
+        for parameter in parameters:
+            if not parameter.requires_grad:
+                continue
+            is_weight = parameter.ndim in (2, 4) and min(as_matrix(parameter.detach()).shape) >= SMALLEST_SIDE
+            (matrices if is_weight else rest).append(parameter)
+        self.matrices = matrices
+        self.views = [nn.Parameter(as_matrix(parameter.detach())) for parameter in matrices]
+        self.parameters = matrices + rest
+        self.muon = torch.optim.Muon(
+            self.views, lr=1.0, weight_decay=0.0, momentum=momentum, adjust_lr_fn="match_rms_adamw"
+        )
+        self.adam = torch.optim.Adam(rest, lr=1.0, betas=betas, fused=True)
+
+    def zero_grad(self) -> None:
+        """Forgets the gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def step(self, lr: float) -> None:
+        """One update with the gradients that lie in the parameters."""
+        for optimiser in (self.muon, self.adam):
+            for group in optimiser.param_groups:
+                group["lr"] = lr
+        for view, parameter in zip(self.views, self.matrices, strict=True):
+            gradient = parameter.grad
+            if gradient is not None and parameter.ndim == 4 and not parameter.is_contiguous():
+                gradient = gradient.contiguous(memory_format=torch.channels_last)
+            view.grad = None if gradient is None else as_matrix(gradient)
+        self.muon.step()
+        self.adam.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Momenta of both."""
+        return {"muon": self.muon.state_dict(), "adam": self.adam.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from what `state_dict` gave."""
+        self.muon.load_state_dict(state["muon"])
+        self.adam.load_state_dict(state["adam"])
