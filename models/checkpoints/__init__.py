@@ -20,8 +20,10 @@ from .. import embedded
 from ..discriminator import Discriminator, DiscriminatorConfig
 from ..encoder import Encoder, EncoderConfig
 from ..generator import Generator, GeneratorConfig
+from ..irse import ArcFace, ArcFaceConfig
+from ..psp import PspConfig, PspEncoder
 from ..types import FaceEncoder, FaceGenerator
-from . import facestylist, nvidia, refused, rosinality
+from . import arcface, facestylist, nvidia, psp, refused, rosinality
 from .container import read_contents
 from .contents import CheckpointError, CheckpointInfo, State, Weights
 
@@ -29,14 +31,16 @@ __all__ = [
     "CheckpointError",
     "CheckpointInfo",
     "inspect",
+    "load_arcface",
     "load_discriminator",
     "load_encoder",
     "load_generator",
+    "save_arcface",
     "save_encoder",
     "save_generator",
 ]
 
-FORMATS = (facestylist, rosinality, nvidia)
+FORMATS = (facestylist, psp, arcface, rosinality, nvidia)
 MEAN_LATENT_SAMPLES = 10_000
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -48,17 +52,19 @@ def inspect(path: str | Path) -> CheckpointInfo:
         CheckpointError: it is missing, damaged, of no known kind, or would have to run code.
     """
     _, weights = _read(path, "generator")
-    config: GeneratorConfig | EncoderConfig | DiscriminatorConfig
+    config: GeneratorConfig | EncoderConfig | PspConfig | DiscriminatorConfig | ArcFaceConfig
     kind, (config, state) = next(
         (kind, network)
         for kind, network in (
-            ("generator", weights.generator),
+            # Published encoders come with the generator they belong to; asked what it is, such a file is an encoder.
             ("encoder", weights.encoder),
+            ("generator", weights.generator),
+            ("embedding", weights.embedding),
             ("discriminator", weights.discriminator),
         )
         if network is not None
     )
-    widths = () if isinstance(config, EncoderConfig) else config.channels
+    widths = config.channels if isinstance(config, (GeneratorConfig, DiscriminatorConfig)) else ()
     return CheckpointInfo(
         family=weights.family,
         kind=kind,
@@ -84,7 +90,7 @@ def load_generator(path: str | Path) -> FaceGenerator:
     """
     file, weights = _read(path, "generator")
     if weights.generator is None:
-        what = "an encoder" if weights.encoder is not None else "a discriminator"
+        what = _contents_in_words(weights)
         raise CheckpointError(f"{file}: it holds {what} and no generator. Choose a generator's checkpoint.")
     with _plain_tensors():
         config, state = weights.generator
@@ -131,11 +137,36 @@ def load_encoder(path: str | Path) -> FaceEncoder:
         raise CheckpointError(f"{file}: it holds no encoder. Choose a face encoder's checkpoint.")
     config, state = weights.encoder
     with _plain_tensors():
-        network = _build(Encoder(config), state, file)
+        network: Encoder | PspEncoder
+        if isinstance(config, PspConfig):
+            with torch.device("meta"):
+                network = PspEncoder(config)
+            network = _fill(network, state, file)
+        else:
+            network = _build(Encoder(config), state, file)
     provenance = {**weights.metadata, "file": Path(file).name, "family": weights.family}
     for name in facestylist.RESERVED:
         provenance.pop(name, None)
     return FaceEncoder(network, config.resolution, config.num_ws, config.w_dim, provenance)
+
+
+def load_arcface(path: str | Path) -> ArcFace:
+    """The face embedding network of a file (`model_ir_se50.pth`), on the CPU, float32, in eval mode, not trainable.
+
+    Raises:
+        CheckpointError: the file cannot be used, or holds no embedding network.
+    """
+    file, weights = _read(path, "encoder")
+    if weights.embedding is None:
+        raise CheckpointError(
+            f"{file}: it holds {_contents_in_words(weights)} and no face embedding network. "
+            "Choose `model_ir_se50.pth`, which pSp and e4e use."
+        )
+    config, state = weights.embedding
+    with _plain_tensors():
+        with torch.device("meta"):
+            network = ArcFace(config)
+        return _fill(network, state, file).requires_grad_(False)
 
 
 def save_generator(
@@ -158,10 +189,28 @@ def save_generator(
 
 
 def save_encoder(
-    encoder: FaceEncoder, path: str | Path, metadata: Mapping[str, Any] | None = None, half: bool = False
+    encoder: FaceEncoder,
+    path: str | Path,
+    metadata: Mapping[str, Any] | None = None,
+    half: bool = False,
+    generator: FaceGenerator | None = None,
 ) -> None:
-    """Saves one of our encoders and metadata as `.safetensors`; arguments and errors as in `save_generator`."""
-    facestylist.write(Path(path), "encoder", {"encoder": encoder.network}, metadata or {}, half)
+    """Saves an encoder, the generator it belongs to where given, and metadata as `.safetensors`.
+
+    Both `load_encoder` and `load_generator` then read the file, as they do pSp's and e4e's. Other arguments and errors
+    are those of `save_generator`.
+    """
+    networks: dict[str, nn.Module] = {"encoder": encoder.network}
+    entries = dict(metadata or {})
+    if generator is not None:
+        networks["generator"] = generator.generator
+        entries |= {"style": generator.style, "w_space": generator.w_space}
+    facestylist.write(Path(path), "encoder", networks, entries, half)
+
+
+def save_arcface(network: ArcFace, path: str | Path, metadata: Mapping[str, Any] | None = None) -> None:
+    """Saves a face embedding network and metadata as `.safetensors`; errors as in `save_generator`."""
+    facestylist.write(Path(path), "embedding", {"embedding": network}, metadata or {}, False)
 
 
 def _read(path: str | Path, kind: str) -> tuple[Path, Weights]:
@@ -188,7 +237,7 @@ def _understood(read: Any, contents: Any) -> Weights:
         raise
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"it is incomplete or damaged ({type(error).__name__}: {error}).") from error
-    if weights.generator is None and weights.discriminator is None and weights.encoder is None:
+    if not any((weights.generator, weights.discriminator, weights.encoder, weights.embedding)):
         raise CheckpointError("it holds no network.")
     return weights
 
@@ -229,6 +278,43 @@ def _build(network: Network, state: State, file: Path) -> Network:
     return network.eval()
 
 
+def _fill(network: Network, state: State, file: Path) -> Network:
+    """A `network` made on the meta device, its tensors being those of `state` and no copies of them.
+
+    The public encoders have a gigabyte: random first weights and a copy would cost seconds and that much memory again.
+
+    Raises:
+        CheckpointError: a tensor is missing or of another size.
+    """
+    filled = {}
+    for name, place in network.state_dict().items():
+        tensor = state.get(name)
+        if tensor is None and name.endswith(("num_batches_tracked", "mean_latent")):
+            tensor = torch.zeros(place.shape)
+        if tensor is None:
+            raise CheckpointError(f"{file}: it is incomplete: `{name}` is missing. Take another copy of the file.")
+        if tensor.numel() != place.numel():
+            raise CheckpointError(
+                f"{file}: `{name}` has shape {list(tensor.shape)}, where {list(place.shape)} belongs. "
+                "Take another copy of the file."
+            )
+        filled[name] = tensor.detach().reshape(place.shape).to(place.dtype).contiguous()
+    network.load_state_dict(filled, assign=True)
+    return network.eval()
+
+
+def _contents_in_words(weights: Weights) -> str:
+    kinds = {
+        "an encoder": weights.encoder,
+        "a generator": weights.generator,
+        "a face embedding network": weights.embedding,
+        "a discriminator": weights.discriminator,
+    }
+    return next(kind for kind, network in kinds.items() if network is not None)
+
+
 def _parameter_count(state: State) -> int:
-    buffers = ("noise_const", "mean_latent", "latent_std")
+    buffers = (
+        "noise_const", "mean_latent", "latent_std", "running_mean", "running_var", "num_batches_tracked",
+    )  # fmt: skip
     return sum(tensor.numel() for name, tensor in state.items() if not name.endswith(buffers))

@@ -12,6 +12,8 @@ from torch import Tensor
 from ..discriminator import DiscriminatorConfig
 from ..encoder import EncoderConfig
 from ..generator import GeneratorConfig
+from ..irse import ArcFaceConfig
+from ..psp import PspConfig
 
 
 class CheckpointError(ValueError):
@@ -23,9 +25,9 @@ class CheckpointInfo:
     """What a checkpoint is, without a network having been built."""
 
     family: str
-    """Who wrote it: "rosinality", "nvidia" or "facestylist"."""
+    """Who wrote it: "rosinality", "nvidia", "psp", "e4e", "restyle", "arcface" or "facestylist"."""
     kind: str
-    """"generator", "discriminator" (no generator in the file) or "encoder"."""
+    """"generator", "discriminator" (no generator in the file), "encoder" (maybe with its generator) or "embedding"."""
     resolution: int
     """Height and width of the pictures it makes or takes."""
     num_ws: int | None
@@ -66,7 +68,8 @@ class Weights:
     family: str
     generator: tuple[GeneratorConfig, State] | None = None
     discriminator: tuple[DiscriminatorConfig, State] | None = None
-    encoder: tuple[EncoderConfig, State] | None = None
+    encoder: tuple[EncoderConfig | PspConfig, State] | None = None
+    embedding: tuple[ArcFaceConfig, State] | None = None
     mean_latent: Tensor | None = None
     style: str = ""
     metadata: dict[str, str] = field(default_factory=dict)

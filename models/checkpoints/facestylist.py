@@ -1,6 +1,7 @@
 """This project's own format: one `.safetensors` file, its architecture and origin in the metadata.
 
-Tensors are `generator.*` (with `generator.mean_latent`), `discriminator.*` or `encoder.*`, by the names of our modules.
+Tensors are `generator.*` (with `generator.mean_latent`), `discriminator.*`, `encoder.*` (ours, or pSp, e4e and ReStyle,
+which the configuration's `architecture` tells apart) or `embedding.*` (ArcFace), by the names of our modules.
 Metadata: `format` "facestylist", `format_version`, `kind`, `config` (JSON: the configurations), `style`, `w_space`, and
 whatever else was given, all as text. A reader takes any version up to its own.
 """
@@ -22,6 +23,8 @@ from torch import Tensor
 from ..discriminator import DiscriminatorConfig
 from ..encoder import EncoderConfig
 from ..generator import GeneratorConfig
+from ..irse import ArcFaceConfig
+from ..psp import PspConfig
 from .contents import CheckpointError, Contents, Weights
 
 FAMILY = "facestylist"
@@ -51,14 +54,15 @@ def read(contents: Contents) -> Weights:
         raise CheckpointError(
             f"it has format version {version} and this program reads up to {FORMAT_VERSION}. Update the node pack."
         )
-    if not {"generator", "discriminator", "encoder"} & set(config):
+    if not {"generator", "discriminator", "encoder", "embedding"} & set(config):
         kind = metadata.get("kind", "network of another kind")
         raise CheckpointError(f"it holds a {kind}, not a generator or an encoder.")
     networks: dict[str, Any] = {}
     for name, architecture in (
         ("generator", GeneratorConfig),
         ("discriminator", DiscriminatorConfig),
-        ("encoder", EncoderConfig),
+        ("encoder", PspConfig if "architecture" in config.get("encoder", {}) else EncoderConfig),
+        ("embedding", ArcFaceConfig),
     ):
         if name in config:
             networks[name] = (architecture(**config[name]), _under(contents.data, name))

@@ -38,7 +38,7 @@ def read(contents: Contents) -> Weights:
     mean = contents.data.get("latent_avg")
     return Weights(
         family=FAMILY,
-        generator=None if generator is None else _read_generator(generator),
+        generator=None if generator is None else read_generator(generator),
         discriminator=None if discriminator is None else _read_discriminator(discriminator),
         mean_latent=mean.reshape(-1) if isinstance(mean, Tensor) else None,
         metadata=_metadata(contents.data),
@@ -99,7 +99,8 @@ def generator_names(blocks: int, mapping_layers: int) -> Iterator[tuple[str, str
         yield f"{ours}.bias", f"{theirs}.bias"
 
 
-def _read_generator(state: State) -> tuple[GeneratorConfig, State]:
+def read_generator(state: State) -> tuple[GeneratorConfig, State]:
+    """A generator's configuration and its tensors under our names, from a state dict with rosinality's names."""
     mapping_layers = _count(state, r"style\.(\d+)\.weight")
     blocks = _count(state, r"to_rgbs\.(\d+)\.bias") + 1
     widths = ["conv1", *(f"convs.{2 * k + 1}" for k in range(blocks - 1))]

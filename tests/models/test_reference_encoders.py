@@ -1,0 +1,62 @@
+"""The public encoders' outputs, reproduced to 1e-4 of their largest value; see test_reference.py for the files."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from facestylist.models import checkpoints
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FOLDER = Path(os.environ.get("FACESTYLIST_REFERENCE", REPOSITORY.parent / "shared" / "reference"))
+
+pytestmark = pytest.mark.skipif(
+    not (FOLDER / "rebuild.py").is_file(), reason=f"no reference outputs in {FOLDER}; set FACESTYLIST_REFERENCE"
+)
+
+
+def rebuilt(case: str) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
+    """(what the case says about itself, its tensors, inputs and outputs)."""
+    spec = json.loads((FOLDER / f"{case}.json").read_text())
+    state = runpy.run_path(str(FOLDER / "rebuild.py"))["state_dict"](spec)
+    with np.load(FOLDER / f"{case}.npz") as file:
+        outputs = {name: torch.from_numpy(np.asarray(file[name])) for name in file.files}
+    return spec["meta"], state, outputs
+
+
+def assert_close(ours: Tensor, reference: Tensor, tolerance: float = 1e-4) -> None:
+    assert (ours - reference).abs().max() <= tolerance * reference.abs().max()
+
+
+def test_arcface(tmp_path: Path) -> None:
+    _, state, expected = rebuilt("irse50_arcface")
+    torch.save(state, tmp_path / "model_ir_se50.pth")
+    network = checkpoints.load_arcface(tmp_path / "model_ir_se50.pth")
+    assert len(network.state_dict()) == 397
+    with torch.no_grad():
+        assert_close(network(expected["in_u8"] / 127.5 - 1), expected["out"])
+
+
+@pytest.mark.slow
+def test_e4e_encoder(tmp_path: Path) -> None:
+    meta, state, expected = rebuilt("e4e_encoder_1024")
+    mean = state.pop("__latent_avg__", expected["latent_avg"])
+    content = {"state_dict": {f"encoder.{n}": t for n, t in state.items()}, "latent_avg": mean, "opts": meta["opts"]}
+    torch.save(content, tmp_path / "e4e.pt")
+    info = checkpoints.inspect(tmp_path / "e4e.pt")
+    assert (info.family, info.kind, info.num_ws) == ("e4e", "encoder", 18)
+    encoder = checkpoints.load_encoder(tmp_path / "e4e.pt")
+    assert len(encoder.network.state_dict()) == 621 + 1
+    shown = expected["in_u8"] / 127.5 - 1
+    with torch.no_grad():
+        w_plus = encoder.network(shown)
+        assert_close(w_plus, expected["out_plus_avg"])
+        assert_close(encoder.network.delta(shown), expected["out"])  # type: ignore[operator]
