@@ -20,6 +20,7 @@ SCHEDULES = ("cosine", "constant", "ramp_up")
 AUGMENTATIONS = ("ada", "fixed", "off")
 PRECISIONS = ("auto", "fp32", "bf16")
 NOISE_MODES = ("fixed", "optimised")
+LATENT_SPACES = ("w_plus", "w")
 
 
 @dataclass(frozen=True)
@@ -260,6 +261,59 @@ class InversionConfig:
         min=0, max=10_000, step=5, unit="iterations", advanced=True,
     )  # fmt: skip
     seed: int = setting(0, "Seed of everything random in the search.", min=0, max=2**63 - 1, step=1, advanced=True)
+    # Workflows store widgets by position: what is added later stands last.
+    space: str = setting(
+        "w_plus", "w_plus: a code for each layer, closest to the face. w: one for all, edits most cleanly.",
+        choices=LATENT_SPACES, advanced=True,
+    )  # fmt: skip
+    batch_size: int = setting(
+        8, "Faces searched for at once. Less memory with fewer; the result of each face is the same.",
+        min=1, max=256, step=1, unit="faces", advanced=True,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.pixel_weight == 0.0 and self.feature_weight == 0.0:
+            raise ValueError("`pixel_weight` and `feature_weight` are both 0: nothing is compared. Raise one of them.")
+
+
+@dataclass(frozen=True)
+class PivotalConfig:
+    """Pivotal tuning: teach a copy of the generator to draw given faces exactly, around their latents."""
+
+    steps: int = setting(
+        200, "Tuning iterations. 100 to 350; more come closer to the faces and wear the generator more.",
+        min=1, max=10_000, step=10,
+    )  # fmt: skip
+    learning_rate: float = setting(
+        1e-3, "Adam step of the generator. Large public generators want less: 3e-4 at 1024 px.",
+        min=1e-6, max=0.1, step=1e-4, advanced=True,
+    )  # fmt: skip
+    pixel_weight: float = setting(
+        1.0, "Weight of the picture distance (mean absolute difference at several scales).",
+        min=0.0, max=100.0, step=0.1, advanced=True,
+    )  # fmt: skip
+    feature_weight: float = setting(
+        1.0, "Weight of the distance in the discriminator's features; unused by a generator without a discriminator.",
+        min=0.0, max=100.0, step=0.1, advanced=True,
+    )  # fmt: skip
+    locality_weight: float = setting(
+        0.1, "How firmly other faces stay as they were. 0 leaves them out: twice as fast, and edits suffer.",
+        min=0.0, max=100.0, step=0.05,
+    )  # fmt: skip
+    locality_distance: float = setting(
+        0.5, "How far from the faces others are held, in distances of a typical face from the average one.",
+        min=0.01, max=10.0, step=0.1, advanced=True,
+    )  # fmt: skip
+    batch_size: int = setting(
+        4, "Faces drawn at once. Less memory with fewer; every iteration learns from all faces.",
+        min=1, max=256, step=1, unit="faces", advanced=True,
+    )  # fmt: skip
+    preview_interval: int = setting(
+        25, "A preview picture every so many iterations; 0 makes none.",
+        min=0, max=10_000, step=5, unit="iterations", advanced=True,
+    )  # fmt: skip
+    seed: int = setting(0, "Same seed, same faces, same settings: same result.", min=0, max=2**63 - 1, step=1)
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -6,19 +6,44 @@ e4e's delta penalty (Tov et al., arXiv 2102.02766). Faces of a batch do not infl
 
 from __future__ import annotations
 
-import copy
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..models.discriminator import Discriminator
+from ..models.encoding import corrected_codes, first_codes, usual_steps
 from ..models.sampling import device_of
 from ..models.types import FaceEncoder, FaceGenerator, FaceLatent
 from .config import InversionConfig
+from .likeness import (
+    Likeness,
+    check_pictures,
+    comparison,
+    critic_of,
+    discriminator_features,
+    feature_distance,
+    frozen,
+    mean_squared_error,
+    peak_signal_to_noise,
+    pyramid,
+    resize,
+)
 from .loop import Callbacks
+
+__all__ = [
+    "discriminator_features",
+    "feature_distance",
+    "invert_by_optimisation",
+    "invert_with_encoder",
+    "mean_squared_error",
+    "peak_signal_to_noise",
+    "pyramid",
+    "reconstruct",
+    "resize",
+]
 
 W_SAMPLES = 2000
 """Latents drawn to learn the spread of W."""
@@ -26,43 +51,61 @@ WARM_UP, COOL_DOWN = 0.05, 0.4
 """Shares of the steps in which the learning rate rises and falls."""
 LEAST_NOISE_SIDE = 8
 """Noise smaller than this is left to the regulariser's coarser scales."""
-PREVIEW_FACES = 4
 
 
 def invert_with_encoder(
-    images: Tensor, encoder: FaceEncoder, generator: FaceGenerator, steps: int = 1, batch_size: int = 8
+    images: Tensor,
+    encoder: FaceEncoder,
+    generator: FaceGenerator,
+    steps: int | None = None,
+    batch_size: int = 8,
+    callbacks: Callbacks | None = None,
 ) -> FaceLatent:
     """The encoder's latents of `images [N, 3, S, S]` (-1..1, aligned).
 
-    steps: with more than one, the latent is corrected by what the encoder misses, `w += E(x) - E(G(w))`, which needs no
-    encoder trained for it; each face keeps its best. Raises ValueError when encoder and generator do not fit together.
+    steps      how often it looks, each time at what the generator made of its last answer; each face keeps its best.
+               None is what the encoder was made for: 5 for ReStyle (its own iteration), 1 for all others, which are
+               corrected by what they miss, `w += E(x) - E(G(w))`, without having been trained for it.
+    callbacks  progress (mean squared error), previews (row: wanted, row: found), a question whether to stop, after
+               which every face keeps the best so far, those not yet looked at being looked at once.
+
+    Raises ValueError when encoder and generator do not fit together.
     """
     check_pictures(images)
+    callbacks = callbacks or Callbacks()
     if (encoder.num_ws, encoder.w_dim) != (generator.num_ws, generator.w_dim):
         raise ValueError(
             f"The encoder gives {encoder.num_ws} codes of length {encoder.w_dim}, but the generator takes "
             f"{generator.num_ws} of length {generator.w_dim}. Load the encoder that was trained for this generator."
         )
-    if steps < 1:
+    looks = usual_steps(encoder) if steps is None else steps
+    if looks < 1:
         raise ValueError(f"`steps` is {steps}; the encoder has to look at least once.")
-    device = device_of(generator)
+    device, stopped = device_of(generator), False
+    parts = images.split(batch_size)
     found: list[Tensor] = []
     errors: list[Tensor] = []
     with torch.no_grad():
-        for part in images.split(batch_size):
-            part = part.to(device, torch.float32)
-            seen = resize(part, encoder.resolution)
-            wanted = resize(part, generator.resolution)
-            first = encoder.network(seen)
-            w_plus, best, best_error = first, first, torch.full((len(part),), math.inf, device=device)
-            for step in range(steps):
-                picture = generator.generator.synthesis(w_plus)
+        for number, given in enumerate(parts):
+            part = given.to(device, torch.float32)
+            seen, wanted = resize(part, encoder.resolution), resize(part, generator.resolution)
+            first = codes = best = first_codes(encoder, seen, generator)
+            best_error = torch.full((len(part),), math.inf, device=device)
+            for look in range(1, looks + 1):
+                picture = generator.generator.synthesis(codes)
                 error = mean_squared_error(picture, wanted)
                 better = error < best_error
-                best = torch.where(better[:, None, None], w_plus, best)
+                best = torch.where(better[:, None, None], codes, best)
                 best_error = torch.where(better, error, best_error)
-                if step + 1 < steps:
-                    w_plus = w_plus + first - encoder.network(resize(picture.clamp(-1, 1), encoder.resolution))
+                done = number * looks + look
+                if callbacks.on_preview is not None and looks > 1:
+                    callbacks.on_preview(done, comparison(wanted, picture))
+                if callbacks.on_progress is not None:
+                    callbacks.on_progress(done, len(parts) * looks, {"error": float(best_error.mean())})
+                stopped = stopped or (callbacks.should_stop is not None and callbacks.should_stop())
+                if look == looks or stopped:
+                    break
+                codes = corrected_codes(encoder, seen, codes, picture, first, generator)
             found.append(best)
             errors.append(best_error)
     return FaceLatent(
@@ -80,6 +123,7 @@ def invert_by_optimisation(
     start: FaceLatent | None = None,
     config: InversionConfig | None = None,
     callbacks: Callbacks | None = None,
+    keep: Callable[[FaceLatent], Any] | None = None,
 ) -> FaceLatent:
     """Latents found by gradient descent on the difference between `images [N, 3, S, S]` (-1..1) and their pictures.
 
@@ -87,8 +131,10 @@ def invert_by_optimisation(
     config     settings.
     callbacks  progress (mean loss terms over the faces), previews (row: wanted, row: found), a question whether to
                stop, after which the best so far is returned. Their exceptions propagate.
+    keep       given the best so far when an exception (an interrupt) is about to propagate.
 
-    The result holds each face's best latent of all steps, its mean squared error, and the noise it was found with.
+    The result holds each face's best latent of all steps, its mean squared error, and the noise it was found with. A
+    face that an early end left untouched has its starting latent, in what `keep` gets with an error of infinity.
     Works under `torch.inference_mode()`. Raises ValueError for pictures or a start that do not fit.
     """
     config, callbacks = config or InversionConfig(), callbacks or Callbacks()
@@ -96,49 +142,72 @@ def invert_by_optimisation(
     if start is not None:
         _check_start(start, images, generator)
     with torch.inference_mode(False), torch.enable_grad():
-        search = _Search(images, generator, start, config)
-        for step in range(1, config.steps + 1):
-            if callbacks.should_stop is not None and callbacks.should_stop():
-                break
-            losses = search.step(step)
-            due = config.preview_interval and (step % config.preview_interval == 0 or step == config.steps)
-            if due and callbacks.on_preview is not None:
-                callbacks.on_preview(step, search.preview())
-            if callbacks.on_progress is not None:
-                callbacks.on_progress(step, config.steps, losses)
-        return search.result()
+        setting = _Setting(generator, config)
+        parts = [slice(first, first + config.batch_size) for first in range(0, len(images), config.batch_size)]
+        searches: list[_Search] = []
+        stopped = False
+        try:
+            for number, faces in enumerate(parts):
+                search = _Search(images[faces], setting, None if start is None else _some(start, faces))
+                searches.append(search)
+                before, total = number * config.steps, len(parts) * config.steps
+                for step in range(1, config.steps + 1):
+                    stopped = stopped or (callbacks.should_stop is not None and callbacks.should_stop())
+                    if stopped:
+                        break
+                    losses = search.step(step)
+                    due = config.preview_interval and (step % config.preview_interval == 0 or step == config.steps)
+                    if due and callbacks.on_preview is not None:
+                        callbacks.on_preview(before + step, comparison(search.wanted, search.picture))
+                    if callbacks.on_progress is not None:
+                        callbacks.on_progress(before + step, total, losses)
+                search.finish()
+        except BaseException:
+            if keep is not None and searches:
+                untouched = [
+                    _Search(images[faces], setting, None if start is None else _some(start, faces))
+                    for faces in parts[len(searches) :]
+                ]
+                keep(_joined(searches + untouched, start))
+            raise
+        return _joined(searches, start)
+
+
+class _Setting:
+    """What all searches of one generator share."""
+
+    def __init__(self, generator: FaceGenerator, config: InversionConfig) -> None:
+        self.source, self.config, self.device = generator, config, device_of(generator)
+        self.network = frozen(generator.generator)
+        self.critic = critic_of(generator, config.feature_weight)
+        self.mean, self.spread = w_statistics(self.network, generator.mean_latent.to(self.device), config.seed)
 
 
 class _Search:
     """The state of one optimisation of a batch of faces."""
 
-    def __init__(
-        self, images: Tensor, generator: FaceGenerator, start: FaceLatent | None, config: InversionConfig
-    ) -> None:
-        device = device_of(generator)
-        self.source, self.config = generator, config
-        self.wanted = resize(images.detach().to(device, torch.float32).clone(), generator.resolution)
-        self.count = count = self.wanted.shape[0]
-        self.network = frozen(generator.generator)
-        self.critic: Discriminator | None = None
-        if config.feature_weight > 0 and generator.discriminator is not None:
-            self.critic = frozen(generator.discriminator)
-        self.wanted_pyramid = pyramid(self.wanted)
-        with torch.no_grad():
-            self.wanted_features = discriminator_features(self.critic, self.wanted) if self.critic is not None else []
+    def __init__(self, images: Tensor, setting: _Setting, start: FaceLatent | None) -> None:
+        device, config, source = setting.device, setting.config, setting.source
+        self.setting, self.config, self.network = setting, config, setting.network
+        self.wanted = resize(images.detach().to(device, torch.float32).clone(), source.resolution)
+        self.picture = self.wanted
+        self.likeness = Likeness(self.wanted, setting.critic)
+        count = len(self.wanted)
 
-        mean, self.spread = w_statistics(self.network, generator.mean_latent.to(device), config.seed)
         # What is optimised is measured in standard deviations of w, so that one learning rate fits every generator.
         if start is None:
-            self.origin = mean[None, None].expand(count, generator.num_ws, -1).clone()
+            self.origin = setting.mean[None, None].expand(count, source.num_ws, -1).clone()
             self.w_steps = round(config.steps * config.w_share)
         else:
             self.origin = start.w_plus.detach().to(device, torch.float32).clone()
             self.w_steps = 0
-        self.shared = torch.zeros(count, 1, generator.w_dim, device=device, requires_grad=start is None)
-        self.deltas = torch.zeros_like(self.origin, requires_grad=True)
+        if config.space == "w":
+            self.origin = self.origin.mean(1, keepdim=True).expand_as(self.origin).clone()
+            self.w_steps = config.steps
+        only_w = config.space == "w"
+        self.shared = torch.zeros(count, 1, source.w_dim, device=device, requires_grad=start is None or only_w)
+        self.deltas = torch.zeros_like(self.origin, requires_grad=not only_w)
         self.noise = self._first_noise(start)
-        self.given_noise = tuple(self.noise) if start is not None and start.noise is not None else None
         self.optimised_noise: list[Tensor] = []
         if config.noise == "optimised":
             self.noise = [n.expand(count, -1, -1, -1).clone().requires_grad_() for n in self.noise]
@@ -150,7 +219,6 @@ class _Search:
         self.best_error = torch.full((count,), math.inf, device=device)
         self.best_w_plus = self.origin.clone()
         self.best_noise = [n.detach().clone() for n in self.optimised_noise]
-        self.picture = self.wanted
 
     def step(self, step: int) -> dict[str, float]:
         """One update; what is judged and kept as the best is the latent before it."""
@@ -160,11 +228,9 @@ class _Search:
             group["lr"] = rate
         w_plus = self._w_plus(step)
         self.picture = self.network.synthesis(w_plus, noise=self.noise)
-        terms = {"pixel": pyramid_distance(pyramid(self.picture), self.wanted_pyramid)}
+        terms = self.likeness.terms(self.picture)
         loss = config.pixel_weight * terms["pixel"]
-        if self.critic is not None:
-            features = discriminator_features(self.critic, self.picture)
-            terms["feature"] = feature_distance(features, self.wanted_features)
+        if "feature" in terms:
             loss = loss + config.feature_weight * terms["feature"]
         if step > self.w_steps and config.delta_penalty > 0:
             terms["delta"] = self.deltas.square().mean((1, 2))
@@ -183,28 +249,16 @@ class _Search:
         return {name: float(term.detach().mean()) for name, term in terms.items()}
 
     @torch.no_grad()
-    def result(self) -> FaceLatent:
-        """Each face's best latent."""
+    def finish(self) -> None:
+        """Judges the latent after the last update too, and lets go of what only further steps would need."""
         w_plus = self._w_plus(self.config.steps)
         self.picture = self.network.synthesis(w_plus, noise=self.noise)
         self._keep_best(w_plus)
-        return FaceLatent(
-            w_plus=self.best_w_plus,
-            noise=tuple(self.best_noise) if self.optimised_noise else self.given_noise,
-            w_space=self.source.w_space,
-            reconstruction_error=self.best_error,
-            generator=self.source.style,
-        )
-
-    @torch.no_grad()
-    def preview(self) -> Tensor:
-        """`[3, 2R, kR]` in 0..1 of the first k <= 4 faces: as wanted, as found so far."""
-        rows = [torch.cat(list(p[:PREVIEW_FACES]), 2) for p in (self.wanted, self.picture.detach())]
-        return (torch.cat(rows, 1).clamp(-1.0, 1.0) + 1.0) / 2.0
+        del self.likeness, self.optimiser
 
     def _w_plus(self, step: int) -> Tensor:
         moved = self.shared if step <= self.w_steps else self.shared + self.deltas
-        return self.origin + moved * self.spread
+        return self.origin + moved * self.setting.spread
 
     @torch.no_grad()
     def _keep_best(self, w_plus: Tensor) -> None:
@@ -221,49 +275,37 @@ class _Search:
         return [n.detach().to(self.wanted.device, torch.float32).clone() for n in noises]
 
 
+def _joined(searches: Sequence[_Search], start: FaceLatent | None) -> FaceLatent:
+    """The best of every face, in order."""
+    setting = searches[0].setting
+    noise: tuple[Tensor, ...] | None = None
+    if searches[0].optimised_noise:
+        noise = tuple(torch.cat(maps) for maps in zip(*(search.best_noise for search in searches), strict=True))
+    elif start is not None and start.noise is not None:
+        noise = tuple(n.detach().to(setting.device, torch.float32).clone() for n in start.noise)
+    return FaceLatent(
+        w_plus=torch.cat([search.best_w_plus for search in searches]),
+        noise=noise,
+        w_space=setting.source.w_space,
+        reconstruction_error=torch.cat([search.best_error for search in searches]),
+        generator=setting.source.style,
+    )
+
+
+def _some(latent: FaceLatent, faces: slice) -> FaceLatent:
+    """Some of the faces; noise that all share stays whole."""
+    noise = latent.noise
+    if noise is not None:
+        noise = tuple(n if n.shape[0] == 1 else n[faces] for n in noise)
+    return latent.replace(w_plus=latent.w_plus[faces], noise=noise, reconstruction_error=None)
+
+
 def reconstruct(generator: FaceGenerator, latent: FaceLatent) -> Tensor:
     """The pictures `[N, 3, R, R]` (unclamped) of a latent, with the noise it was found with."""
     noise: Any = "const" if latent.noise is None else latent.noise
     with torch.no_grad():
         pictures: Tensor = generator.generator.synthesis(latent.w_plus.to(device_of(generator)), noise=noise)
     return pictures
-
-
-def mean_squared_error(pictures: Tensor, wanted: Tensor) -> Tensor:
-    """`[N]` of pictures `[N, 3, R, R]`, clamped to -1..1 as they would be shown."""
-    return (pictures.clamp(-1.0, 1.0) - wanted).square().mean((1, 2, 3))
-
-
-def peak_signal_to_noise(error: Tensor) -> Tensor:
-    """PSNR in dB of mean squared errors of pictures in -1..1 (a peak of 2)."""
-    return 10.0 * torch.log10(4.0 / error.clamp(min=1e-12))
-
-
-def pyramid(pictures: Tensor, smallest: int = 8) -> list[Tensor]:
-    """`[N, 3, R, R]` and its halvings by averaging, down to `smallest` pixels."""
-    levels = [pictures]
-    while levels[-1].shape[2] > smallest:
-        levels.append(F.avg_pool2d(levels[-1], 2))
-    return levels
-
-
-def pyramid_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
-    """`[N]`: mean absolute difference, averaged over the levels of two pyramids."""
-    return torch.stack([(x - y).abs().mean((1, 2, 3)) for x, y in zip(a, b, strict=True)]).mean(0)
-
-
-def discriminator_features(discriminator: Discriminator, pictures: Tensor) -> list[Tensor]:
-    """The discriminator's features, high to low resolution; each face's own (they lie before the batch statistics)."""
-    features: list[Tensor] = discriminator(pictures, return_features=True)[1]
-    return features
-
-
-def feature_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
-    """`[N]`: mean absolute difference relative to the mean size of b's features, averaged over the layers."""
-    layers = [
-        (x - y).abs().mean((1, 2, 3)) / (y.abs().mean((1, 2, 3)) + 1e-8) for x, y in zip(a, b, strict=True)
-    ]
-    return torch.stack(layers).mean(0)
 
 
 def noise_regulariser(noises: list[Tensor]) -> Tensor:
@@ -296,29 +338,6 @@ def w_statistics(network: nn.Module, mean_latent: Tensor, seed: int) -> tuple[Te
     w = network.mapping(z, c)  # type: ignore[operator]
     mean = mean_latent.detach().float().clone()
     return mean, (w - mean).square().mean().sqrt()
-
-
-def frozen(network: Any) -> Any:
-    """The network, or a copy of it where it was loaded under inference mode or still collects gradients."""
-    if any(p.is_inference() or p.requires_grad for p in network.parameters()):
-        network = copy.deepcopy(network).requires_grad_(False)
-    return network.eval()
-
-
-def resize(pictures: Tensor, size: int) -> Tensor:
-    """Square pictures `[N, 3, S, S]` at `size` pixels, anti-aliased."""
-    if pictures.shape[2] == size:
-        return pictures
-    return F.interpolate(pictures, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
-
-
-def check_pictures(images: Tensor) -> None:
-    """Raises ValueError unless there are square RGB pictures `[N, 3, S, S]`."""
-    if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3] or images.shape[0] == 0:
-        raise ValueError(
-            f"The faces have shape {tuple(images.shape)}; at least one square RGB picture [N, 3, S, S] is needed. "
-            "Align the photo first."
-        )
 
 
 def _check_start(start: FaceLatent, images: Tensor, generator: FaceGenerator) -> None:

@@ -6,9 +6,16 @@ import dataclasses
 
 import pytest
 
-from facestylist.training.config import FinetuneConfig, InversionConfig, fields_of, from_mapping, to_mapping
+from facestylist.training.config import (
+    FinetuneConfig,
+    InversionConfig,
+    PivotalConfig,
+    fields_of,
+    from_mapping,
+    to_mapping,
+)
 
-CONFIGS = (FinetuneConfig, InversionConfig)
+CONFIGS = (FinetuneConfig, InversionConfig, PivotalConfig)
 
 
 @pytest.mark.parametrize("config", CONFIGS)

@@ -8,6 +8,7 @@ from tiny_networks import make_source
 from torch import Tensor, nn
 
 from facestylist.models.types import FaceEncoder, FaceGenerator, FaceLatent
+from facestylist.training import inversion
 from facestylist.training.config import InversionConfig
 from facestylist.training.inversion import (
     discriminator_features,
@@ -232,6 +233,100 @@ def test_more_encoder_steps_never_make_it_worse(source: FaceGenerator, truth: Fa
     once, thrice = (invert_with_encoder(pictures, encoder, source, steps=n) for n in (1, 3))
     assert once.reconstruction_error is not None and thrice.reconstruction_error is not None
     assert (thrice.reconstruction_error <= once.reconstruction_error).all()
+
+
+class Iterating(nn.Module):
+    """An encoder trained to be asked again: it halves what is missing, whatever the pictures show."""
+
+    def __init__(self, truth: Tensor) -> None:
+        super().__init__()
+        self.truth = truth
+
+
+def test_an_encoder_made_to_look_again_does_so_by_itself(
+    source: FaceGenerator, truth: FaceLatent, pictures: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def corrected(encoder: FaceEncoder, pictures: Tensor, codes: Tensor, drawn: Tensor, *_: object) -> Tensor:
+        assert tuple(drawn.shape) == (3, 3, 32, 32)
+        seen.append(len(seen))
+        return (codes + truth.w_plus) / 2
+
+    monkeypatch.setattr(inversion, "usual_steps", lambda encoder: 4)
+    monkeypatch.setattr(inversion, "first_codes", lambda *_: torch.zeros_like(truth.w_plus))
+    monkeypatch.setattr(inversion, "corrected_codes", corrected)
+    encoder = FaceEncoder(Iterating(truth.w_plus), 16, source.num_ws, source.w_dim)
+    found = invert_with_encoder(pictures, encoder, source)
+    assert seen == [0, 1, 2] and torch.allclose(found.w_plus, truth.w_plus * 7 / 8)
+    assert len(invert_with_encoder(pictures, encoder, source, steps=1)) == 3 and len(seen) == 3
+
+
+def test_an_encoder_reports_and_stops_with_its_best(
+    source: FaceGenerator, truth: FaceLatent, pictures: Tensor
+) -> None:
+    network = Lookup(source, truth.w_plus)
+    encoder = FaceEncoder(network, 16, source.num_ws, source.w_dim)
+    progress: list[tuple[int, int]] = []
+    previews: list[Tensor] = []
+    callbacks = Callbacks(
+        on_progress=lambda step, total, losses: progress.append((step, total)),
+        on_preview=lambda step, picture: previews.append(picture),
+        should_stop=lambda: len(progress) >= 2,
+    )
+    found = invert_with_encoder(pictures, encoder, source, steps=3, batch_size=2, callbacks=callbacks)
+    assert progress == [(1, 6), (2, 6), (4, 6)], "the last face is looked at once although the rest is cancelled"
+    assert torch.equal(found.w_plus, truth.w_plus) and [tuple(p.shape) for p in previews][0] == (3, 64, 64)
+
+
+def test_a_search_in_w_gives_one_code_for_all_layers(
+    source: FaceGenerator, truth: FaceLatent, pictures: Tensor
+) -> None:
+    config = InversionConfig(steps=8, space="w", preview_interval=0)
+    start = truth.replace(w_plus=truth.w_plus + 0.2 * torch.randn(3, 8, 16, generator=torch.Generator().manual_seed(0)))
+    for given in (None, start):
+        found = invert_by_optimisation(pictures, source, given, config).w_plus
+        assert torch.equal(found, found[:, :1].expand_as(found))
+    assert not torch.allclose(found, start.w_plus.mean(1, keepdim=True).expand_as(found))
+
+
+def test_faces_in_parts_are_the_same_faces(source: FaceGenerator, truth: FaceLatent, pictures: Tensor) -> None:
+    shapes = source.generator.noise_shapes
+    start = truth.replace(noise=tuple(torch.full((3, *shape[1:]), 0.1 * k) for k, shape in enumerate(shapes)))
+    steps: list[tuple[int, int]] = []
+    callbacks = Callbacks(on_progress=lambda step, total, losses: steps.append((step, total)))
+    for noise in ("fixed", "optimised"):
+        settings = {"steps": 3, "noise": noise, "preview_interval": 0}
+        whole = invert_by_optimisation(pictures, source, start, InversionConfig(**settings))
+        steps.clear()
+        parts = invert_by_optimisation(pictures, source, start, InversionConfig(**settings, batch_size=2), callbacks)
+        assert torch.allclose(whole.w_plus, parts.w_plus, atol=1e-4)
+        assert whole.noise is not None and parts.noise is not None
+        assert [n.shape for n in whole.noise] == [n.shape for n in parts.noise]
+    assert steps == [(k, 6) for k in range(1, 7)]
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt])
+def test_an_interrupt_hands_over_the_best_so_far(
+    source: FaceGenerator, truth: FaceLatent, pictures: Tensor, kind: type[BaseException]
+) -> None:
+    kept: list[FaceLatent] = []
+
+    def on_progress(step: int, *_: object) -> None:
+        if step == 14:
+            raise kind("enough")
+
+    config = InversionConfig(steps=12, batch_size=1, preview_interval=0)
+    near = truth.replace(w_plus=truth.w_plus + 0.1)
+    before = mean_squared_error(reconstruct(source, near), pictures)
+    with pytest.raises(kind):
+        invert_by_optimisation(pictures, source, near, config, Callbacks(on_progress=on_progress), kept.append)
+    (best,) = kept
+    assert best.w_plus.shape == truth.w_plus.shape and best.reconstruction_error is not None
+    assert best.reconstruction_error[0] < before[0] and best.reconstruction_error[1] <= before[1] * 1.001
+    assert torch.isinf(best.reconstruction_error[2]) and torch.equal(best.w_plus[2], near.w_plus[2]), "not looked at"
+    redrawn = mean_squared_error(reconstruct(source, best), pictures)
+    assert torch.allclose(redrawn[:2], best.reconstruction_error[:2], rtol=1e-3)
 
 
 def test_an_encoder_of_another_generator_is_refused(source: FaceGenerator, pictures: Tensor) -> None:

@@ -1,0 +1,118 @@
+"""How alike two faces are, to inversion and pivotal tuning: pixels at several scales, a discriminator's features.
+
+The published methods use LPIPS. The features of the generator's own discriminator do its work here: nothing has to be
+downloaded, and JoJoGAN (Chong & Forsyth, arXiv 2112.11641) showed that they are a good metric.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..models.discriminator import Discriminator
+
+PREVIEW_FACES = 4
+
+
+class Likeness:
+    """The distance of pictures from given ones, term by term; what is known of the given ones is computed once.
+
+    Args:
+        wanted: `[N, 3, R, R]`, -1..1.
+        critic: a discriminator of this resolution that collects no gradients; None compares pixels alone.
+    """
+
+    def __init__(self, wanted: Tensor, critic: Discriminator | None) -> None:
+        self.wanted, self.critic = wanted, critic
+        self._pyramid = pyramid(wanted)
+        self._features: list[Tensor] = []
+        if critic is not None:
+            with torch.no_grad():
+                self._features = discriminator_features(critic, wanted)
+
+    def terms(self, pictures: Tensor, faces: slice = slice(None)) -> dict[str, Tensor]:
+        """`pixel` and, with a critic, `feature`: `[N]` each, of the pictures of `faces`."""
+        terms = {"pixel": pyramid_distance(pyramid(pictures), [level[faces] for level in self._pyramid])}
+        if self.critic is not None:
+            features = discriminator_features(self.critic, pictures)
+            terms["feature"] = feature_distance(features, [layer[faces] for layer in self._features])
+        return terms
+
+
+def mean_squared_error(pictures: Tensor, wanted: Tensor) -> Tensor:
+    """`[N]` of pictures `[N, 3, R, R]`, clamped to -1..1 as they would be shown."""
+    return (pictures.clamp(-1.0, 1.0) - wanted).square().mean((1, 2, 3))
+
+
+def peak_signal_to_noise(error: Tensor) -> Tensor:
+    """PSNR in dB of mean squared errors of pictures in -1..1 (a peak of 2)."""
+    return 10.0 * torch.log10(4.0 / error.clamp(min=1e-12))
+
+
+def pyramid(pictures: Tensor, smallest: int = 8) -> list[Tensor]:
+    """`[N, 3, R, R]` and its halvings by averaging, down to `smallest` pixels."""
+    levels = [pictures]
+    while levels[-1].shape[2] > smallest:
+        levels.append(F.avg_pool2d(levels[-1], 2))
+    return levels
+
+
+def pyramid_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
+    """`[N]`: mean absolute difference, averaged over the levels of two pyramids."""
+    return torch.stack([(x - y).abs().mean((1, 2, 3)) for x, y in zip(a, b, strict=True)]).mean(0)
+
+
+def discriminator_features(discriminator: Discriminator, pictures: Tensor) -> list[Tensor]:
+    """The discriminator's features, high to low resolution; each face's own (they lie before the batch statistics)."""
+    features: list[Tensor] = discriminator(pictures, return_features=True)[1]
+    return features
+
+
+def feature_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
+    """`[N]`: mean absolute difference relative to the mean size of b's features, averaged over the layers."""
+    layers = [
+        (x - y).abs().mean((1, 2, 3)) / (y.abs().mean((1, 2, 3)) + 1e-8) for x, y in zip(a, b, strict=True)
+    ]
+    return torch.stack(layers).mean(0)
+
+
+def frozen(network: Any) -> Any:
+    """The network, or a copy of it where it was loaded under inference mode or still collects gradients."""
+    if any(p.is_inference() or p.requires_grad for p in network.parameters()):
+        network = copy.deepcopy(network).requires_grad_(False)
+    return network.eval()
+
+
+def critic_of(generator: Any, weight: float) -> Discriminator | None:
+    """The generator's discriminator as a critic, where it has one of its size and the features count."""
+    discriminator = generator.discriminator
+    if weight <= 0 or discriminator is None or discriminator.config.c_dim:
+        return None
+    critic: Discriminator = frozen(discriminator)
+    return critic
+
+
+def resize(pictures: Tensor, size: int) -> Tensor:
+    """Square pictures `[N, 3, S, S]` at `size` pixels, anti-aliased."""
+    if pictures.shape[2] == size:
+        return pictures
+    return F.interpolate(pictures, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def check_pictures(images: Tensor) -> None:
+    """Raises ValueError unless there are square RGB pictures `[N, 3, S, S]`."""
+    if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3] or images.shape[0] == 0:
+        raise ValueError(
+            f"The faces have shape {tuple(images.shape)}; at least one square RGB picture [N, 3, S, S] is needed. "
+            "Align the photo first."
+        )
+
+
+def comparison(*rows: Tensor) -> Tensor:
+    """`[3, kR, nR]` in 0..1 of the first n <= 4 faces of k batches `[N, 3, R, R]` (-1..1), a row for each batch."""
+    drawn = [torch.cat(list(row[:PREVIEW_FACES].detach()), 2) for row in rows]
+    return (torch.cat(drawn, 1).clamp(-1.0, 1.0) + 1.0) / 2.0
