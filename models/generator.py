@@ -20,10 +20,20 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from .ops import EqualLinear, StyledConv, ToRGB, at_least_float32, compute_dtype, normalise_second_moment, upsample
+from .ops import (
+    EqualConv2d,
+    EqualLinear,
+    StyledConv,
+    ToRGB,
+    at_least_float32,
+    compute_dtype,
+    normalise_second_moment,
+    upsample,
+)
 
 Noise = Literal["const", "random", "none"] | Sequence[Tensor]
 Modulate = Literal["auto", "weights", "activations"]
+ARCHITECTURES = ("skip", "resnet", "orig")
 
 
 def resolutions_up_to(resolution: int) -> tuple[int, ...]:
@@ -55,8 +65,15 @@ class GeneratorConfig:
     """Length of the condition (class label); 0 where the generator is unconditional."""
     conv_clamp: float | None = None
     """Limit of the absolute output of each convolution; 256 in files trained in float16."""
+    architecture: str = "skip"
+    """"skip" adds up an RGB picture of each resolution, as all published face generators do; "resnet" adds each block's
+    upsampled input to its output and draws RGB once, at the end; "orig" draws it once without that sum."""
 
     def __post_init__(self) -> None:
+        if self.architecture not in ARCHITECTURES:
+            raise ValueError(
+                f"A generator's architecture is one of {', '.join(ARCHITECTURES)}, and {self.architecture!r} was given."
+            )
         count = len(resolutions_up_to(self.resolution))
         object.__setattr__(self, "channels", tuple(int(c) for c in self.channels))
         if len(self.channels) != count:
@@ -137,12 +154,22 @@ class MappingNetwork(nn.Module):
 
 class SynthesisBlock(nn.Module):
     """One resolution: an upsampling convolution (absent at 4x4, which starts from a learned constant), a convolution
-    and a projection to RGB."""
+    and, in the skip architecture and at the top, a projection to RGB."""
 
     conv0: StyledConv | None
+    skip: EqualConv2d | None
+    to_rgb: ToRGB
+    """Only where `draws`."""
 
     def __init__(
-        self, in_channels: int | None, out_channels: int, w_dim: int, resolution: int, conv_clamp: float | None
+        self,
+        in_channels: int | None,
+        out_channels: int,
+        w_dim: int,
+        resolution: int,
+        conv_clamp: float | None,
+        draws: bool = True,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         self.resolution = resolution
@@ -152,7 +179,12 @@ class SynthesisBlock(nn.Module):
         else:
             self.conv0 = StyledConv(in_channels, out_channels, w_dim, resolution, up=True, clamp=conv_clamp)
         self.conv1 = StyledConv(out_channels, out_channels, w_dim, resolution, clamp=conv_clamp)
-        self.to_rgb = ToRGB(out_channels, w_dim, clamp=conv_clamp)
+        self.draws = draws
+        if draws:
+            self.to_rgb = ToRGB(out_channels, w_dim, clamp=conv_clamp)
+        self.skip = None
+        if residual and in_channels is not None:
+            self.skip = EqualConv2d(in_channels, out_channels, 1, bias=False, activate=False)
 
 
 class SynthesisNetwork(nn.Module):
@@ -164,7 +196,15 @@ class SynthesisNetwork(nn.Module):
         self.num_ws = config.num_ws
         widths: list[int | None] = [None, *config.channels[:-1]]
         self.blocks = nn.ModuleList(
-            SynthesisBlock(before, width, config.w_dim, resolution, config.conv_clamp)
+            SynthesisBlock(
+                before,
+                width,
+                config.w_dim,
+                resolution,
+                config.conv_clamp,
+                draws=config.architecture == "skip" or resolution == config.resolution,
+                residual=config.architecture == "resnet",
+            )
             for before, width, resolution in zip(widths, config.channels, config.resolutions, strict=True)
         )
 
@@ -253,13 +293,18 @@ class SynthesisNetwork(nn.Module):
         features: dict[int, Tensor] = {}
         index = 0
         for block in self.each_block():
+            # A 1x1 convolution before the filter is the same as after it, at a quarter of the work.
+            shortcut = None if block.skip is None else upsample(block.skip(x, gain=math.sqrt(0.5)))
             if block.conv0 is not None:
                 x = block.conv0(x, w_plus[:, index], next(noises), by_weights)
                 index += 1
             x = block.conv1(x, w_plus[:, index], next(noises), by_weights)
             index += 1
-            rgb = block.to_rgb(x, w_plus[:, index])
-            image = rgb if block.conv0 is None else upsample(image) + rgb
+            if shortcut is not None:
+                x = shortcut + x * math.sqrt(0.5)
+            if block.draws:
+                rgb = block.to_rgb(x, w_plus[:, index])
+                image = upsample(image) + rgb if image.numel() else rgb
             if return_features:
                 features[block.resolution] = x
         return (image, features) if return_features else image

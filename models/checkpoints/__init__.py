@@ -1,15 +1,15 @@
 """Checkpoint files: what they are (`inspect`), their networks (`load_*`), and this project's own format (`save_*`).
 
 One module per format, each with `detect(contents) -> bool` and `read(contents) -> Weights`; FORMATS is their registry,
-tried in order. Nothing in a file is ever executed. Wherever a path is accepted, so are the names of the shipped
+tried in order. Nothing in a file is ever executed: no unpickler is used at all (`machine.py`). Wherever a path is accepted, so are the names of the shipped
 networks: `embedded`, `embedded:cartoon`, ...
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,9 +23,22 @@ from ..generator import Generator, GeneratorConfig
 from ..irse import ArcFace, ArcFaceConfig
 from ..psp import PspConfig, PspEncoder
 from ..types import FaceEncoder, FaceGenerator
-from . import arcface, facestylist, nvidia, psp, refused, rosinality
+from . import (
+    arcface,
+    dualstylegan,
+    facestylist,
+    jojogan,
+    licences,
+    nvidia,
+    psp,
+    refused,
+    rosinality,
+    stylegan_nada,
+)
 from .container import read_contents
 from .contents import CheckpointError, CheckpointInfo, State, Weights
+from .filling import absent_tensors, build, check_config, plain_tensors
+from .storages import MappedFile
 
 __all__ = [
     "CheckpointError",
@@ -40,7 +53,10 @@ __all__ = [
     "save_generator",
 ]
 
-FORMATS = (facestylist, psp, arcface, rosinality, nvidia)
+FORMATS = (facestylist, psp, arcface, dualstylegan, jojogan, stylegan_nada, rosinality, nvidia)
+"""The first that recognises a file reads it, so those with more to recognise come first."""
+ORIGIN = ("file", "family", "sha256")
+"""Entries of a provenance that say which file a network was read from."""
 MEAN_LATENT_SAMPLES = 10_000
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -51,7 +67,7 @@ def inspect(path: str | Path) -> CheckpointInfo:
     Raises:
         CheckpointError: it is missing, damaged, of no known kind, or would have to run code.
     """
-    _, weights = _read(path, "generator")
+    _, weights, _ = _read(path, "generator")
     config: GeneratorConfig | EncoderConfig | PspConfig | DiscriminatorConfig | ArcFaceConfig
     kind, (config, state) = next(
         (kind, network)
@@ -77,7 +93,28 @@ def inspect(path: str | Path) -> CheckpointInfo:
         has_mean_latent=weights.mean_latent is not None or "mean_latent" in state,
         parameters=_parameter_count(state),
         metadata=weights.metadata,
+        architecture=config.architecture if isinstance(config, (GeneratorConfig, DiscriminatorConfig)) else None,
+        missing=_missing(weights),
+        licence=licences.note(weights.family, weights.metadata),
     )
+
+
+def _missing(weights: Weights) -> tuple[str, ...]:
+    """What a file of its kind may lack, in words; tensors without which it cannot be loaded, by their names."""
+    lacks: list[str] = []
+    if weights.generator is not None and weights.encoder is None:
+        config, state = weights.generator
+        if weights.discriminator is None:
+            lacks.append("discriminator (only fine-tuning needs one)")
+        if weights.mean_latent is None and "mean_latent" not in state:
+            lacks.append(f"mean latent (estimated from {MEAN_LATENT_SAMPLES} samples when loaded)")
+        if not any(name.endswith("noise_const") for name in state):
+            lacks.append("noise buffers (made up when loaded, the same every time)")
+        lacks += [f"generator.{name}" for name in absent_tensors(lambda: Generator(config), state)]
+    if weights.discriminator is not None:
+        critic, state = weights.discriminator
+        lacks += [f"discriminator.{name}" for name in absent_tensors(lambda: Discriminator(critic), state)]
+    return tuple(lacks)
 
 
 def load_generator(path: str | Path) -> FaceGenerator:
@@ -88,13 +125,13 @@ def load_generator(path: str | Path) -> FaceGenerator:
     Raises:
         CheckpointError: the file cannot be used, or holds no generator.
     """
-    file, weights = _read(path, "generator")
+    file, weights, mapped = _read(path, "generator")
     if weights.generator is None:
         what = _contents_in_words(weights)
         raise CheckpointError(f"{file}: it holds {what} and no generator. Choose a generator's checkpoint.")
-    with _plain_tensors():
+    with plain_tensors():
         config, state = weights.generator
-        generator = _build(Generator(config), state, file)
+        generator = build(lambda: Generator(config), state, file, mapped)
         mean = weights.mean_latent
         mean = generator.estimate_mean_latent(MEAN_LATENT_SAMPLES) if mean is None else mean.float().clone()
         if mean.shape != generator.mean_latent.shape:
@@ -102,10 +139,9 @@ def load_generator(path: str | Path) -> FaceGenerator:
         generator.mean_latent.copy_(mean)
         discriminator = None
         if weights.discriminator is not None:
-            discriminator = _build(Discriminator(weights.discriminator[0]), weights.discriminator[1], file)
-    provenance = {**weights.metadata, "file": Path(file).name, "family": weights.family}
-    for name in facestylist.RESERVED:
-        provenance.pop(name, None)
+            critic = weights.discriminator[0]
+            discriminator = build(lambda: Discriminator(critic), weights.discriminator[1], file, mapped)
+    provenance = _provenance(file, weights)
     if weights.mean_latent is None:
         provenance["mean_latent"] = f"estimated from {MEAN_LATENT_SAMPLES} samples"
     return FaceGenerator(generator, discriminator, generator.mean_latent.clone(), weights.style, provenance)
@@ -117,13 +153,14 @@ def load_discriminator(path: str | Path) -> Discriminator:
     Raises:
         CheckpointError: the file cannot be used, or holds no discriminator.
     """
-    file, weights = _read(path, "generator")
+    file, weights, mapped = _read(path, "generator")
     if weights.discriminator is None:
         raise CheckpointError(
             f"{file}: it holds no discriminator. Choose a training checkpoint, which holds the generator and it."
         )
-    with _plain_tensors():
-        return _build(Discriminator(weights.discriminator[0]), weights.discriminator[1], file)
+    with plain_tensors():
+        config, state = weights.discriminator
+        return build(lambda: Discriminator(config), state, file, mapped)
 
 
 def load_encoder(path: str | Path) -> FaceEncoder:
@@ -132,21 +169,20 @@ def load_encoder(path: str | Path) -> FaceEncoder:
     Raises:
         CheckpointError: the file cannot be used, or holds no encoder.
     """
-    file, weights = _read(path, "encoder")
+    file, weights, mapped = _read(path, "encoder")
     if weights.encoder is None:
         raise CheckpointError(f"{file}: it holds no encoder. Choose a face encoder's checkpoint.")
     config, state = weights.encoder
-    with _plain_tensors():
+    with plain_tensors():
         network: Encoder | PspEncoder
         if isinstance(config, PspConfig):
             with torch.device("meta"):
                 network = PspEncoder(config)
             network = _fill(network, state, file)
         else:
-            network = _build(Encoder(config), state, file)
-    provenance = {**weights.metadata, "file": Path(file).name, "family": weights.family}
-    for name in facestylist.RESERVED:
-        provenance.pop(name, None)
+            ours = config
+            network = build(lambda: Encoder(ours), state, file, mapped)
+    provenance = _provenance(file, weights)
     return FaceEncoder(network, config.resolution, config.num_ws, config.w_dim, provenance)
 
 
@@ -156,14 +192,14 @@ def load_arcface(path: str | Path) -> ArcFace:
     Raises:
         CheckpointError: the file cannot be used, or holds no embedding network.
     """
-    file, weights = _read(path, "encoder")
+    file, weights, _ = _read(path, "encoder")
     if weights.embedding is None:
         raise CheckpointError(
             f"{file}: it holds {_contents_in_words(weights)} and no face embedding network. "
             "Choose `model_ir_se50.pth`, which pSp and e4e use."
         )
     config, state = weights.embedding
-    with _plain_tensors():
+    with plain_tensors():
         with torch.device("meta"):
             network = ArcFace(config)
         return _fill(network, state, file).requires_grad_(False)
@@ -213,8 +249,8 @@ def save_arcface(network: ArcFace, path: str | Path, metadata: Mapping[str, Any]
     facestylist.write(Path(path), "embedding", {"embedding": network}, metadata or {}, False)
 
 
-def _read(path: str | Path, kind: str) -> tuple[Path, Weights]:
-    """The file that `path` names, and its networks; every error names the file."""
+def _read(path: str | Path, kind: str) -> tuple[Path, Weights, MappedFile | None]:
+    """The file that `path` names, its networks and its mapping; every error names the file."""
     try:
         file = embedded.resolve(str(path), kind) if embedded.is_embedded(str(path)) else Path(path)
     except FileNotFoundError as error:
@@ -224,58 +260,54 @@ def _read(path: str | Path, kind: str) -> tuple[Path, Weights]:
             contents = read_contents(file)
             for fmt in FORMATS:
                 if fmt.detect(contents):
-                    return file, _understood(fmt.read, contents)
+                    return file, _understood(fmt.read, contents), contents.file
         raise CheckpointError(refused.reason(contents))
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from error
 
 
+def _provenance(file: Path, weights: Weights) -> dict[str, str]:
+    """Where a network came from: this file, and where the file says that it came from."""
+    entries = {name: value for name, value in weights.metadata.items() if name not in facestylist.RESERVED}
+    for name in ORIGIN:
+        earlier = entries.pop(name, None)
+        if earlier:
+            entries.setdefault(f"origin_{name}", earlier)
+    licence = licences.note(weights.family, weights.metadata)
+    if licence:
+        entries.setdefault("licence", licence)
+    status = file.stat()
+    short = _short_hash(file.resolve(), status.st_size, status.st_mtime_ns)
+    return {**entries, "file": file.name, "family": weights.family, "sha256": short}
+
+
+@lru_cache(maxsize=256)
+def _short_hash(path: Path, size: int, modified: int) -> str:
+    """First 16 digits of a file's SHA-256; reading a large one again is spared while its size and time stay."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()[:16]
+
+
 def _understood(read: Any, contents: Any) -> Weights:
+    """The file's networks, their configurations being ones that networks have."""
     try:
         weights: Weights = read(contents)
+        for network in (weights.generator, weights.discriminator, weights.encoder, weights.embedding):
+            if network is not None:
+                check_config(network[0])
     except CheckpointError:
         raise
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"it is incomplete or damaged ({type(error).__name__}: {error}).") from error
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise CheckpointError(
+            f"it is incomplete or damaged ({reason}). Download it again, or take another copy."
+        ) from error
     if not any((weights.generator, weights.discriminator, weights.encoder, weights.embedding)):
         raise CheckpointError("it holds no network.")
     return weights
-
-
-@contextmanager
-def _plain_tensors() -> Iterator[None]:
-    """Builds networks as if nothing surrounded it.
-
-    Tensors made in ComfyUI's inference mode could not be trained or differentiated through later, and the random
-    initial weights, which are overwritten, must not move the caller's random numbers on.
-    """
-    with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng(devices=()):
-        yield
-
-
-def _build(network: Network, state: State, file: Path) -> Network:
-    """`network` filled with `state`, each tensor reshaped to its place.
-
-    Raises:
-        CheckpointError: a tensor is missing or of another size.
-    """
-    for name, place in network.state_dict().items():
-        tensor = state.get(name)
-        if tensor is None and name.endswith("noise_const"):
-            # Some public files leave the buffers out. They are arbitrary, but must not differ from load to load.
-            seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
-            tensor = torch.randn(place.shape, generator=torch.Generator().manual_seed(seed))
-        elif tensor is None and name == "mean_latent":
-            continue
-        if tensor is None:
-            raise CheckpointError(f"{file}: it is incomplete: `{name}` is missing. Take another copy of the file.")
-        if tensor.numel() != place.numel():
-            raise CheckpointError(
-                f"{file}: `{name}` has shape {list(tensor.shape)}, where {list(place.shape)} belongs. "
-                "The architecture differs from StyleGAN2's."
-            )
-        place.copy_(tensor.reshape(place.shape))
-    return network.eval()
 
 
 def _fill(network: Network, state: State, file: Path) -> Network:

@@ -1,25 +1,27 @@
-"""Reads a file from disk as plain data, whatever it is called: safetensors, PyTorch (zip or legacy) or pickle."""
+"""Reads a file from disk as plain data, whatever it is called: safetensors, PyTorch (zip or legacy) or pickle.
+
+No unpickler is used, neither Python's nor PyTorch's: `machine.py` reads the structure, `storages.py` the tensors.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
-import pickle  # noqa: S403 - for the exception type
-import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
-import torch
+from . import foreign
+from .contents import ACCEPTED, CheckpointError, Contents
+from .machine import Budget, Damaged
+from .names import InertModule
+from .pickles import read_pickle
+from .safetensors_file import read_safetensors
+from .storages import MappedFile
+from .torch_files import read_archive, read_stream
 
-from .contents import CheckpointError, Contents
-from .pickles import load_restricted
-
-ACCEPTED = (
-    "Accepted are NVIDIA stylegan2-ada-pytorch .pkl, rosinality stylegan2-pytorch .pt, and this project's .safetensors"
-)
-SAFETENSORS_HEADER_LIMIT = 100_000_000
 LEGACY_TORCH_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa850")
+MAX_DEPTH = 100
+MAX_NODES = 4_000_000
+TEXT_PER_NODE = 64
 
 
 def read_contents(path: Path) -> Contents:
@@ -32,45 +34,103 @@ def read_contents(path: Path) -> Contents:
         raise CheckpointError("this is a folder. Choose the checkpoint file inside it.")
     if not path.is_file():
         raise CheckpointError("there is no such file.")
-    with path.open("rb") as file:
-        head = file.read(32)
-    if head[:4] == b"PK\x03\x04":
-        return Contents(path, "torch", _read_torch(path, mmap=True))
-    # Asked before the pickles: the header's length may well begin with the byte that every pickle begins with.
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < SAFETENSORS_HEADER_LIMIT:
-        return _read_safetensors(path)
-    if head[:1] == b"\x80" and LEGACY_TORCH_MAGIC in head:
-        return Contents(path, "torch", _read_torch(path, mmap=False))
-    if head[:1] == b"\x80":
-        with path.open("rb") as file:
-            return Contents(path, "pickle", load_restricted(file))
-    raise CheckpointError(f"this is not a checkpoint. {ACCEPTED}.")
-
-
-def _read_torch(path: Path, mmap: bool) -> Any:
-    # Training files keep their command line as argparse.Namespace: a bag of attributes, so it is let through as data.
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"the Python object `{found.group(1)}`" if found else "Python objects"
+        if not path.stat().st_size:
+            raise CheckpointError("it is empty, as after a download that failed. Download it again.")
+        file = MappedFile(path)
+    except OSError as error:
+        raise CheckpointError(f"it cannot be read ({error.strerror or error}). Check its permissions.") from error
+    head = bytes(file.view[:512])
+    try:
+        return _read(path, file, head)
+    except Damaged as error:
         raise CheckpointError(
-            f"it holds {what} and not only tensors; loading that could run code, so it was not loaded. "
-            "Save the state dict alone (`torch.save(network.state_dict(), ...)`)."
+            f"it is damaged or not a checkpoint ({error}). Download it again, or take another copy."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"it is damaged or not a checkpoint ({reason}).") from error
+    except CheckpointError:
+        raise
+    except (ValueError, TypeError, LookupError, OverflowError, RuntimeError, MemoryError) as error:
+        # Data that no check foresaw: a sentence all the same, and nothing was run.
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"it is damaged or not a checkpoint ({reason}). Download it again, or take another copy."
+        ) from error
 
 
-def _read_safetensors(path: Path) -> Contents:
-    from safetensors import SafetensorError, safe_open
+def _read(path: Path, file: MappedFile, head: bytes) -> Contents:
+    data, budget = file.view, Budget(len(file))
+    if head[:4] == b"PK\x03\x04":
+        try:
+            value = read_archive(data, budget)
+        except CheckpointError as error:
+            raise foreign.better_named(error, data) from error
+        return Contents(path, "torch", _checked(value), file=file)
+    # Asked before the pickles: the header's length may well begin with the byte that every pickle begins with.
+    if head[8:9] == b"{" and head[7:8] == b"\0":
+        tensors, metadata = read_safetensors(data)
+        return Contents(path, "safetensors", tensors, metadata, file)
+    if head[:1] == b"\x80" and LEGACY_TORCH_MAGIC in head[:32]:
+        return Contents(path, "torch", _checked(read_stream(data, budget)), file=file)
+    if head[:1] == b"\x80":
+        try:
+            value = read_pickle(data, budget)
+        except CheckpointError as error:
+            raise foreign.better_named(error, data) from error
+        return Contents(path, "pickle", _checked(value), file=file)
+    raise CheckpointError(foreign.what(head, len(file)) or f"this is not a checkpoint. {ACCEPTED}.")
 
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            data = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a dict
-            metadata = dict(file.metadata() or {})
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"it is damaged or not a checkpoint ({error}).") from error
-    return Contents(path, "safetensors", data, metadata)
+
+def _checked(value: Any) -> Any:
+    """`value`, if walking through all of it comes to an end soon.
+
+    A pickle may refer to the same list twice within a list, and so on: a few bytes then write out to gigabytes. How many
+    parts each object would have, written out, is added up from the inside; each object is looked at once.
+    """
+    sizes: dict[int, int] = {}
+    depths: dict[int, int] = {}
+    waiting: list[tuple[Any, bool]] = [(value, False)]
+    open_now: set[int] = set()
+    while waiting:
+        item, done = waiting.pop()
+        key = id(item)
+        if key in sizes:
+            continue
+        parts = _parts(item)
+        if parts is None:
+            sizes[key], depths[key] = 1 + (len(item) // TEXT_PER_NODE if isinstance(item, (str, bytes)) else 0), 0
+        elif done:
+            open_now.discard(key)
+            sizes[key] = 1 + sum(sizes[id(part)] for part in parts)
+            depths[key] = 1 + max((depths[id(part)] for part in parts), default=0)
+            if sizes[key] > MAX_NODES or depths[key] > MAX_DEPTH:
+                raise _endless()
+        elif key in open_now:
+            raise _endless()
+        else:
+            open_now.add(key)
+            waiting.append((item, True))
+            for part in parts:
+                if id(part) in open_now:
+                    raise _endless()
+                waiting.append((part, False))
+    return value
+
+
+def _endless() -> CheckpointError:
+    return CheckpointError(
+        "its parts are nested without end, as in a decompression bomb, so it was not loaded. "
+        "Take another copy from a source you trust."
+    )
+
+
+def _parts(item: Any) -> list[Any] | None:
+    """What lies in a container, None for anything else."""
+    if isinstance(item, dict):
+        return [part for pair in item.items() for part in pair]
+    if isinstance(item, (list, tuple)):
+        return list(item)
+    if isinstance(item, InertModule):
+        return [item.state]
+    if isinstance(item, argparse.Namespace):
+        return [vars(item)]
+    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -14,6 +14,15 @@ from ..encoder import EncoderConfig
 from ..generator import GeneratorConfig
 from ..irse import ArcFaceConfig
 from ..psp import PspConfig
+
+if TYPE_CHECKING:
+    from .storages import MappedFile
+
+
+ACCEPTED = (
+    "Accepted are NVIDIA stylegan2-ada-pytorch .pkl, rosinality stylegan2-pytorch .pt and what was fine-tuned from it, "
+    "pSp, e4e and ReStyle encoders, and this project's .safetensors"
+)
 
 
 class CheckpointError(ValueError):
@@ -25,7 +34,7 @@ class CheckpointInfo:
     """What a checkpoint is, without a network having been built."""
 
     family: str
-    """Who wrote it: "rosinality", "nvidia", "psp", "e4e", "restyle", "arcface" or "facestylist"."""
+    """Who wrote it: rosinality, nvidia, psp, e4e, restyle, arcface, jojogan, stylegan_nada, dualstylegan, facestylist."""
     kind: str
     """"generator", "discriminator" (no generator in the file), "encoder" (maybe with its generator) or "embedding"."""
     resolution: int
@@ -41,6 +50,12 @@ class CheckpointInfo:
     """Number of learned values of the generator or encoder, and of the discriminator where it is all there is."""
     metadata: dict[str, str]
     """What else the file says about itself."""
+    architecture: str | None = None
+    """Of a generator: "skip" (the usual one), "resnet" or "orig"."""
+    missing: tuple[str, ...] = ()
+    """What one might look for in such a file and would not find, in words; tensors that are missing by their names."""
+    licence: str = ""
+    """What is known of the terms for files of this family, or what the file itself says."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +68,8 @@ class Contents:
     data: Any
     """The tensors by name, or whatever object the file holds; classes other than plain data are inert records."""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    file: MappedFile | None = None
+    """The mapping that the tensors are views of."""
 
 
 State = Mapping[str, Tensor]

@@ -1,28 +1,38 @@
 """NVIDIA's stylegan2-ada-pytorch, and `networks_stylegan2` of its stylegan3 repository: `.pkl` files.
 
-Read by the restricted unpickler, so that the source text they carry is never run. Names differ from ours; values
-and shapes do not.
+Their networks arrive as inert records, so that the source text they carry is never run; state dicts with the same names,
+as `convert` writes them, are read too. Names differ from ours; values and shapes do not.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..discriminator import DiscriminatorConfig
 from ..generator import GeneratorConfig, resolutions_up_to
-from .contents import CheckpointError, Contents, State, Weights
-from .pickles import InertModule
+from ..ops import fir_kernel
+from .contents import ACCEPTED, CheckpointError, Contents, State, Weights
+from .names import InertModule, plain_text
 
 FAMILY = "nvidia"
 GENERATOR_ENTRIES = ("G_ema", "G")
 """Where a file keeps its generator, best first: the averaged one is what makes pictures."""
+GENERATOR_MARKS = ("synthesis.b4.const", "synthesis.b4.conv1.affine.weight")
+DISCRIMINATOR_MARKS = ("b4.fc.weight", "b4.out.weight")
+HIGHEST = 4096
+STYLEGAN3 = (
+    "this is a StyleGAN3 generator (-t or -r), whose architecture is another; only StyleGAN2 networks work here. "
+    f"{ACCEPTED}."
+)
 
 
 def detect(contents: Contents) -> bool:
-    """Whether the file is a pickle with a network record under one of the usual names."""
+    """Whether the file holds a network record, or a state dict with these names, under one of the usual entries."""
     return _network(contents.data, (*GENERATOR_ENTRIES, "D")) is not None
 
 
@@ -34,24 +44,62 @@ def read(contents: Contents) -> Weights:
     """
     generator = _network(contents.data, GENERATOR_ENTRIES)
     discriminator = _network(contents.data, ("D",))
-    mean = None if generator is None else dict(generator.tensors()).get("mapping.w_avg")
+    mean, metadata = None, {}
+    if generator is not None:
+        mean = generator.tensors().get("mapping.w_avg")
+        metadata = _options(generator)
     return Weights(
         family=FAMILY,
         generator=None if generator is None else _read_generator(generator),
         discriminator=None if discriminator is None else _read_discriminator(discriminator),
         mean_latent=mean,
+        metadata=metadata,
     )
 
 
 def _network(data: Any, entries: tuple[str, ...]) -> InertModule | None:
-    if isinstance(data, InertModule):
-        return data if data.class_name in ("Generator", "Discriminator") and data.class_name[0] in entries else None
+    """The first of the entries that is a network, or the data itself."""
     if not isinstance(data, Mapping):
+        return _as_network(data, entries)
+    for entry in entries:
+        found = _as_network(data.get(entry), entries)
+        if found is not None:
+            return found
+    return _as_network(data, entries)
+
+
+def _as_network(value: Any, entries: tuple[str, ...]) -> InertModule | None:
+    if isinstance(value, InertModule):
+        kind = value.class_name[:1]
+        return value if kind not in ("G", "D") or kind in {entry[0] for entry in entries} else None
+    if not isinstance(value, Mapping):
         return None
-    return next((data[entry] for entry in entries if isinstance(data.get(entry), InertModule)), None)
+    state = {str(name).removeprefix("module."): item for name, item in value.items() if isinstance(item, Tensor)}
+    for marks, kind, name in ((GENERATOR_MARKS, "G", "Generator"), (DISCRIMINATOR_MARKS, "D", "Discriminator")):
+        if any(entry[0] == kind for entry in entries) and all(mark in state for mark in marks):
+            return InertModule(name, {"_parameters": state})
+    return None
 
 
-def generator_names(resolution: int, mapping_layers: int, conditional: bool) -> Iterator[tuple[str, str]]:
+def _options(network: InertModule) -> dict[str, str]:
+    """How the network was asked for: ada nests `synthesis_kwargs`, the stylegan3 repository puts them flat."""
+    options = _init_kwargs(network)
+    return {f"init.{plain_text(name)}": plain_text(value) for name, value in sorted(options.items(), key=str)[:50]}
+
+
+def _init_kwargs(network: InertModule) -> dict[str, Any]:
+    options = network.get("_init_kwargs")
+    options = dict(options) if isinstance(options, dict) else {}
+    for name in ("synthesis_kwargs", "mapping_kwargs"):
+        nested = options.pop(name, None)
+        if isinstance(nested, dict):
+            options |= {f"mapping_{key}" if name[0] == "m" else key: value for key, value in nested.items()}
+    return options
+
+
+def generator_names(
+    resolution: int, mapping_layers: int, conditional: bool, architecture: str = "skip"
+) -> Iterator[tuple[str, str]]:
     """(our name, their name) of every tensor of a generator, noise buffers included."""
     for part in ("weight", "bias"):
         for i in range(mapping_layers):
@@ -63,33 +111,87 @@ def generator_names(resolution: int, mapping_layers: int, conditional: bool) -> 
         for layer in ("conv1",) if k == 0 else ("conv0", "conv1"):
             for part in ("weight", "bias", "affine.weight", "affine.bias", "noise_strength", "noise_const"):
                 yield f"synthesis.blocks.{k}.{layer}.{part}", f"synthesis.b{r}.{layer}.{part}"
-        for part in ("weight", "bias", "affine.weight", "affine.bias"):
-            yield f"synthesis.blocks.{k}.to_rgb.{part}", f"synthesis.b{r}.torgb.{part}"
+        if architecture == "resnet" and k:
+            yield f"synthesis.blocks.{k}.skip.weight", f"synthesis.b{r}.skip.weight"
+        if architecture == "skip" or r == resolution:
+            for part in ("weight", "bias", "affine.weight", "affine.bias"):
+                yield f"synthesis.blocks.{k}.to_rgb.{part}", f"synthesis.b{r}.torgb.{part}"
 
 
 def _read_generator(network: InertModule) -> tuple[GeneratorConfig, State]:
-    state = dict(network.tensors())
+    state = network.tensors()
+    if any(name.startswith(("synthesis.L0_", "synthesis.input.")) for name in state):
+        raise CheckpointError(STYLEGAN3)
     if "synthesis.b4.const" not in state:
         raise CheckpointError(
-            "this is not a StyleGAN2 generator"
-            + (" but a StyleGAN3 one" if any(name.startswith("synthesis.L0_") for name in state) else "")
-            + ", whose architecture is another. Choose a StyleGAN2 checkpoint."
+            f"its generator (`{plain_text(network.class_name)}`) is not a StyleGAN2 one: it has no `synthesis.b4.const`. "
+            f"{ACCEPTED}."
         )
-    resolution = max(int(name.split(".")[1][1:]) for name in state if name.startswith("synthesis.b"))
-    _require(network.child("synthesis", "b4"), "architecture", "skip", "generator")
+    resolution = _top(state, r"synthesis\.b(\d+)\..+")
+    _check_filters(state)
+    _require(network.child("synthesis", "b4", "conv1"), "activation", "lrelu", "generator")
+    resolutions = resolutions_up_to(resolution)
+    architecture = _generator_architecture(state, resolution)
+    for r in resolutions:
+        _require(network.child("synthesis", f"b{r}"), "architecture", architecture, "generator")
     layers = _layer_count(state)
+    c_dim = _c_dim(state)
+    w_dim = state[f"mapping.fc{layers - 1}.weight"].shape[0]
+    if state[f"synthesis.b{resolution}.torgb.weight"].shape[0] != 3:
+        raise CheckpointError(
+            f"its pictures have {state[f'synthesis.b{resolution}.torgb.weight'].shape[0]} channels and not three. "
+            "Choose a generator of colour pictures."
+        )
     config = GeneratorConfig(
         resolution=resolution,
-        channels=tuple(state[f"synthesis.b{r}.conv1.weight"].shape[0] for r in resolutions_up_to(resolution)),
-        z_dim=int(network.get("z_dim", state["mapping.fc0.weight"].shape[1])),
-        w_dim=state[f"mapping.fc{layers - 1}.weight"].shape[0],
+        channels=tuple(state[f"synthesis.b{r}.conv1.weight"].shape[0] for r in resolutions),
+        z_dim=state["mapping.fc0.weight"].shape[1] - (state["mapping.embed.weight"].shape[0] if c_dim else 0),
+        w_dim=w_dim,
         mapping_layers=layers,
         mapping_lr_multiplier=_lr_multiplier(network),
-        c_dim=_c_dim(state),
-        conv_clamp=_clamp(network.child("synthesis", "b4", "conv1")),
+        c_dim=c_dim,
+        conv_clamp=_clamp(network.child("synthesis", "b4", "conv1"), network),
+        architecture=architecture,
     )
-    names = generator_names(resolution, layers, bool(config.c_dim))
-    return config, {ours: state[theirs] for ours, theirs in names if theirs in state}
+    names = generator_names(resolution, layers, bool(c_dim), architecture)
+    tensors = {ours: state[theirs] for ours, theirs in names if theirs in state}
+    for k, r in enumerate(resolutions):
+        for layer in ("conv1",) if k == 0 else ("conv0", "conv1"):
+            # A layer made with use_noise=False has neither a strength nor a buffer.
+            if f"synthesis.b{r}.{layer}.noise_strength" not in state:
+                tensors[f"synthesis.blocks.{k}.{layer}.noise_strength"] = torch.zeros(())
+    return config, tensors
+
+
+def _generator_architecture(state: State, resolution: int) -> str:
+    if "synthesis.b4.torgb.weight" in state or resolution == 4:
+        return "skip"
+    return "resnet" if f"synthesis.b{resolution}.skip.weight" in state else "orig"
+
+
+def _top(state: State, pattern: str) -> int:
+    """The highest resolution among the names.
+
+    Raises:
+        CheckpointError: it is no power of two, or beyond what any network draws.
+    """
+    found = (re.fullmatch(pattern, name) for name in state)
+    resolution = max((int(match.group(1)[:9]) for match in found if match), default=0)
+    if not 4 <= resolution <= HIGHEST or resolution & (resolution - 1):
+        raise CheckpointError(f"its resolution would be {resolution}, which no StyleGAN2 network has. {ACCEPTED}.")
+    return resolution
+
+
+def _check_filters(state: State) -> None:
+    """Refuses another resampling filter than [1, 3, 3, 1], which the networks here have built in."""
+    for name, tensor in state.items():
+        if name.endswith("resample_filter") and not (
+            tensor.shape == (4, 4) and torch.allclose(tensor.float(), fir_kernel(), atol=1e-3)
+        ):
+            raise CheckpointError(
+                f"`{name}` is another resampling filter than [1, 3, 3, 1], the only one supported. "
+                "Choose a checkpoint trained with the standard configuration."
+            )
 
 
 def discriminator_names(resolution: int, mapping_layers: int) -> Iterator[tuple[str, str]]:
@@ -110,21 +212,34 @@ def discriminator_names(resolution: int, mapping_layers: int) -> Iterator[tuple[
 
 
 def _read_discriminator(network: InertModule) -> tuple[DiscriminatorConfig, State]:
-    state = dict(network.tensors())
-    resolution = max(int(name.split(".")[0][1:]) for name in state if name.startswith("b") and name[1].isdigit())
-    top = network.child(f"b{resolution}")
-    _require(top, "architecture", "resnet", "discriminator")
+    state = network.tensors()
+    resolution = _top(state, r"b(\d+)\..+")
+    _check_filters(state)
+    _require(network.child("b4", "conv"), "activation", "lrelu", "discriminator")
+    if f"b{resolution}.skip.weight" not in state or "b4.fromrgb.weight" in state:
+        architecture = "skip" if "b4.fromrgb.weight" in state else "orig"
+        raise CheckpointError(
+            f"its discriminator has architecture {architecture!r}, and only 'resnet', the usual one, is supported. "
+            "Convert the generator alone, or choose a checkpoint trained with the standard configuration."
+        )
     averaging = network.child("b4", "mbstd")
     _require(averaging, "num_channels", 1, "discriminator")
-    group = averaging.get("group_size", 4) if averaging is not None else 1
+    width = state["b4.conv.weight"].shape[0]
+    if state["b4.conv.weight"].shape[1] != width + 1:
+        raise CheckpointError(
+            f"its discriminator has {state['b4.conv.weight'].shape[1] - width} channels of minibatch deviation, and only "
+            "one, the usual number, is supported."
+        )
+    group = averaging.get("group_size", 4) if averaging is not None else 4
     widths = {r: state[f"b{r}.conv1.weight"].shape[0] for r in resolutions_up_to(resolution)[1:]}
     config = DiscriminatorConfig(
         resolution=resolution,
         # The second convolution of a block has the width of the next lower resolution.
         channels=(*widths.values(), state[f"b{resolution}.fromrgb.weight"].shape[0]),
-        mbstd_group=2**30 if group is None else int(group),
+        # None means the whole batch.
+        mbstd_group=2**16 if group is None else int(group),
         c_dim=_c_dim(state),
-        conv_clamp=_clamp(None if top is None else top.child("conv0")),
+        conv_clamp=_clamp(network.child(f"b{resolution}", "conv0"), network),
     )
     names = discriminator_names(resolution, _layer_count(state))
     return config, {ours: state[theirs] for ours, theirs in names if theirs in state}
@@ -140,11 +255,13 @@ def _c_dim(state: Mapping[str, Tensor]) -> int:
 
 def _lr_multiplier(network: InertModule) -> float:
     layer = network.child("mapping", "fc0")
-    return 0.01 if layer is None else float(layer.get("bias_gain", 0.01))
+    given = None if layer is None else layer.get("bias_gain")
+    return float(_init_kwargs(network).get("mapping_lr_multiplier", 0.01) if given is None else given)
 
 
-def _clamp(layer: InertModule | None) -> float | None:
-    value = None if layer is None else layer.get("conv_clamp")
+def _clamp(layer: InertModule | None, network: InertModule) -> float | None:
+    """The limit that a layer states, or that the network was asked for where the layer does not say."""
+    value = _init_kwargs(network).get("conv_clamp") if layer is None else layer.get("conv_clamp")
     return None if value is None else float(value)
 
 
@@ -153,6 +270,6 @@ def _require(module: InertModule | None, attribute: str, wanted: Any, what: str)
     value = wanted if module is None else module.get(attribute, wanted)
     if value != wanted:
         raise CheckpointError(
-            f"the {what} has {attribute} {value!r}, and only {wanted!r}, the usual one, is supported. "
+            f"the {what} has {attribute} {plain_text(value)!r}, and only {wanted!r} is supported with its tensors. "
             "Choose a checkpoint trained with the standard configuration."
         )

@@ -2,24 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from .container import ACCEPTED
-from .contents import Contents
+from torch import Tensor
 
-DIFFUSION_PREFIXES = ("model.diffusion_model.", "first_stage_model.", "lora_", "double_blocks.")
+from .contents import ACCEPTED, Contents
+from .foreign import DIFFUSION
+
+DIFFUSION_PREFIXES = (
+    "model.diffusion_model.",
+    "diffusion_model.",
+    "first_stage_model.",
+    "cond_stage_model.",
+    "conditioner.",
+    "lora_",
+    "double_blocks.",
+    "single_blocks.",
+    "transformer_blocks.",
+    "transformer.",
+    "unet.",
+    "down_blocks.",
+    "up_blocks.",
+    "time_embedding.",
+    "time_embed.",
+    "control_model.",
+    "encoder.down.",
+    "encoder.down_blocks.",
+    "text_model.",
+    "joint_blocks.",
+)
+LUCIDRAINS_PREFIXES = ("G.", "GE.", "S.net.", "SE.net.", "D.")
+SENTENCES: tuple[tuple[tuple[str, ...], str], ...] = (
+    (
+        ("synthesis.L0_", "synthesis.input."),
+        "this is a StyleGAN3 checkpoint (-t or -r), whose architecture is another; only StyleGAN2 networks work here.",
+    ),
+    (
+        ("generator.progression.", "progression.", "g_mapping.", "g_synthesis.", "mapping.dense0.", "synthesis.layer0."),
+        "this is a StyleGAN1 checkpoint or one of another project's layout; only StyleGAN2 networks work here.",
+    ),
+    (
+        ("step.", "stylegan.", "mapping_network.", "generator.main."),
+        "this is a generator of another project's layout, which is not supported.",
+    ),
+)
 
 
 def reason(contents: Contents) -> str:
     """Why a file that no format recognised is refused, as the rest of a sentence."""
-    data = contents.data
-    names = {str(name) for name in data} if isinstance(data, Mapping) else set()
-    gan = data.get("GAN") if isinstance(data, Mapping) else None
-    if isinstance(gan, Mapping) and any(str(name).startswith(("G.", "GE.", "S.net.")) for name in gan):
+    names = list(_names(contents.data))
+    top = {name for name in names[:50_000] if "." not in name}
+    if isinstance(contents.data, Mapping) and _is_latent(contents.data):
+        return (
+            "this is a face's latent (W+ code), not a network. Open it with Load Latent; as a generator choose the "
+            "checkpoint it belongs to."
+        )
+    if {"GAN"} & top or sum(name.startswith(LUCIDRAINS_PREFIXES) for name in names) > 4 and _has(names, ("S.net.",)):
         return f"this is a checkpoint of lucidrains' stylegan2-pytorch, whose networks are others. {ACCEPTED}."
-    if any(name.startswith(("synthesis.L0_", "synthesis.input.")) for name in names):
-        return f"this is a StyleGAN3 checkpoint; only StyleGAN2 networks work here. {ACCEPTED}."
-    if any(name.startswith(DIFFUSION_PREFIXES) for name in names):
-        return f"this is a diffusion model, not a face generator; it belongs in another loader. {ACCEPTED}."
-    example = ", ".join(sorted(names)[:3])
-    return f"this is not a checkpoint of a known kind{f' (it holds {example}, ...)' if example else ''}. {ACCEPTED}."
+    if _has(names, DIFFUSION_PREFIXES):
+        return DIFFUSION
+    for prefixes, sentence in SENTENCES:
+        if _has(names, prefixes):
+            return f"{sentence} {ACCEPTED}."
+    if isinstance(contents.data, Tensor):
+        return f"this is a single tensor of shape {list(contents.data.shape)}, not a checkpoint of a known kind. {ACCEPTED}."
+    example = ", ".join(sorted(name[:60] for name in names[:1000])[:3])
+    shown = example.encode("unicode_escape").decode()
+    return f"this is not a checkpoint of a known kind{f' (it holds {shown}, ...)' if shown else ''}. {ACCEPTED}."
+
+
+def _names(data: Any) -> Iterable[str]:
+    """Names at the top, or one level below it in what usually wraps a state dict."""
+    if not isinstance(data, Mapping):
+        return
+    for name, value in data.items():
+        yield str(name).removeprefix("module.")
+        if isinstance(value, Mapping):
+            for inner in value:
+                yield str(inner).removeprefix("module.")
+
+
+def _has(names: Iterable[str], prefixes: tuple[str, ...]) -> bool:
+    return any(name.startswith(prefixes) for name in names)
+
+
+def _is_latent(data: Mapping[Any, Any]) -> bool:
+    return any(isinstance(data.get(name), Tensor) for name in ("latent", "w_plus", "latents")) and len(data) <= 6

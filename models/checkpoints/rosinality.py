@@ -11,62 +11,109 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..discriminator import DiscriminatorConfig
 from ..generator import GeneratorConfig
-from .contents import Contents, State, Weights
+from .contents import CheckpointError, Contents, State, Weights
+from .names import plain_text
 
 FAMILY = "rosinality"
 GENERATOR_MARK = "conv1.conv.modulation.weight"
 DISCRIMINATOR_MARK = "final_linear.1.weight"
-GENERATOR_ENTRIES = ("g_ema", "g")
+GENERATOR_ENTRIES = ("g_ema", "G_ema", "params_ema", "g", "generator", "state_dict", "params", "model")
 """Where a file keeps its generator, best first: the averaged one is what makes pictures."""
+DISCRIMINATOR_ENTRIES = ("d", "D", "discriminator")
+MEAN_ENTRIES = ("latent_avg", "mean_latent")
 
 
 def detect(contents: Contents) -> bool:
     """Whether the file holds a generator or a discriminator of this family."""
-    return _find(contents.data, GENERATOR_MARK, GENERATOR_ENTRIES) is not None or (
-        _find(contents.data, DISCRIMINATOR_MARK, ("d",)) is not None
-    )
+    return find_generator(contents.data) is not None or find_discriminator(contents.data) is not None
 
 
 def read(contents: Contents) -> Weights:
-    """The file's networks under our names."""
-    generator = _find(contents.data, GENERATOR_MARK, GENERATOR_ENTRIES)
-    discriminator = _find(contents.data, DISCRIMINATOR_MARK, ("d",))
-    mean = contents.data.get("latent_avg")
+    """The file's networks under our names.
+
+    Raises:
+        CheckpointError: its mean latent has the length of another network.
+    """
+    generator = find_generator(contents.data)
+    discriminator = find_discriminator(contents.data)
+    network = None if generator is None else read_generator(generator)
     return Weights(
         family=FAMILY,
-        generator=None if generator is None else read_generator(generator),
-        discriminator=None if discriminator is None else _read_discriminator(discriminator),
-        mean_latent=mean.reshape(-1) if isinstance(mean, Tensor) else None,
-        metadata=_metadata(contents.data),
+        generator=network,
+        discriminator=None if discriminator is None else read_discriminator(discriminator),
+        mean_latent=None if network is None else mean_latent(contents.data, generator, network[0].w_dim),
+        metadata=training_arguments(contents.data),
     )
 
 
+def find_generator(data: Any) -> dict[str, Tensor] | None:
+    """The state dict of a generator with rosinality's names, None where there is none."""
+    return _find(data, GENERATOR_MARK, GENERATOR_ENTRIES)
+
+
+def find_discriminator(data: Any) -> dict[str, Tensor] | None:
+    """The state dict of a discriminator with rosinality's names, None where there is none."""
+    return _find(data, DISCRIMINATOR_MARK, DISCRIMINATOR_ENTRIES)
+
+
+def state_dict_of(data: Any) -> dict[str, Tensor]:
+    """The tensors of a mapping by name, without the prefix that DataParallel puts before every name."""
+    if not isinstance(data, Mapping):
+        return {}
+    state = {str(name): tensor for name, tensor in data.items() if isinstance(tensor, Tensor)}
+    while state and all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return state
+
+
 def _find(data: Any, mark: str, entries: tuple[str, ...]) -> dict[str, Tensor] | None:
-    """The state dict that has the key `mark`: under one of `entries`, or the file itself."""
+    """The state dict that has the key `mark`: under one of `entries`, or the file itself; a prefix is cut off."""
     if not isinstance(data, Mapping):
         return None
     for candidate in (*(data.get(entry) for entry in entries), data):
-        if isinstance(candidate, Mapping):
-            state = {
-                str(name).removeprefix("module."): tensor
-                for name, tensor in candidate.items()
-                if isinstance(tensor, Tensor)
-            }
-            if mark in state:
-                return state
+        state = state_dict_of(candidate)
+        marked = sorted((name for name in state if name.endswith(mark)), key=lambda name: (len(name), name))
+        if not marked:
+            continue
+        prefix = marked[0].removesuffix(mark)
+        if prefix and not prefix.endswith("."):
+            continue
+        return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     return None
 
 
-def _metadata(data: Mapping[str, Any]) -> dict[str, str]:
-    """The training arguments that a training file keeps."""
+def mean_latent(data: Any, state: State | None, w_dim: int) -> Tensor | None:
+    """The file's mean latent `[w_dim]`, whatever its shape; of several rows, one per layer, their mean. None: it has none.
+
+    Raises:
+        CheckpointError: its length does not fit.
+    """
+    places = [data.get(entry) for entry in MEAN_ENTRIES] if isinstance(data, Mapping) else []
+    mean = next((value for value in (*places, (state or {}).get("latent_avg")) if isinstance(value, Tensor)), None)
+    if mean is None or not mean.numel():
+        return None
+    if mean.numel() % w_dim:
+        raise CheckpointError(
+            f"its mean latent has shape {list(mean.shape)}, where [{w_dim}] belongs. Take another copy of the file."
+        )
+    rows = mean.reshape(-1, w_dim)
+    # A mean per layer is the same one repeated, and averaging equal numbers could change their last bit.
+    return rows[0] if bool((rows == rows[:1]).all()) else rows.float().mean(dim=0)
+
+
+def training_arguments(data: Mapping[str, Any]) -> dict[str, str]:
+    """The command line that a training file keeps, as text."""
     arguments = data.get("args")
-    if not isinstance(arguments, argparse.Namespace):
+    if isinstance(arguments, argparse.Namespace):
+        arguments = vars(arguments)
+    if not isinstance(arguments, Mapping):
         return {}
-    return {f"args.{name}": str(value) for name, value in vars(arguments).items()}
+    return {f"args.{plain_text(name)}": plain_text(value) for name, value in arguments.items()}
 
 
 def _count(state: State, pattern: str) -> int:
@@ -106,13 +153,17 @@ def read_generator(state: State) -> tuple[GeneratorConfig, State]:
     widths = ["conv1", *(f"convs.{2 * k + 1}" for k in range(blocks - 1))]
     config = GeneratorConfig(
         resolution=4 * 2 ** (blocks - 1),
-        channels=tuple(state[f"{name}.conv.weight"].shape[1] for name in widths),
+        channels=tuple(state[f"{name}.conv.weight"].shape[-4] for name in widths),
         z_dim=state["style.1.weight"].shape[1],
         w_dim=state[f"style.{mapping_layers}.weight"].shape[0],
         mapping_layers=mapping_layers,
     )
-    names = generator_names(blocks, mapping_layers)
-    return config, {ours: state[theirs] for ours, theirs in names if theirs in state}
+    tensors = {ours: state[theirs] for ours, theirs in generator_names(blocks, mapping_layers) if theirs in state}
+    if not any(name.endswith(".noise.weight") for name in state):
+        # Some exports leave the noise out altogether: the network then adds none.
+        silent = (ours for ours, _ in generator_names(blocks, mapping_layers) if ours.endswith(".noise_strength"))
+        tensors |= {ours: torch.zeros(()) for ours in silent}
+    return config, tensors
 
 
 def discriminator_names(blocks: int) -> Iterator[tuple[str, str]]:
@@ -130,7 +181,8 @@ def discriminator_names(blocks: int) -> Iterator[tuple[str, str]]:
         yield f"blocks.{i}.skip.weight", f"convs.{i + 1}.skip.1.weight"
 
 
-def _read_discriminator(state: State) -> tuple[DiscriminatorConfig, State]:
+def read_discriminator(state: State) -> tuple[DiscriminatorConfig, State]:
+    """A discriminator's configuration and its tensors under our names, from a state dict with rosinality's names."""
     blocks = _count(state, r"convs\.(\d+)\.conv2\.1\.weight")
     widths = [state["convs.0.0.weight"], *(state[f"convs.{i + 1}.conv2.1.weight"] for i in range(blocks))]
     config = DiscriminatorConfig(

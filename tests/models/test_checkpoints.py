@@ -351,15 +351,15 @@ def _no_file(path: Path) -> None:
 REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "missing": (_no_file, "there is no such file"),
     "folder": (lambda path: path.mkdir(), "this is a folder"),
-    "empty": (lambda path: path.touch(), "not a checkpoint"),
+    "empty": (lambda path: path.touch(), "it is empty"),
     "picture": (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100)), "not a checkpoint. Accepted are"),
     "cut pickle": (lambda path: path.write_bytes(pickle.dumps({"G_ema": list(range(999))})[:500]), "damaged"),
-    "cut safetensors": (lambda path: path.write_bytes((10**6).to_bytes(8, "little") + b'{"a":'), "damaged"),
-    "cut zip": (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(50)), "damaged"),
+    "cut safetensors": (lambda path: path.write_bytes((10**6).to_bytes(8, "little") + b'{"a":'), "cut off"),
+    "cut zip": (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(50)), "cut off"),
     "diffusion": (lambda path: torch.save({"model.diffusion_model.w": torch.zeros(1)}, path), "diffusion model"),
     "lucidrains": (lambda path: torch.save({"GAN": {"S.net.0.weight": torch.zeros(1)}}, path), "lucidrains"),
     "another state dict": (lambda path: torch.save({"layer.weight": torch.zeros(1)}, path), "it holds layer.weight"),
-    "a tensor": (lambda path: torch.save(torch.zeros(1), path), "not a checkpoint of a known kind"),
+    "a tensor": (lambda path: torch.save(torch.zeros(1), path), "a single tensor of shape"),
 }
 
 

@@ -1,0 +1,51 @@
+"""DualStyleGAN: a rosinality generator as `generator.*`, and beside it an extrinsic path (`style.*`, `res.*`).
+
+Only the inner generator is read. At an extrinsic weight of zero DualStyleGAN draws exactly what it draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from . import rosinality
+from .contents import Contents, Weights
+
+FAMILY = "dualstylegan"
+ENTRIES = ("g_ema", "g", "state_dict")
+INNER = "generator."
+EXTRINSIC_MARK = "res.0.conv.0.weight"
+NOTE = (
+    "the inner generator of DualStyleGAN; its extrinsic style path (style.*, res.*) is not used, so reference styles "
+    "of DualStyleGAN do not appear"
+)
+
+
+def detect(contents: Contents) -> bool:
+    """Whether the file holds an inner generator and an extrinsic path."""
+    return _state(contents.data) is not None
+
+
+def read(contents: Contents) -> Weights:
+    """The inner generator under our names."""
+    state = _state(contents.data) or {}
+    inner = {name.removeprefix(INNER): tensor for name, tensor in state.items() if name.startswith(INNER)}
+    config, tensors = rosinality.read_generator(inner)
+    return Weights(
+        family=FAMILY,
+        generator=(config, tensors),
+        mean_latent=rosinality.mean_latent(contents.data, inner, config.w_dim),
+        metadata={"not_used": NOTE},
+    )
+
+
+def _state(data: Any) -> dict[str, Tensor] | None:
+    if not isinstance(data, Mapping):
+        return None
+    for candidate in (*(data.get(entry) for entry in ENTRIES), data):
+        state = rosinality.state_dict_of(candidate)
+        if INNER + rosinality.GENERATOR_MARK in state and EXTRINSIC_MARK in state:
+            return state
+    return None

@@ -1,0 +1,129 @@
+"""Networks filled with the tensors of a file: first is seen whether they fit, and only then is memory taken."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from .contents import CheckpointError, State
+from .storages import MappedFile
+
+Network = TypeVar("Network", bound=nn.Module)
+
+LARGEST = 1 << 16
+"""Of any number in a configuration: widths, lengths, resolutions."""
+HIGHEST = 4096
+MOST_LAYERS = 64
+RELEASE_EVERY = 32 << 20
+"""Bytes copied before the file's pages are given back."""
+OPTIONAL = ("noise_const", "mean_latent", "num_batches_tracked")
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Random first weights are left unset: they are overwritten, and drawing them costs longer than reading a file."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
+
+
+@contextmanager
+def plain_tensors() -> Iterator[None]:
+    """Builds networks as if nothing surrounded it.
+
+    Tensors made in ComfyUI's inference mode could not be trained or differentiated through later, and what is left of
+    random first weights must not move the caller's random numbers on.
+    """
+    with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng(devices=()):
+        yield
+
+
+def check_config(config: Any) -> None:
+    """Refuses a configuration that no network has; building it could take all memory there is.
+
+    Raises:
+        CheckpointError: a number in it is beyond any network's.
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            check_config(value)
+            continue
+        limit = {"resolution": HIGHEST, "mapping_layers": MOST_LAYERS, "blocks": MOST_LAYERS}.get(field.name, LARGEST)
+        parts = value if isinstance(value, (tuple, list)) else (value,)
+        numbers = [part for part in parts if isinstance(part, (int, float)) and not isinstance(part, bool)]
+        fits = len(parts) <= MOST_LAYERS and all(math.isfinite(number) and 0 <= number <= limit for number in numbers)
+        if not fits or any(isinstance(part, (dict, list, tuple)) for part in parts):
+            shown = str(numbers[:MOST_LAYERS])[:60]
+            raise CheckpointError(
+                f"its `{field.name}` would be {shown}, which no network of this kind has. Take another copy."
+            )
+
+
+def absent_tensors(make: Callable[[], nn.Module], state: State) -> list[str]:
+    """Names of the tensors that the network needs and `state` has not."""
+    return [name for name in _shell(make) if name not in state and not name.endswith(OPTIONAL)]
+
+
+def build(make: Callable[[], Network], state: State, file: Path, mapped: MappedFile | None = None) -> Network:
+    """The network that `make` makes, filled with `state`, each tensor reshaped to its place; in eval mode.
+
+    Args:
+        make: builds the network; it is called twice, first on the meta device.
+        state: tensors by the network's own names; only sides of length one may differ.
+        file: for the messages.
+        mapped: the file's mapping, whose pages are given back on the way.
+
+    Raises:
+        CheckpointError: a tensor is missing or of another size; no memory was taken then.
+    """
+    for name, shape in _shell(make).items():
+        tensor = state.get(name)
+        if tensor is None:
+            if name.endswith(OPTIONAL):
+                continue
+            raise CheckpointError(f"{file}: it is incomplete: `{name}` is missing. Take another copy of the file.")
+        if _sides(tensor.shape) != _sides(shape):
+            raise CheckpointError(
+                f"{file}: `{name}` has shape {list(tensor.shape)}, where {list(shape)} belongs. "
+                "The architecture differs from StyleGAN2's."
+            )
+    with _Uninitialised():
+        network = make()
+    copied = 0
+    for name, place in network.state_dict().items():
+        tensor = state.get(name)
+        if tensor is None and name.endswith("noise_const"):
+            tensor = _arbitrary_noise(name, place)
+        if tensor is None:
+            continue
+        place.copy_(tensor.reshape(place.shape))
+        copied += place.nbytes
+        if mapped is not None and copied > RELEASE_EVERY:
+            copied = 0
+            mapped.release()
+    return network.eval()
+
+
+def _shell(make: Callable[[], nn.Module]) -> dict[str, torch.Size]:
+    """Names and shapes of the tensors that a network would have."""
+    with torch.device("meta"):
+        return {name: place.shape for name, place in make().state_dict().items()}
+
+
+def _sides(shape: torch.Size) -> list[int]:
+    return [length for length in shape if length != 1]
+
+
+def _arbitrary_noise(name: str, place: Tensor) -> Tensor:
+    # Some public files leave the buffers out. They are arbitrary, but must not differ from load to load.
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
+    return torch.randn(place.shape, generator=torch.Generator().manual_seed(seed))

@@ -1,0 +1,269 @@
+"""PyTorch's files: the zip archive that torch.save writes since 1.6, and the older stream of pickles.
+
+Both keep the values of tensors as plain bytes beside one pickle that says what they are. The pickle goes through
+`machine.py`, and the bytes are mapped, so nothing but the structure is copied.
+
+Source of the layouts: `torch/serialization.py`; of the archive: the .ZIP File Format Specification (APPNOTE.TXT).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .contents import CheckpointError
+from .machine import Allowed, Budget, Damaged, Machine
+from .names import torch_names
+from .storages import Storage, StorageType
+
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+MAX_MEMBERS = 20_000
+END_RECORD = b"PK\x05\x06"
+END_SEARCH = (1 << 16) + 22
+CUT_OFF = "it is cut off: its end is missing, as after an interrupted download. Download it again."
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of an archive, stored as it is."""
+
+    name: str
+    start: int
+    """Where its local header begins."""
+    size: int
+
+
+def read_archive(data: memoryview, budget: Budget) -> Any:
+    """The object in a zip archive that torch.save wrote.
+
+    Raises:
+        CheckpointError: it is cut off, compressed, no PyTorch file, or asks for what is not allowed.
+        Damaged: its parts do not fit.
+    """
+    members = _members(data)
+    names = {member.name.partition("/")[2]: member for member in members}
+    if "data.pkl" not in names:
+        if any(name.endswith(".npy") for name in names) or any(member.name.endswith(".npy") for member in members):
+            raise CheckpointError("this is a numpy archive (.npz), not a network. Choose a checkpoint file.")
+        raise CheckpointError(
+            "this is an ordinary zip archive. Unpack it, and choose the checkpoint file that was in it."
+        )
+    if len({member.name.partition("/")[0] for member in members}) != 1:
+        raise Damaged("an archive with several roots")
+    if "constants.pkl" in names or any(name.startswith("code/") for name in names):
+        raise CheckpointError(
+            "this is a TorchScript program, not weights; loading it would run code, so it was not loaded. "
+            "Choose the original checkpoint."
+        )
+    order = names.get("byteorder")
+    if order is not None and bytes(_content(data, order)[:8]) != b"little":
+        raise CheckpointError("it was written on a big-endian machine. Save it again as .safetensors there.")
+
+    storages: dict[str, Storage] = {}
+
+    def persistent(pid: Any) -> Storage:
+        dtype, key, count = _described(pid)
+        member = names.get(f"data/{key}")
+        if member is None:
+            raise Damaged(f"the values {key[:40]!r} are missing")
+        if key not in storages:
+            content = _content(data, member)
+            if count * dtype.itemsize != len(content):
+                raise Damaged(f"{count} values are announced where {len(content)} bytes are")
+            storages[key] = Storage(dtype, content)
+        if storages[key].dtype != dtype:
+            return Storage(dtype, storages[key].data)
+        return storages[key]
+
+    pickle = _content(data, names["data.pkl"])
+    value, _ = Machine(pickle, torch_names(budget), budget, persistent).run()
+    return value
+
+
+def _members(data: memoryview) -> list[Member]:
+    """The archive's table of contents, each entry checked."""
+    tail = bytes(data[-END_SEARCH:])
+    found = tail.rfind(END_RECORD)
+    if found < 0 or len(tail) - found < 22:
+        raise CheckpointError(CUT_OFF)
+    count, size, start = struct.unpack_from("<HII", tail, found + 10)
+    if count == 0xFFFF or size == 0xFFFFFFFF or start == 0xFFFFFFFF:
+        count, size, start = _end_64(data, len(data) - len(tail) + found)
+    if count > MAX_MEMBERS:
+        raise CheckpointError(f"it is an archive of {count} files, which no checkpoint is, so it was not loaded.")
+    if start + size > len(data):
+        raise CheckpointError(CUT_OFF)
+    members, position = [], start
+    for _ in range(count):
+        member, position = _entry(data, position)
+        members.append(member)
+    ordered = sorted(members, key=lambda member: member.start)
+    ends = [member.start for member in ordered[1:]] + [start]
+    for member, end in zip(ordered, ends, strict=True):
+        if member.start + 30 + member.size > end:
+            raise CheckpointError(
+                "its parts overlap, as in a decompression bomb, so it was not loaded. "
+                "Take another copy from a source you trust."
+            )
+    if len({member.name for member in members}) != len(members):
+        raise Damaged("two parts of the same name")
+    return members
+
+
+def _end_64(data: memoryview, end_record: int) -> tuple[int, int, int]:
+    """The same three numbers where the archive is too large for the short record."""
+    locator = bytes(data[max(end_record - 20, 0) : end_record])
+    if len(locator) != 20 or locator[:4] != b"PK\x06\x07":
+        raise CheckpointError(CUT_OFF)
+    (position,) = struct.unpack_from("<Q", locator, 8)
+    record = bytes(data[position : position + 56]) if position < len(data) else b""
+    if len(record) != 56 or record[:4] != b"PK\x06\x06":
+        raise CheckpointError(CUT_OFF)
+    count, size, start = struct.unpack_from("<QQQ", record, 32)
+    return count, size, start
+
+
+def _entry(data: memoryview, position: int) -> tuple[Member, int]:
+    head = bytes(data[position : position + 46])
+    if len(head) != 46 or head[:4] != b"PK\x01\x02":
+        raise Damaged("the archive's table of contents is no such table")
+    flags, method = struct.unpack_from("<HH", head, 8)
+    packed, size, name_length, extra_length, comment_length = struct.unpack_from("<IIHHH", head, 20)
+    (start,) = struct.unpack_from("<I", head, 42)
+    name_end = position + 46 + name_length
+    name = bytes(data[position + 46 : name_end]).decode("utf-8", "replace")
+    if 0xFFFFFFFF in (packed, size, start):
+        extra = bytes(data[name_end : name_end + extra_length])
+        size, packed, start = _wide(extra, size, packed, start)
+    if method != 0 or flags & 1 or packed != size:
+        raise CheckpointError(
+            "it is a compressed or encrypted archive, which PyTorch does not write, so it was not loaded (it could be a "
+            "decompression bomb). If a checkpoint lies in it, unpack it and choose that."
+        )
+    parts = name.replace("\\", "/").split("/")
+    if ".." in parts or name.startswith(("/", "\\")) or ":" in name or not name.isprintable():
+        raise CheckpointError(
+            "it is an archive with a path in it that leads out of it, as an attack does, so it was not loaded. "
+            "Take another copy from a source you trust."
+        )
+    if start + 30 + size > len(data):
+        raise CheckpointError(CUT_OFF)
+    return Member(name, start, size), name_end + extra_length + comment_length
+
+
+def _wide(extra: bytes, size: int, packed: int, start: int) -> tuple[int, int, int]:
+    """The 64-bit numbers of an entry that does not fit into 32 bits."""
+    position = 0
+    while position + 4 <= len(extra):
+        tag, length = struct.unpack_from("<HH", extra, position)
+        position += 4
+        if tag == 1:
+            values = iter(struct.unpack_from(f"<{min(length, len(extra) - position) // 8}Q", extra, position))
+            wide = [next(values, value) if value == 0xFFFFFFFF else value for value in (size, packed, start)]
+            return wide[0], wide[1], wide[2]
+        position += length
+    return size, packed, start
+
+
+def _content(data: memoryview, member: Member) -> memoryview:
+    head = bytes(data[member.start : member.start + 30])
+    if head[:4] != b"PK\x03\x04":
+        raise Damaged("a part of the archive is not where its table says")
+    name_length, extra_length = struct.unpack_from("<HH", head, 26)
+    start = member.start + 30 + name_length + extra_length
+    if start + member.size > len(data):
+        raise CheckpointError(CUT_OFF)
+    return data[start : start + member.size]
+
+
+def read_stream(data: memoryview, budget: Budget) -> Any:
+    """The object in a file of the older layout: magic number, version, system, object, keys, then the values.
+
+    The pickle refers to values that come after it, so it is run twice: once to find its end, once to build tensors.
+
+    Raises:
+        CheckpointError: it asks for what is not allowed.
+        Damaged: it ends early or its parts do not fit.
+    """
+    find = torch_names(budget)
+    position = 0
+    head = []
+    for _ in range(3):
+        value, position = Machine(data, find, budget).run(position)
+        head.append(value)
+    if head[0] != LEGACY_MAGIC or head[1] != 1001:
+        raise Damaged("another version of the older layout")
+    if isinstance(head[2], dict) and head[2].get("little_endian") is False:
+        raise CheckpointError("it was written on a big-endian machine. Save it again as .safetensors there.")
+    wanted: dict[str, tuple[torch.dtype, int]] = {}
+
+    def note(pid: Any) -> Storage:
+        dtype, key, count = _described(pid)
+        if wanted.setdefault(key, (dtype, count)) != (dtype, count):
+            raise Damaged("values described in two ways")
+        if count * dtype.itemsize > len(data):
+            raise Damaged(f"{count} values are announced, which is more than the file holds")
+        return Storage(dtype, memoryview(b""))
+
+    _, end = Machine(data, _without_tensors(find), budget, note).run(position)
+    keys, start = Machine(data, find, budget).run(end)
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or set(keys) != set(wanted):
+        raise Damaged("its list of values does not fit")
+    storages: dict[str, Storage] = {}
+    for key in keys:
+        dtype, count = wanted[key]
+        if bytes(data[start : start + 8]) != count.to_bytes(8, "little"):
+            raise Damaged("the data ends early, or its values do not have the announced length")
+        start += 8
+        content = data[start : start + count * dtype.itemsize]
+        if len(content) != count * dtype.itemsize:
+            raise Damaged("the data ends before the tensors do")
+        storages[key] = Storage(dtype, content)
+        start += len(content)
+
+    def persistent(pid: Any) -> Storage:
+        storage = storages[_described(pid)[1]]
+        view = pid[5] if len(pid) > 5 else None
+        return storage if view is None else _view(storage, view)
+
+    value, _ = Machine(data, find, budget, persistent).run(position)
+    return value
+
+
+def _without_tensors(find: Callable[[str, str], Any]) -> Callable[[str, str], Any]:
+    """The same names, but a tensor is nothing: its values are not known in the first run."""
+    def found(module: str, name: str) -> Any:
+        value = find(module, name)
+        return Allowed(lambda *_: None) if module == "torch._utils" else value
+
+    return found
+
+
+def _view(storage: Storage, view: Any) -> Storage:
+    """Very old files: a storage that is a part of another one, (key, first value, number of values)."""
+    if not isinstance(view, tuple) or len(view) != 3 or type(view[1]) is not int or type(view[2]) is not int:
+        raise Damaged("a view of values without its bounds")
+    first, last = view[1], view[1] + view[2]
+    if not 0 <= first <= last <= storage.count:
+        raise Damaged("a view that reaches beyond its values")
+    width = storage.dtype.itemsize
+    return Storage(storage.dtype, storage.data[first * width : last * width])
+
+
+def _described(pid: Any) -> tuple[torch.dtype, str, int]:
+    """(dtype, key, number of values) of ("storage", type, key, device, number of values, ...)."""
+    if isinstance(pid, tuple) and pid and pid[0] == "module":
+        raise CheckpointError(
+            "it holds a whole network with the source text of its class, and not its weights; loading that could run "
+            'code, so it was not loaded. Save the weights alone (`torch.save({"g_ema": network.state_dict()}, ...)`).'
+        )
+    if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage" or not isinstance(pid[1], StorageType):
+        raise Damaged("a reference to values that is none")
+    key, count = pid[2], pid[4]
+    if not isinstance(key, (str, int)) or type(count) is not int or count < 0 or len(str(key)) > 200:
+        raise Damaged("a reference to values without a name or number")
+    return pid[1].dtype, str(key), count
