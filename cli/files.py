@@ -167,14 +167,15 @@ def about(subject: object) -> Iterator[None]:
         raise ValueError(said if said.startswith(str(subject)) else f"{subject}: {said}") from error
 
 
-def face_finder(detector: str, min_confidence: float) -> Any:
+def face_finder(detector: str, min_confidence: float, download_if_missing: bool = False) -> Any:
     """`photo [3, H, W] -> faces`, with the detector of this name."""
     from functools import partial
 
     from ..models.detection import detect_faces, load_detector
-    from ..runtime.folders import current_folders
+    from ..runtime.folders import model_dirs
 
-    return partial(detect_faces, load_detector(detector, current_folders().models), min_confidence=min_confidence)
+    network = load_detector(detector, model_dirs("face_detection"), download_if_missing)
+    return partial(detect_faces, network, min_confidence=min_confidence)
 
 
 def need(condition: bool, sentence: str) -> None:

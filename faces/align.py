@@ -172,7 +172,7 @@ def order_detections(
 
 def align_faces(
     photos: Tensor,
-    detect: Callable[[Tensor], Sequence[Detection]],
+    detect: Callable[[Tensor], Sequence[Detection]] | Sequence[Sequence[Detection]],
     size: int,
     on_no_face: str = "error",
     order: str = "left_to_right",
@@ -184,7 +184,8 @@ def align_faces(
 
     Args:
         photos: [F,3,H,W], -1..1.
-        detect: photo [3,H,W] -> the faces in it (for instance `detect_faces` with its detector bound).
+        detect: photo [3,H,W] -> the faces in it (for instance `detect_faces` with its detector bound); or, where they
+            are known already, the faces of each photo.
         size: side of the crops in pixels.
         on_no_face: "error" refuses a photo with no face; "skip" leaves it with none.
         order: "left_to_right" or "largest" within each photo; photos keep their order.
@@ -202,10 +203,14 @@ def align_faces(
         raise ValueError(f"Unknown on_no_face {on_no_face!r}; choose one of {', '.join(ON_NO_FACE)}.")
     if photos.ndim != 4 or photos.shape[1] != 3:
         raise ValueError(f"Photos have shape {tuple(photos.shape)}; give [F,3,H,W] in -1..1.")
+    if not callable(detect) and len(detect) != len(photos):
+        raise ValueError(
+            f"Faces were given for {len(detect)} pictures and there are {len(photos)}. Wire the same batch."
+        )
     found: list[Detection] = []
     frames: list[int] = []
     for index, photo in enumerate(photos):
-        faces = order_detections(detect(photo), order, max_faces)
+        faces = order_detections(detect(photo) if callable(detect) else detect[index], order, max_faces)
         if not faces and on_no_face == "error":
             raise ValueError(
                 f"No face found in frame {index + 1} of {len(photos)}. "

@@ -74,34 +74,53 @@ class FirstThatFinds:
         return []
 
 
-def load_detector(name: str = "auto", models_dir: str | Path | None = None) -> FaceDetector:
-    """Loads a face detector; never downloads anything.
+def load_detector(
+    name: str = "auto",
+    places: str | Path | Sequence[Path] | None = None,
+    download_if_missing: bool = False,
+) -> FaceDetector:
+    """Loads a face detector; downloads nothing unless told to.
 
     Args:
         name: "embedded" is this project's own, trained on rendered faces in all looks; "yunet" is kornia's YuNet for
             photographs, whose weights the user brings; "auto" asks YuNet when its weights are there and the embedded
             detector wherever YuNet finds nothing, as on drawn faces.
-        models_dir: the models folder; YuNet's weights are looked for in its `face_detection` folder and then in
-            torch's download cache.
+        places: where YuNet's weights may be: the models folder, whose `face_detection` is meant, or a list of such
+            folders themselves. torch's download cache is looked into last.
+        download_if_missing: fetch YuNet's weights (0.4 MB) into the first of the folders where "yunet" or "auto" finds
+            none. Where that fails, "auto" warns and goes on with the embedded detector.
 
     Raises:
         ValueError: an unknown name.
         FileNotFoundError: the weights are not there.
+        DownloadError: they could not be fetched.
     """
     if name not in DETECTORS:
         raise ValueError(f"Unknown face detector {name!r}; choose one of {', '.join(DETECTORS)}.")
     # The networks are imported on use: a node that only needs `Detection` should not pay for them.
     from .detector import EmbeddedDetector
-    from .yunet import YuNetDetector, find_yunet_weights
+    from .download import DownloadError
+    from .yunet import YuNetDetector, download_yunet_weights, find_yunet_weights
 
     if name == "embedded":
         return EmbeddedDetector.load()
-    weights = find_yunet_weights(models_dir)
+    folders = [Path(places) / "face_detection"] if isinstance(places, (str, Path)) else list(places or ())
+    weights = find_yunet_weights(folders)
+    if weights is None and download_if_missing:
+        if not folders:
+            raise ValueError("There is no folder to download YuNet's weights to; name the models folder.")
+        try:
+            weights = download_yunet_weights(folders[0])
+        except DownloadError as error:
+            if name == "yunet":
+                raise
+            logger.warning("%s Until then faces are looked for with the embedded detector alone.", error)
     if name == "yunet":
         if weights is None:
-            where = f"{Path(models_dir) / 'face_detection'}" if models_dir else "the `face_detection` models folder"
+            where = str(folders[0]) if folders else "the `face_detection` models folder"
             raise FileNotFoundError(
-                f"YuNet's weights are missing; put `yunet_final.pth` into {where}, or set `detector` to embedded."
+                f"YuNet's weights are missing; put `yunet_final.pth` into {where}, turn `download_if_missing` on, or "
+                "set `detector` to embedded."
             )
         return YuNetDetector.load(weights)
     if weights is None:

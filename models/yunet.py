@@ -1,10 +1,12 @@
 """kornia's YuNet (Wu, Peng and Yu, "YuNet: A Tiny Millisecond-level Face Detector", 2023), a detector for photographs.
 
-Its weights are the user's to bring: `yunet_final.pth`, the file that `kornia.contrib.FaceDetector` would download.
+Its weights are the user's to bring, or to have fetched: `yunet_final.pth`, the file that `kornia.contrib.FaceDetector`
+downloads by itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,20 +16,41 @@ from kornia.models.yunet.processors import PriorBox, decode
 from torch import Tensor
 
 from .detection import Detection, fuse_overlapping
+from .download import download
 
 WEIGHTS_NAME = "yunet_final.pth"
+WEIGHTS_URLS = (
+    "https://huggingface.co/kornia/yunet/resolve/main/yunet_final.pth",
+    "https://github.com/kornia/data/raw/main/yunet_final.pth",
+)
+"""Where kornia takes it from (`kornia.models.yunet.model`)."""
+WEIGHTS_SHA256 = "ee0a3035c5cbfc9484a31332223c9fd9c0ddcdb7c46b6a19e558ed393b6f2c67"
+WEIGHTS_LARGEST = 1_000_000
+"""Bytes; the file has 405,729."""
 
 _STEPS = [8, 16, 32, 64]
 _MIN_SIZES = [[10, 16, 24], [32, 48], [64, 96], [128, 192, 256]]
 _VARIANCE = [0.1, 0.2]
 
 
-def find_yunet_weights(models_dir: str | Path | None = None) -> Path | None:
-    """YuNet's weights in `models_dir`/face_detection or in torch's download cache; None when they are in neither."""
-    folders = [Path(torch.hub.get_dir()) / "checkpoints"]
-    if models_dir is not None:
-        folders.insert(0, Path(models_dir) / "face_detection")
-    return next((folder / WEIGHTS_NAME for folder in folders if (folder / WEIGHTS_NAME).is_file()), None)
+def find_yunet_weights(folders: Sequence[Path] = ()) -> Path | None:
+    """YuNet's weights in one of `folders`, below them or in torch's download cache; None when they are nowhere."""
+    for folder in (*folders, Path(torch.hub.get_dir()) / "checkpoints"):
+        if (folder / WEIGHTS_NAME).is_file():
+            return folder / WEIGHTS_NAME
+        below = sorted(path for path in folder.glob(f"*/{WEIGHTS_NAME}") if path.is_file())
+        if below:
+            return below[0]
+    return None
+
+
+def download_yunet_weights(folder: Path, urls: Sequence[str] = WEIGHTS_URLS) -> Path:
+    """Fetches YuNet's weights (0.4 MB, MIT licence) into `folder`; their SHA-256 is checked.
+
+    Raises:
+        DownloadError: there is no connection, or no address gives this very file.
+    """
+    return download(urls, folder / WEIGHTS_NAME, WEIGHTS_SHA256, WEIGHTS_LARGEST)
 
 
 class YuNetDetector:

@@ -4,13 +4,14 @@ Custom socket:
   FACE_CROPS: `models.types.FaceCrops`. The aligned faces of one or several photos with, for each face, the matrix that
     maps its crop into its photo, its photo's index, five landmarks and the detector's score; and the photos themselves,
     so that Paste Faces Back needs no second wire. It may hold no face at all.
+  FACE_LANDMARKS is ComfyUI's own (MediaPipe Face Landmarker): see `faces.mesh`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .declare import choice, integer, number, seed, socket
+from .declare import choice, integer, number, seed, socket, switch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,14 +26,16 @@ MIN_CONFIDENCE = 0.6
 FACES_AT_A_TIME = 8
 
 
-def face_finder(detector: str, min_confidence: float) -> Callable[[Tensor], Sequence[Detection]]:
+def face_finder(
+    detector: str, min_confidence: float, download_if_missing: bool = False
+) -> Callable[[Tensor], Sequence[Detection]]:
     """The function `photo [3, H, W] -> faces` of a detector by its name."""
     from functools import partial
 
     from ..models.detection import detect_faces, load_detector
-    from ..runtime.folders import current_folders
+    from ..runtime.folders import model_dirs
 
-    network = load_detector(detector, current_folders().models)
+    network = load_detector(detector, model_dirs("face_detection"), download_if_missing)
     return partial(detect_faces, network, min_confidence=min_confidence)
 
 
@@ -104,6 +107,21 @@ class AlignFaces:
                     advanced=True,
                 ),
             },
+            # New since the first version: workflows saved before do not have them.
+            "optional": {
+                "landmarks": socket(
+                    "FACE_LANDMARKS",
+                    "Faces that MediaPipe Face Landmarker found in the same pictures. With it nothing is detected "
+                    "here, and detector is not used.",
+                ),
+                "download_if_missing": switch(
+                    False,
+                    "Fetches YuNet's weights (0.4 MB, from kornia's repository, checksum verified) into "
+                    "models/face_detection, once, where detector is auto or yunet and finds none. Off: nothing is ever "
+                    "downloaded.",
+                    advanced=True,
+                ),
+            },
             "hidden": {"node_id": "UNIQUE_ID"},
         }
 
@@ -117,17 +135,24 @@ class AlignFaces:
         detector: str,
         min_confidence: float,
         margin: float,
+        landmarks: Any = None,
+        download_if_missing: bool = False,
         node_id: str | None = None,
     ) -> tuple[FaceCrops, Tensor, Tensor]:
         from ..faces.align import align_faces, landmarks_in_crop
         from ..faces.masks import face_masks
+        from ..faces.mesh import faces_of_mesh
         from ..runtime.images import image_to_tensor, tensor_to_image
         from ..runtime.progress import ProgressReporter
 
+        if landmarks is None:
+            faces_in = face_finder(detector, min_confidence, download_if_missing)
+        else:
+            faces_in = faces_of_mesh(landmarks, image.shape[1], image.shape[2], min_confidence)
         with ProgressReporter(len(image), "align", node_id=node_id) as progress:
             faces = align_faces(
                 image_to_tensor(image),
-                face_finder(detector, min_confidence),
+                faces_in,
                 size,
                 on_no_face=on_no_face,
                 order=order,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,9 +95,11 @@ def load_style_folder(
     return StyleImages(torch.stack(images), tuple(paths), tuple(skipped))
 
 
-def largest_face_aligner(size: int, detector: str = "auto", models_dir: Path | str | None = None) -> Align:
+def largest_face_aligner(
+    size: int, detector: str = "auto", places: str | Path | Sequence[Path] | None = None
+) -> Align:
     """An `align` that cuts out the largest face, FFHQ-framed at `size` pixels; see `load_detector` for the rest."""
-    network = load_detector(detector, models_dir)
+    network = load_detector(detector, places)
 
     def align(picture: Tensor) -> Tensor | None:
         faces = align_faces(

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     need(args.resume is None or args.resume.is_dir(), f"there is no run in {args.resume}")
     config = _config(args)
     from ...models.checkpoints import save_generator
-    from ...runtime.folders import current_folders
+    from ...runtime.folders import model_dirs
     from ...runtime.progress import ProgressReporter
     from ...training.finetune import check_source, finetune
     from ...training.style_images import largest_face_aligner, load_style_folder
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     source = load_generator(args.source)
     check_source(source)
     size = source.resolution
-    aligner = largest_face_aligner(size, "auto", current_folders().models) if args.align else False
+    aligner = largest_face_aligner(size, "auto", model_dirs("face_detection")) if args.align else False
     styles = load_style_folder(args.styles, size, aligner)
     console.note(f"{len(styles.paths)} style pictures, {len(styles.skipped)} left out")
     run_dir = args.resume or args.run_dir or Path("runs") / config.style_name

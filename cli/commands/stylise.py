@@ -50,7 +50,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     source = load_generator(args.source)
     encoder = load_encoder(encoder_name) if encoder_name else None
     drawer = with_strength(source, style, args.strength)
-    find = face_finder(args.detector, args.min_confidence)
+    find = face_finder(args.detector, args.min_confidence, args.download_if_missing)
     label = style.style or Path(args.style).stem
     records: list[dict[str, Any]] = []
     with ProgressReporter(len(args.photos), "stylise") as progress, torch.inference_mode():

@@ -91,3 +91,36 @@ def test_rendering_is_the_same_people_every_time() -> None:
     assert torch.equal(image, again)
     other, _, _ = run_node("RenderFaces", count=2, seed=6, size=64)
     assert (image - other).abs().mean() > 0.02
+
+
+def test_landmarks_of_comfyui_take_the_detectors_place(photo: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    import facestylist.models.detection as detection
+
+    monkeypatch.setattr(detection, "load_detector", lambda *_: pytest.fail("a detector was loaded"))
+    mesh = torch.full((478, 2), 40.0)
+    for indices, place in (((33, 160, 158, 133, 153, 144), (35, 36)), ((362, 385, 387, 263, 373, 380), (45, 36))):
+        mesh[list(indices)] = torch.tensor(place, dtype=torch.float32)
+    mesh[61], mesh[291] = torch.tensor([36.0, 46.0]), torch.tensor([44.0, 46.0])
+    face = {"landmarks_xy": mesh.numpy(), "bbox_xyxy": [30, 28, 50, 52], "score": 0.8}
+    found = {"frames": [[face]], "image_size": (80, 90)}
+    faces, crops, _ = run_node("AlignFaces", image=photo, size=64, landmarks=found)
+    assert crops.shape == (1, 64, 64, 3) and float(faces.score) == pytest.approx(0.8)
+    assert faces.landmarks[0].tolist() == [[35, 36], [45, 36], [40, 40], [36, 46], [44, 46]]
+
+
+def test_downloading_is_off_unless_turned_on(photo: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    import facestylist.models.detection as detection
+    from facestylist.runtime.folders import model_dirs
+
+    asked = []
+
+    def load_detector(*given: object) -> None:
+        asked.append(given)
+        raise RuntimeError
+
+    monkeypatch.setattr(detection, "load_detector", load_detector)
+    for given in ({}, {"download_if_missing": True}):
+        with pytest.raises(RuntimeError):
+            run_node("AlignFaces", image=photo, **given)
+    folders = model_dirs("face_detection")
+    assert asked == [("auto", folders, False), ("auto", folders, True)]
