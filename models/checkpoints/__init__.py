@@ -174,14 +174,7 @@ def load_encoder(path: str | Path) -> FaceEncoder:
         raise CheckpointError(f"{file}: it holds no encoder. Choose a face encoder's checkpoint.")
     config, state = weights.encoder
     with plain_tensors():
-        network: Encoder | PspEncoder
-        if isinstance(config, PspConfig):
-            with torch.device("meta"):
-                network = PspEncoder(config)
-            network = _fill(network, state, file)
-        else:
-            ours = config
-            network = build(lambda: Encoder(ours), state, file, mapped)
+        network: nn.Module = build(lambda: _encoder(config), state, file, mapped)
     provenance = _provenance(file, weights)
     return FaceEncoder(network, config.resolution, config.num_ws, config.w_dim, provenance)
 
@@ -192,7 +185,7 @@ def load_arcface(path: str | Path) -> ArcFace:
     Raises:
         CheckpointError: the file cannot be used, or holds no embedding network.
     """
-    file, weights, _ = _read(path, "encoder")
+    file, weights, mapped = _read(path, "encoder")
     if weights.embedding is None:
         raise CheckpointError(
             f"{file}: it holds {_contents_in_words(weights)} and no face embedding network. "
@@ -200,9 +193,7 @@ def load_arcface(path: str | Path) -> ArcFace:
         )
     config, state = weights.embedding
     with plain_tensors():
-        with torch.device("meta"):
-            network = ArcFace(config)
-        return _fill(network, state, file).requires_grad_(False)
+        return build(lambda: ArcFace(config), state, file, mapped).requires_grad_(False)
 
 
 def save_generator(
@@ -310,29 +301,8 @@ def _understood(read: Any, contents: Any) -> Weights:
     return weights
 
 
-def _fill(network: Network, state: State, file: Path) -> Network:
-    """A `network` made on the meta device, its tensors being those of `state` and no copies of them.
-
-    The public encoders have a gigabyte: random first weights and a copy would cost seconds and that much memory again.
-
-    Raises:
-        CheckpointError: a tensor is missing or of another size.
-    """
-    filled = {}
-    for name, place in network.state_dict().items():
-        tensor = state.get(name)
-        if tensor is None and name.endswith(("num_batches_tracked", "mean_latent")):
-            tensor = torch.zeros(place.shape)
-        if tensor is None:
-            raise CheckpointError(f"{file}: it is incomplete: `{name}` is missing. Take another copy of the file.")
-        if tensor.numel() != place.numel():
-            raise CheckpointError(
-                f"{file}: `{name}` has shape {list(tensor.shape)}, where {list(place.shape)} belongs. "
-                "Take another copy of the file."
-            )
-        filled[name] = tensor.detach().reshape(place.shape).to(place.dtype).contiguous()
-    network.load_state_dict(filled, assign=True)
-    return network.eval()
+def _encoder(config: EncoderConfig | PspConfig) -> nn.Module:
+    return PspEncoder(config) if isinstance(config, PspConfig) else Encoder(config)
 
 
 def _contents_in_words(weights: Weights) -> str:

@@ -25,6 +25,9 @@ HIGHEST = 4096
 MOST_LAYERS = 64
 RELEASE_EVERY = 32 << 20
 """Bytes copied before the file's pages are given back."""
+RANDOM_FILLS = (
+    nn.init.kaiming_uniform_, nn.init.uniform_, nn.init.normal_, Tensor.uniform_, Tensor.normal_,
+)  # fmt: skip
 OPTIONAL = ("noise_const", "mean_latent", "num_batches_tracked")
 
 
@@ -32,7 +35,10 @@ class _Uninitialised(TorchFunctionMode):
     """Random first weights are left unset: they are overwritten, and drawing them costs longer than reading a file."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func in RANDOM_FILLS:
+            return args[0] if args else kwargs["tensor"]
+        return (torch.empty if func is torch.randn else func)(*args, **kwargs)
 
 
 @contextmanager
@@ -94,7 +100,7 @@ def build(make: Callable[[], Network], state: State, file: Path, mapped: MappedF
         if _sides(tensor.shape) != _sides(shape):
             raise CheckpointError(
                 f"{file}: `{name}` has shape {list(tensor.shape)}, where {list(shape)} belongs. "
-                "The architecture differs from StyleGAN2's."
+                "Its architecture is another one."
             )
     with _Uninitialised():
         network = make()
