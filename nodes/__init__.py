@@ -7,7 +7,7 @@ below. A node's id and the names of its sockets and inputs never change once shi
 from __future__ import annotations
 
 from .faces import AlignFaces, PasteFaces, RenderFaces
-from .generators import BlendGenerators, LoadGenerator, SampleFaces, SaveGenerator
+from .generators import BlendGenerators, ConvertCheckpoint, LoadGenerator, SampleFaces, SaveGenerator
 from .inversion import InvertByOptimisation, InvertWithEncoder, LoadEncoder
 from .stylise import StyliseFaces
 from .training import FinetuneGenerator, LoadStyleImages
@@ -18,6 +18,7 @@ NODE_CLASS_MAPPINGS: dict[str, type] = {
     "FaceStylistRenderFaces": RenderFaces,
     "FaceStylistLoadGenerator": LoadGenerator,
     "FaceStylistSaveGenerator": SaveGenerator,
+    "FaceStylistConvertCheckpoint": ConvertCheckpoint,
     "FaceStylistSampleFaces": SampleFaces,
     "FaceStylistBlendGenerators": BlendGenerators,
     "FaceStylistLoadEncoder": LoadEncoder,
@@ -34,6 +35,7 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "FaceStylistRenderFaces": "Render Procedural Faces",
     "FaceStylistLoadGenerator": "Load Face Generator",
     "FaceStylistSaveGenerator": "Save Face Generator",
+    "FaceStylistConvertCheckpoint": "Convert Checkpoint",
     "FaceStylistSampleFaces": "Sample Faces",
     "FaceStylistBlendGenerators": "Blend Generators",
     "FaceStylistLoadEncoder": "Load Face Encoder",

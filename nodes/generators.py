@@ -1,4 +1,4 @@
-"""Nodes that load, save, sample and mix face generators.
+"""Nodes that load, save, convert, sample and mix face generators.
 
 Custom sockets:
   FACE_GENERATOR: `models.types.FaceGenerator`. A StyleGAN2 generator with its mean latent, resolution, style name and
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CATEGORY = "FaceStylist/Generator"
 MODEL_FOLDER = "stylegan"
+ENCODER_FOLDER = "face_encoders"
 
 
 @contextmanager
@@ -37,11 +38,23 @@ def placed(generator: FaceGenerator, *others: nn.Module) -> Iterator[FaceGenerat
         yield generator.replace(mean_latent=generator.mean_latent.to(device))
 
 
+def unused_path(folder: str, name: str) -> Path:
+    """Where a new file of this name is written in a models folder: with a number added where the name is taken."""
+    from ..runtime.folders import new_model_path
+
+    path, copies = new_model_path(folder, name), 1
+    while path.exists():
+        copies += 1
+        path = new_model_path(folder, f"{name.removesuffix('.safetensors')}-{copies}")
+    return path
+
+
 class LoadGenerator:
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Loads a StyleGAN2 face generator: one that ships with the pack, or a file from models/stylegan (our "
-        "safetensors, rosinality .pt, NVIDIA .pkl). Nothing in a file is ever executed."
+        "safetensors; rosinality, JoJoGAN, StyleGAN-nada, DualStyleGAN .pt; NVIDIA .pkl; the decoder of pSp, e4e or "
+        "ReStyle). Nothing in a file is ever executed."
     )
     SEARCH_ALIASES = ["stylegan", "stylegan2", "load stylegan", "face generator", "load style", "checkpoint", "ffhq"]
     RETURN_TYPES = ("FACE_GENERATOR",)
@@ -113,16 +126,75 @@ class SaveGenerator:
         self, generator: FaceGenerator, name: str, half_precision: bool, node_id: str | None = None
     ) -> tuple[str]:
         from ..models.checkpoints import save_generator
-        from ..runtime.folders import new_model_path
         from ..runtime.progress import ProgressReporter
 
-        path, copies = new_model_path(MODEL_FOLDER, name), 1
-        while path.exists():
-            copies += 1
-            path = new_model_path(MODEL_FOLDER, f"{name.removesuffix('.safetensors')}-{copies}")
+        path = unused_path(MODEL_FOLDER, name)
         save_generator(generator, path, dict(generator.provenance), half=half_precision)
         ProgressReporter(1, node_id=node_id).text(f"Saved {path}")
         return (str(path),)
+
+
+class ConvertCheckpoint:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Turns a checkpoint of another project (NVIDIA .pkl, rosinality .pt, pSp, e4e or ReStyle encoders, ArcFace, "
+        "JoJoGAN, StyleGAN-nada, DualStyleGAN) into one .safetensors of ours, which loads faster and can hold no code. "
+        "A file that exists is never overwritten: names are numbered."
+    )
+    SEARCH_ALIASES = ["convert stylegan", "pkl to safetensors", "pt to safetensors", "import checkpoint", "inspect"]
+    RETURN_TYPES = ("STRING", "STRING")
+    RETURN_NAMES = ("path", "report")
+    OUTPUT_TOOLTIPS = (
+        "Where the new file is.",
+        "What the checkpoint is: family, resolution, codes, parameters, what it lacks, terms to mind.",
+    )
+    OUTPUT_NODE = True
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        from ..runtime.folders import list_model_files
+
+        files = [f"{folder}/{name}" for folder in (MODEL_FOLDER, ENCODER_FOLDER) for name in list_model_files(folder)]
+        return {
+            "required": {
+                "checkpoint": choice(
+                    [*files, f"{MODEL_FOLDER}/embedded"],
+                    "A file in models/stylegan or models/face_encoders. Nothing in it is ever executed.",
+                ),
+                "name": text(
+                    "",
+                    "Name of the new file in the same folder; empty for the name of the checkpoint. When that is taken, "
+                    "a number is added.",
+                ),
+                "half_precision": switch(
+                    False,
+                    "Store 16-bit numbers: half the size, no visible difference, but no longer the same to the last bit.",
+                    advanced=True,
+                ),
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
+        }
+
+    @classmethod
+    def IS_CHANGED(cls, checkpoint: str, **_: Any) -> str:
+        from ..runtime.folders import find_model
+
+        folder, _, file = checkpoint.partition("/")
+        return content_hash([Path(find_model(folder, file))])
+
+    def run(
+        self, checkpoint: str, name: str, half_precision: bool, node_id: str | None = None
+    ) -> tuple[str, str]:
+        from ..models.checkpoints.convert import convert, report
+        from ..runtime.folders import find_model
+        from ..runtime.progress import ProgressReporter
+
+        folder, _, file = checkpoint.partition("/")
+        path = unused_path(folder, name.strip() or Path(file.replace(":", "-")).stem)
+        info = convert(find_model(folder, file), path, half=half_precision)
+        ProgressReporter(1, node_id=node_id).text(f"Saved {path}")
+        return str(path), report(info)
 
 
 class SampleFaces:

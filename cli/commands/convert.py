@@ -1,4 +1,4 @@
-"""Turn any readable checkpoint into this project's own format."""
+"""Turn any readable checkpoint into this project's own format, or a generator into a public implementation's layout."""
 
 from __future__ import annotations
 
@@ -6,27 +6,36 @@ import argparse
 from pathlib import Path
 
 from ..console import Console
-from ..files import find_file, load_encoder, load_generator, need
+from ..files import find_file, need
 
 HELP = "turn a checkpoint into our .safetensors"
+LAYOUTS = ("facestylist", "rosinality", "nvidia")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="any checkpoint that `inspect` knows, or embedded")
-    parser.add_argument("out", type=Path, metavar="OUT.safetensors")
-    parser.add_argument("--half", action="store_true", help="store 16-bit numbers: half the size")
+    parser.add_argument("out", type=Path, metavar="OUT.safetensors", help="or OUT.pt for the other layouts")
+    parser.add_argument(
+        "--layout",
+        choices=LAYOUTS,
+        help="facestylist (default), or a generator's state dicts under the names of rosinality (default for OUT.pt) or "
+        "nvidia",
+    )
+    parser.add_argument("--half", action="store_true", help="store 16-bit numbers: half the size; ours only")
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    need(args.out.suffix == ".safetensors", f"OUT is {args.out}; its name has to end in .safetensors")
-    from ...models.checkpoints import inspect, save_encoder, save_generator
+    suffix = args.out.suffix.lower()
+    layout = args.layout or ("rosinality" if suffix == ".pt" else "facestylist")
+    wanted = ".safetensors" if layout == "facestylist" else ".pt"
+    need(suffix == wanted, f"OUT is {args.out}; its name has to end in {wanted}")
+    need(not args.half or layout == "facestylist", "--half is only for our own format")
+    from ...models.checkpoints.convert import convert
 
-    kind = inspect(find_file(args.file)).kind
-    if kind == "encoder":
-        encoder = load_encoder(args.file)
-        save_encoder(encoder, args.out, dict(encoder.provenance), half=args.half)
-    else:
-        generator = load_generator(args.file)
-        save_generator(generator, args.out, dict(generator.provenance), half=args.half)
+    info = convert(find_file(args.file), args.out, layout, args.half)
     console.line(str(args.out))
-    console.result({"files": [str(args.out)], "kind": kind})
+    for lack in info.missing:
+        console.note(f"The file had no {lack}.")
+    console.result(
+        {"files": [str(args.out)], "kind": info.kind, "family": info.family, "layout": layout, "missing": info.missing}
+    )

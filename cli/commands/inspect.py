@@ -20,12 +20,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...models.checkpoints import inspect
 
     record: dict[str, Any] = dataclasses.asdict(inspect(find_file(args.file)))
+    metadata = record.pop("metadata")
     for name, value in record.items():
-        if name == "metadata":
-            for key, entry in value.items():
-                console.line(f"{key}: {entry}")
-            continue
         if isinstance(value, dict):
             value = ", ".join(f"{key}: {entry}" for key, entry in value.items())
+        elif isinstance(value, tuple):
+            value = "; ".join(value) or "nothing"
         console.line(f"{name:<18}{'-' if value in (None, '') else value}")
-    console.result(record)
+    for key, entry in metadata.items():
+        console.line(f"{key}: {entry}")
+    console.result({**record, "metadata": metadata})

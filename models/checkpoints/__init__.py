@@ -1,8 +1,8 @@
 """Checkpoint files: what they are (`inspect`), their networks (`load_*`), and this project's own format (`save_*`).
 
 One module per format, each with `detect(contents) -> bool` and `read(contents) -> Weights`; FORMATS is their registry,
-tried in order. Nothing in a file is ever executed: no unpickler is used at all (`machine.py`). Wherever a path is accepted, so are the names of the shipped
-networks: `embedded`, `embedded:cartoon`, ...
+tried in order. Nothing in a file is ever executed: no unpickler is used at all (`machine.py`). Wherever a path is
+accepted, so are the names of the shipped networks: `embedded`, `embedded:cartoon`, ...
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ def inspect(path: str | Path) -> CheckpointInfo:
         w_dim=None if isinstance(config, DiscriminatorConfig) else config.w_dim,
         channels={4 * 2**i: width for i, width in enumerate(widths)},
         has_discriminator=weights.discriminator is not None,
+        has_generator=weights.generator is not None,
         has_mean_latent=weights.mean_latent is not None or "mean_latent" in state,
         parameters=_parameter_count(state),
         metadata=weights.metadata,

@@ -83,8 +83,8 @@ def _read(path: Path, file: MappedFile, head: bytes) -> Contents:
 def _checked(value: Any) -> Any:
     """`value`, if walking through all of it comes to an end soon.
 
-    A pickle may refer to the same list twice within a list, and so on: a few bytes then write out to gigabytes. How many
-    parts each object would have, written out, is added up from the inside; each object is looked at once.
+    A pickle may refer to the same list twice within a list, and so on: a few bytes then write out to gigabytes. How
+    many parts each object would have, written out, is added up from the inside; each object is looked at once.
     """
     sizes: dict[int, int] = {}
     depths: dict[int, int] = {}

@@ -34,7 +34,8 @@ class CheckpointInfo:
     """What a checkpoint is, without a network having been built."""
 
     family: str
-    """Who wrote it: rosinality, nvidia, psp, e4e, restyle, arcface, jojogan, stylegan_nada, dualstylegan, facestylist."""
+    """Who wrote it: rosinality, nvidia, psp, e4e, restyle, arcface, jojogan, stylegan_nada, dualstylegan or
+    facestylist."""
     kind: str
     """"generator", "discriminator" (no generator in the file), "encoder" (maybe with its generator) or "embedding"."""
     resolution: int
@@ -52,6 +53,7 @@ class CheckpointInfo:
     """What else the file says about itself."""
     architecture: str | None = None
     """Of a generator: "skip" (the usual one), "resnet" or "orig"."""
+    has_generator: bool = False
     missing: tuple[str, ...] = ()
     """What one might look for in such a file and would not find, in words; tensors that are missing by their names."""
     licence: str = ""

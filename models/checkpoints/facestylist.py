@@ -112,7 +112,7 @@ def write(
     configs = {name: dataclasses.asdict(network.config) for name, network in networks.items()}
     text = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
     text |= {"format": FAMILY, "format_version": str(FORMAT_VERSION), "kind": kind, "config": json.dumps(configs)}
-    _write_atomically(path, save(tensors, text))
+    write_atomically(path, save(tensors, text))
 
 
 def _stored(key: str, tensor: Tensor, half: bool) -> Tensor:
@@ -122,7 +122,12 @@ def _stored(key: str, tensor: Tensor, half: bool) -> Tensor:
     return tensor if tensor.numel() and tensor.abs().max() > HALF_LIMIT else tensor.half()
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes | bytearray | memoryview) -> None:
+    """Writes a file whole or not at all, and makes its folder.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)

@@ -1,4 +1,4 @@
-"""Files that are no checkpoints at all, though they are often saved under a checkpoint's name: told by their first bytes."""
+"""Files that are no checkpoints at all, though often saved under a checkpoint's name: told by their first bytes."""
 
 from __future__ import annotations
 

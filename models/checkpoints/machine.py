@@ -1,9 +1,9 @@
 """Reads the pickle format as data. There is no unpickler here: a pickle is a list of instructions for a small stack
 machine, and this is such a machine whose every instruction makes plain data and whose every name is on a list.
 
-What Python's unpickler does with a name (import it) and with a call (call whatever was imported) does not happen: a name
-is looked up in a table of functions of this project that make inert records. Long payloads stay where they are in the
-mapped file. How much work and memory a file may ask for is bounded by constants and by the file's own size, because
+What Python's unpickler does with a name (import it) and with a call (call whatever was imported) does not happen: a
+name is looked up in a table of functions of this project that make inert records. Long payloads stay where they are in
+the mapped file. How much work and memory a file may ask for is bounded by constants and by the file's own size, because
 a pickle of a few kilobytes can otherwise describe a structure that takes for ever to walk through.
 
 Source of the format: the Python documentation of `pickle` and `pickletools`; protocols 2 to 5.
@@ -39,8 +39,8 @@ class Budget:
         self.operations -= count
         if self.operations < 0:
             raise CheckpointError(
-                f"its pickle has more than {OPERATIONS} instructions, which no checkpoint of this kind needs, so it was "
-                "not loaded. Take another copy from a source you trust."
+                f"its pickle has more than {OPERATIONS} instructions, which no checkpoint of this kind needs, so it "
+                "was not loaded. Take another copy from a source you trust."
             )
 
     def spend_copy(self, size: int) -> None:
@@ -83,7 +83,7 @@ class Record(dict[str, Any], Builder):
 
 
 def simple_key(key: Any) -> Hashable:
-    """`key`, if it is text, a number, a truth value, short bytes or None; hashing anything nested could take for ever."""
+    """`key`, if it is text, a number, short bytes or None; hashing anything nested could take for ever."""
     if isinstance(key, (str, bytes)) and len(key) > KEY_LENGTH:
         raise Damaged(f"a name of {len(key)} characters")
     if key is None or isinstance(key, (str, bytes, int, float)):

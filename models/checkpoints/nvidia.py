@@ -1,7 +1,7 @@
 """NVIDIA's stylegan2-ada-pytorch, and `networks_stylegan2` of its stylegan3 repository: `.pkl` files.
 
-Their networks arrive as inert records, so that the source text they carry is never run; state dicts with the same names,
-as `convert` writes them, are read too. Names differ from ours; values and shapes do not.
+Their networks arrive as inert records, so that the source text they carry is never run; state dicts with the same
+names, as `convert` writes them, are read too. Names differ from ours; values and shapes do not.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ def _read_generator(network: InertModule) -> tuple[GeneratorConfig, State]:
         raise CheckpointError(STYLEGAN3)
     if "synthesis.b4.const" not in state:
         raise CheckpointError(
-            f"its generator (`{plain_text(network.class_name)}`) is not a StyleGAN2 one: it has no `synthesis.b4.const`. "
-            f"{ACCEPTED}."
+            f"its generator (`{plain_text(network.class_name)}`) is not a StyleGAN2 one: it has no "
+            f"`synthesis.b4.const`. {ACCEPTED}."
         )
     resolution = _top(state, r"synthesis\.b(\d+)\..+")
     _check_filters(state)
@@ -227,8 +227,8 @@ def _read_discriminator(network: InertModule) -> tuple[DiscriminatorConfig, Stat
     width = state["b4.conv.weight"].shape[0]
     if state["b4.conv.weight"].shape[1] != width + 1:
         raise CheckpointError(
-            f"its discriminator has {state['b4.conv.weight'].shape[1] - width} channels of minibatch deviation, and only "
-            "one, the usual number, is supported."
+            f"its discriminator has {state['b4.conv.weight'].shape[1] - width} channels of minibatch deviation, and "
+            "only one, the usual number, is supported. Convert the generator alone."
         )
     group = averaging.get("group_size", 4) if averaging is not None else 4
     widths = {r: state[f"b{r}.conv1.weight"].shape[0] for r in resolutions_up_to(resolution)[1:]}

@@ -39,7 +39,14 @@ SENTENCES: tuple[tuple[tuple[str, ...], str], ...] = (
         "this is a StyleGAN3 checkpoint (-t or -r), whose architecture is another; only StyleGAN2 networks work here.",
     ),
     (
-        ("generator.progression.", "progression.", "g_mapping.", "g_synthesis.", "mapping.dense0.", "synthesis.layer0."),
+        (
+            "generator.progression.",
+            "progression.",
+            "g_mapping.",
+            "g_synthesis.",
+            "mapping.dense0.",
+            "synthesis.layer0.",
+        ),
         "this is a StyleGAN1 checkpoint or one of another project's layout; only StyleGAN2 networks work here.",
     ),
     (
@@ -66,7 +73,8 @@ def reason(contents: Contents) -> str:
         if _has(names, prefixes):
             return f"{sentence} {ACCEPTED}."
     if isinstance(contents.data, Tensor):
-        return f"this is a single tensor of shape {list(contents.data.shape)}, not a checkpoint of a known kind. {ACCEPTED}."
+        shape = list(contents.data.shape)
+        return f"this is a single tensor of shape {shape}, not a checkpoint of a known kind. {ACCEPTED}."
     example = ", ".join(sorted(name[:60] for name in names[:1000])[:3])
     shown = example.encode("unicode_escape").decode()
     return f"this is not a checkpoint of a known kind{f' (it holds {shown}, ...)' if shown else ''}. {ACCEPTED}."

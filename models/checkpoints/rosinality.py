@@ -88,7 +88,7 @@ def _find(data: Any, mark: str, entries: tuple[str, ...]) -> dict[str, Tensor] |
 
 
 def mean_latent(data: Any, state: State | None, w_dim: int) -> Tensor | None:
-    """The file's mean latent `[w_dim]`, whatever its shape; of several rows, one per layer, their mean. None: it has none.
+    """The file's mean latent `[w_dim]`, None where it has none; of several rows, one per layer, their mean.
 
     Raises:
         CheckpointError: its length does not fit.

@@ -141,8 +141,8 @@ def _entry(data: memoryview, position: int) -> tuple[Member, int]:
         size, packed, start = _wide(extra, size, packed, start)
     if method != 0 or flags & 1 or packed != size:
         raise CheckpointError(
-            "it is a compressed or encrypted archive, which PyTorch does not write, so it was not loaded (it could be a "
-            "decompression bomb). If a checkpoint lies in it, unpack it and choose that."
+            "it is a compressed or encrypted archive, which PyTorch does not write, so it was not loaded (it could be "
+            "a decompression bomb). If a checkpoint lies in it, unpack it and choose that."
         )
     parts = name.replace("\\", "/").split("/")
     if ".." in parts or name.startswith(("/", "\\")) or ":" in name or not name.isprintable():

@@ -7,7 +7,6 @@ import json
 import os
 import pickle
 import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,12 @@ from typing import Any
 import pytest
 import slow_stylegan2 as slow
 import torch
+from checkpoint_files import FakeModules, Tree, nvidia_pickle
 from safetensors import safe_open
 from torch import Tensor, nn
 
 from facestylist.models import checkpoints
-from facestylist.models.checkpoints import CheckpointError, facestylist, nvidia, rosinality
+from facestylist.models.checkpoints import CheckpointError, facestylist, rosinality
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
 from facestylist.models.encoder import Encoder, EncoderConfig
 from facestylist.models.generator import Generator, GeneratorConfig
@@ -128,85 +128,11 @@ def test_rosinality_discriminator_alone(original: FaceGenerator, tmp_path: Path)
         checkpoints.load_generator(tmp_path / "d.pt")
 
 
-class _Persistent:
-    """Pickles as the official code pickles a network: a call of the function that would execute the source text."""
-
-    def __init__(self, class_name: str, state: dict[str, Any]) -> None:
-        self.meta = {
-            "type": "class",
-            "version": 6,
-            "module_src": "import pathlib; pathlib.Path('source-was-run').touch()",
-            "class_name": class_name,
-            "state": state,
-        }
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return sys.modules["torch_utils.persistence"]._reconstruct_persistent_obj, (self.meta,)
-
-
-class _Tree(dict[str, Any]):
-    """A nested record of modules, filled by dotted names."""
-
-    def put(self, name: str, tensor: Tensor, buffer: bool) -> None:
-        head, _, rest = name.partition(".")
-        if rest:
-            self.setdefault("_modules", {}).setdefault(head, _Tree()).put(rest, tensor, buffer)
-        else:
-            self.setdefault("_buffers" if buffer else "_parameters", {})[head] = (
-                tensor if buffer else nn.Parameter(tensor)
-            )
-
-    def persistent(self, class_name: str = "Module") -> _Persistent:
-        modules = {name: tree.persistent() for name, tree in self.get("_modules", {}).items()}
-        return _Persistent(class_name, {**self, "_modules": modules})
-
-
-@pytest.fixture
-def fake_module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str, Any], None]:
-    """Puts an attribute into a module of any name, so that pickles can refer to it."""
-
-    def make(module: str, name: str, value: Any) -> None:
-        value.__module__, value.__qualname__, value.__name__ = module, name, name
-        parts = module.split(".")
-        for i in range(1, len(parts) + 1):
-            path = ".".join(parts[:i])
-            monkeypatch.setitem(sys.modules, path, sys.modules.get(path) or types.ModuleType(path))
-        setattr(sys.modules[module], name, value)
-
-    return make
-
-
-def _nvidia_pickle(original: FaceGenerator, fake_module: Callable[..., None], **attributes: Any) -> bytes:
-    fake_module("torch_utils.persistence", "_reconstruct_persistent_obj", lambda meta: None)
-    fake_module("dnnlib.util", "EasyDict", type("EasyDict", (dict,), {}))
-    assert original.discriminator is not None
-    generator, discriminator = _Tree(z_dim=8, w_dim=8), _Tree()
-    ours = original.generator.state_dict()
-    for name, native in nvidia.generator_names(16, 8, conditional=False):
-        generator.put(native, ours[name].clone(), "noise_const" in native)
-    generator.put("mapping.w_avg", original.mean_latent, True)
-    generator["_modules"]["synthesis"]["_modules"]["b4"].update(attributes)
-    theirs = original.discriminator.state_dict()
-    for name, native in nvidia.discriminator_names(16, 0):
-        discriminator.put(native, theirs[name].clone(), False)
-    mbstd = discriminator["_modules"]["b4"]["_modules"]["mbstd"] = _Tree(group_size=4, num_channels=1)
-    assert mbstd
-    options = sys.modules["dnnlib.util"].EasyDict(num_gpus=1)  # type: ignore[attr-defined]
-    return pickle.dumps(
-        {
-            "G": None,
-            "D": discriminator.persistent("Discriminator"),
-            "G_ema": generator.persistent("Generator"),
-            "training_set_kwargs": options,
-        }
-    )
-
-
 def test_nvidia_pickle_is_read_and_its_source_is_not_run(
-    original: FaceGenerator, fake_module: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    original: FaceGenerator, fake_modules: FakeModules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "network.pkl").write_bytes(_nvidia_pickle(original, fake_module))
+    (tmp_path / "network.pkl").write_bytes(nvidia_pickle(original, fake_modules))
     loaded = checkpoints.load_generator("network.pkl")
     _assert_same(original.generator, loaded.generator)
     assert original.discriminator is not None and loaded.discriminator is not None
@@ -218,20 +144,20 @@ def test_nvidia_pickle_is_read_and_its_source_is_not_run(
 
 
 def test_other_nvidia_architectures_are_refused(
-    original: FaceGenerator, fake_module: Callable[..., None], tmp_path: Path
+    original: FaceGenerator, fake_modules: FakeModules, tmp_path: Path
 ) -> None:
-    (tmp_path / "odd.pkl").write_bytes(_nvidia_pickle(original, fake_module, architecture="orig"))
+    (tmp_path / "odd.pkl").write_bytes(nvidia_pickle(original, fake_modules, architecture="orig"))
     with pytest.raises(CheckpointError, match="architecture 'orig'"):
         checkpoints.inspect(tmp_path / "odd.pkl")
-    tree = _Tree()
+    tree = Tree()
     tree.put("synthesis.L0_36_512.weight", torch.zeros(1), False)
     (tmp_path / "three.pkl").write_bytes(pickle.dumps({"G_ema": tree.persistent("Generator")}))
     with pytest.raises(CheckpointError, match="StyleGAN3"):
         checkpoints.inspect(tmp_path / "three.pkl")
 
 
-def test_tensorflow_pickle_is_refused_with_the_way_out(fake_module: Callable[..., None], tmp_path: Path) -> None:
-    fake_module("dnnlib.tflib.network", "Network", type("Network", (), {}))
+def test_tensorflow_pickle_is_refused_with_the_way_out(fake_modules: FakeModules, tmp_path: Path) -> None:
+    fake_modules.put("dnnlib.tflib.network", "Network", type("Network", (), {}))
     content = pickle.dumps(tuple(sys.modules["dnnlib.tflib.network"].Network() for _ in range(3)))  # type: ignore[attr-defined]
     (tmp_path / "tf.pkl").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"TensorFlow-era.*legacy\.py"):

@@ -31,6 +31,7 @@ def test_the_ids_are_the_ones_workflows_refer_to() -> None:
         "FaceStylistRenderFaces",
         "FaceStylistLoadGenerator",
         "FaceStylistSaveGenerator",
+        "FaceStylistConvertCheckpoint",
         "FaceStylistSampleFaces",
         "FaceStylistBlendGenerators",
         "FaceStylistLoadEncoder",

@@ -1,0 +1,98 @@
+"""Any readable checkpoint into this project's own format, and a generator of ours into the public layouts."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import (
+    CheckpointInfo,
+    inspect,
+    load_arcface,
+    load_encoder,
+    load_generator,
+    save_arcface,
+    save_encoder,
+    save_generator,
+)
+from .contents import CheckpointError
+from .export import LAYOUTS, to_nvidia, to_rosinality
+from .facestylist import write_atomically
+
+OURS = "facestylist"
+
+
+def convert(path: str | Path, out: Path, layout: str = OURS, half: bool = False) -> CheckpointInfo:
+    """Reads a checkpoint and writes it in another layout; what it was comes back.
+
+    Args:
+        path: any readable checkpoint, or the name of a shipped network.
+        out: the new file; `.safetensors` for our own format, `.pt` for the others. Replaced whole where it exists.
+        layout: "facestylist" (everything in the file: generator, discriminator, mean latent, or an encoder with its
+            generator), "rosinality" or "nvidia" (a generator and its discriminator, as state dicts).
+        half: 16-bit numbers; only for our own format.
+
+    Raises:
+        CheckpointError: the file cannot be read or written, or the layout has no place for what is in it.
+    """
+    wanted = ".safetensors" if layout == OURS else ".pt"
+    if layout not in (OURS, *LAYOUTS):
+        raise CheckpointError(f"{layout!r} is no layout. Choose {OURS}, {' or '.join(LAYOUTS)}.")
+    if out.suffix.lower() != wanted:
+        raise CheckpointError(f"{out}: a file in {layout}'s layout ends in {wanted}. Give a name that ends so.")
+    info = inspect(path)
+    if layout == OURS:
+        _to_ours(path, info, out, half)
+    else:
+        _to_public(path, info, out, layout)
+    return info
+
+
+def _to_ours(path: str | Path, info: CheckpointInfo, out: Path, half: bool) -> None:
+    if info.kind == "encoder":
+        encoder = load_encoder(path)
+        generator = load_generator(path) if info.has_generator else None
+        save_encoder(encoder, out, dict(encoder.provenance), half=half, generator=generator)
+    elif info.kind == "embedding":
+        save_arcface(load_arcface(path), out, _text(info))
+    elif info.kind == "generator":
+        loaded = load_generator(path)
+        save_generator(loaded, out, dict(loaded.provenance), half=half)
+    else:
+        raise CheckpointError(
+            f"{path}: it holds a discriminator alone, which no node can use. Convert a file that holds its generator."
+        )
+
+
+def _text(info: CheckpointInfo) -> dict[str, Any]:
+    return {**info.metadata, "origin_family": info.family, "licence": info.licence}
+
+
+def _to_public(path: str | Path, info: CheckpointInfo, out: Path, layout: str) -> None:
+    if not info.has_generator:
+        raise CheckpointError(f"{path}: it holds no generator, and {layout}'s layout is for generators.")
+    loaded = load_generator(path)
+    content = to_rosinality(loaded) if layout == "rosinality" else to_nvidia(loaded)
+    buffer = io.BytesIO()
+    torch.save({**content, "provenance": dict(loaded.provenance)}, buffer)
+    write_atomically(out, buffer.getbuffer())
+
+
+def report(info: CheckpointInfo) -> str:
+    """What a checkpoint is, a line for each fact, for people."""
+    channels = ", ".join(f"{resolution}: {width}" for resolution, width in info.channels.items())
+    facts = {
+        "family": info.family,
+        "kind": info.kind,
+        "resolution": f"{info.resolution} px",
+        "num_ws": info.num_ws,
+        "channels": channels,
+        "parameters": f"{info.parameters:,}",
+        "missing": "; ".join(info.missing),
+        "licence": info.licence,
+    }
+    lines = [f"{name}: {value}" for name, value in facts.items() if value not in (None, "")]
+    return "\n".join([*lines, *(f"{name}: {value}" for name, value in info.metadata.items())])
