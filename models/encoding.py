@@ -20,6 +20,11 @@ def is_iterative(encoder: FaceEncoder) -> bool:
     return isinstance(encoder.network, PspEncoder) and encoder.network.config.iterative
 
 
+def lacks_mean(encoder: FaceEncoder) -> bool:
+    """Whether a mean latent belongs to its codes that its file did not hold, so that the generator's is added."""
+    return isinstance(encoder.network, PspEncoder) and encoder.network.config.mean == "generator"
+
+
 def usual_steps(encoder: FaceEncoder) -> int:
     """How often an encoder is to look when nobody said: 5 for ReStyle, 1 for the others."""
     return RESTYLE_STEPS if is_iterative(encoder) else 1
@@ -29,7 +34,7 @@ def average_codes(encoder: FaceEncoder, generator: FaceGenerator) -> Tensor:
     """The mean latent `[num_ws, w_dim]` that a published encoder starts from: its own, else the generator's."""
     network = encoder.network
     mean: Tensor = network.mean_latent  # type: ignore[assignment]
-    if isinstance(network, PspEncoder) and network.config.mean == "generator":
+    if lacks_mean(encoder):
         return generator.mean_latent.to(mean).expand_as(mean)
     return mean
 
