@@ -64,7 +64,7 @@ def read(contents: Contents) -> Weights:
     generator: tuple[GeneratorConfig, State] | None = None
     if rosinality.GENERATOR_MARK in decoder:
         generator = rosinality.read_generator(decoder)
-    mean = contents.data.get("latent_avg")
+    mean = contents.data.get("latent_avg", state.get("latent_avg"))
     mean = mean.detach().float() if isinstance(mean, Tensor) and mean.numel() else None
     class_name, note = _encoder_class(options, contents.path.stem)
     config = psp_config(

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from facestylist.models import checkpoints
+from facestylist.models.irse import ArcFace, arcface_config
+from facestylist.models.psp import PspEncoder, psp_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = Path(os.environ.get("FACESTYLIST_REFERENCE", REPOSITORY.parent / "shared" / "reference"))
@@ -34,6 +36,44 @@ def rebuilt(case: str) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Ten
 
 def assert_close(ours: Tensor, reference: Tensor, tolerance: float = 1e-4) -> None:
     assert (ours - reference).abs().max() <= tolerance * reference.abs().max()
+
+
+def on_meta(name: str) -> dict[str, Tensor]:
+    """Tensors of the public implementation's names and shapes, without values."""
+    spec = json.loads((FOLDER / "spec" / f"{name}.json").read_text())
+    return {key: torch.empty(shape, device="meta") for key, (shape, _) in spec.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "num_ws", "finest", "channels"),
+    [
+        ("psp_gradual_256", 14, 2, 3),
+        ("psp_gradual_1024", 18, 2, 3),
+        ("e4e_encoder_1024", 18, 2, 3),
+        ("restyle_psp_1024", 18, 0, 6),
+        ("restyle_e4e_1024", 18, 0, 6),
+        ("e4e_w_encoder", 18, 0, 3),
+    ],
+)
+def test_every_public_encoder_has_our_names_and_shapes(name: str, num_ws: int, finest: int, channels: int) -> None:
+    state = on_meta(name)
+    config = psp_config(state, 18, False, "none")
+    assert (config.num_ws, config.w_dim, config.trunk.in_channels) == (num_ws, 512, channels)
+    assert config.levels == ((0, 0, 0, 1, 1, 1, 1) + (2,) * (num_ws - 7) if finest else (0,) * len(config.levels))
+    assert config.trunk.units == (3, 4, 14, 3) and config.trunk.widths == (64, 128, 256, 512)
+    with torch.device("meta"):
+        ours = PspEncoder(config).state_dict()
+    ours.pop("mean_latent")
+    assert {key: tensor.shape for key, tensor in ours.items()} == {key: tensor.shape for key, tensor in state.items()}
+
+
+def test_the_public_embedding_network_has_our_names_and_shapes() -> None:
+    state = on_meta("irse50_arcface_112")
+    config = arcface_config(state)
+    assert (config.side, config.embedding) == (112, 512)
+    with torch.device("meta"):
+        ours = ArcFace(config).state_dict()
+    assert {key: tensor.shape for key, tensor in ours.items()} == {key: tensor.shape for key, tensor in state.items()}
 
 
 def test_arcface(tmp_path: Path) -> None:
