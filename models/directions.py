@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .latents import check_ours, our_metadata, read_arrays, write_atomically
 from .layers import describe_layers, parse_layers
-from .sampling import device_of, name_of
+from .sampling import device_of, name_of, synthesise
 from .types import FaceDirections, FaceGenerator, FaceLatent
 
 SAMPLES = 10_000
@@ -114,6 +115,23 @@ def move_along(
     w_plus = latent.w_plus.clone()
     w_plus[:, acting] += step[acting].to(w_plus.device, w_plus.dtype)
     return latent.replace(w_plus=w_plus, reconstruction_error=None)
+
+
+@torch.no_grad()
+def direction_sheet(
+    generator: FaceGenerator, directions: FaceDirections, strength: float = 3.0, rows: int = 10, side: int = 128
+) -> Tensor:
+    """One picture `[1, 3, k * side, 3 * side]` in -1..1: the average face at -strength, 0 and strength along the first
+    k <= `rows` directions, a row for each."""
+    mean = generator.generator.broadcast(generator.mean_latent.to(device_of(generator))[None])
+    face = FaceLatent(mean.clone(), w_space=generator.w_space)
+    lines = []
+    for index in range(min(rows, len(directions))):
+        moved = [move_along(face, directions, index, amount).w_plus for amount in (-strength, 0.0, strength)]
+        drawn = synthesise(generator, face.replace(w_plus=torch.cat(moved))).clamp(-1, 1)
+        small = F.interpolate(drawn, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+        lines.append(torch.cat(list(small), dim=2))
+    return torch.cat(lines, dim=1)[None]
 
 
 def save_directions(directions: FaceDirections, path: str | Path) -> Path:

@@ -169,6 +169,16 @@ def walk_between_seeds(
     )
 
 
+def part_of(latent: FaceLatent, faces: slice) -> FaceLatent:
+    """Some of the faces, with what is known of each; noise that all share stays whole."""
+    noise, error = latent.noise, latent.reconstruction_error
+    return latent.replace(
+        w_plus=latent.w_plus[faces],
+        noise=None if noise is None else tuple(n if n.shape[0] == 1 else n[faces] for n in noise),
+        reconstruction_error=None if error is None else error[faces],
+    )
+
+
 def _columns(places: list[tuple[int, int, float]]) -> tuple[list[int], list[int], Tensor]:
     """Start, end, and the share of the way as `[frames, 1, 1]`."""
     return [p[0] for p in places], [p[1] for p in places], torch.tensor([p[2] for p in places])[:, None, None]

@@ -6,9 +6,17 @@ below. A node's id and the names of its sockets and inputs never change once shi
 
 from __future__ import annotations
 
+from .directions import (
+    FindLatentDirections,
+    LatentWalk,
+    LoadLatentDirections,
+    MoveAlongDirection,
+    SaveLatentDirections,
+)
 from .faces import AlignFaces, PasteFaces, RenderFaces
 from .generators import BlendGenerators, ConvertCheckpoint, LoadGenerator, SampleFaces, SaveGenerator
-from .inversion import InvertByOptimisation, InvertWithEncoder, LoadEncoder
+from .inversion import AlignStyle, InvertByOptimisation, InvertWithEncoder, LoadEncoder, PivotalTuning
+from .latents import DecodeLatent, LoadLatents, MixLatents, SaveLatents
 from .stylise import StyliseFaces
 from .training import FinetuneGenerator, LoadStyleImages
 
@@ -24,6 +32,17 @@ NODE_CLASS_MAPPINGS: dict[str, type] = {
     "FaceStylistLoadEncoder": LoadEncoder,
     "FaceStylistInvertWithEncoder": InvertWithEncoder,
     "FaceStylistInvertByOptimisation": InvertByOptimisation,
+    "FaceStylistPivotalTuning": PivotalTuning,
+    "FaceStylistAlignStyle": AlignStyle,
+    "FaceStylistSaveLatents": SaveLatents,
+    "FaceStylistLoadLatents": LoadLatents,
+    "FaceStylistMixLatents": MixLatents,
+    "FaceStylistDecodeLatent": DecodeLatent,
+    "FaceStylistFindLatentDirections": FindLatentDirections,
+    "FaceStylistSaveLatentDirections": SaveLatentDirections,
+    "FaceStylistLoadLatentDirections": LoadLatentDirections,
+    "FaceStylistMoveAlongDirection": MoveAlongDirection,
+    "FaceStylistLatentWalk": LatentWalk,
     "FaceStylistStyliseFaces": StyliseFaces,
     "FaceStylistLoadStyleImages": LoadStyleImages,
     "FaceStylistFinetuneGenerator": FinetuneGenerator,
@@ -41,6 +60,17 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "FaceStylistLoadEncoder": "Load Face Encoder",
     "FaceStylistInvertWithEncoder": "Invert with Encoder",
     "FaceStylistInvertByOptimisation": "Invert by Optimisation",
+    "FaceStylistPivotalTuning": "Tune Generator to Faces (PTI)",
+    "FaceStylistAlignStyle": "Align Style with Tuned Generator",
+    "FaceStylistSaveLatents": "Save Latents",
+    "FaceStylistLoadLatents": "Load Latents",
+    "FaceStylistMixLatents": "Mix Latents",
+    "FaceStylistDecodeLatent": "Decode Latent",
+    "FaceStylistFindLatentDirections": "Find Latent Directions",
+    "FaceStylistSaveLatentDirections": "Save Latent Directions",
+    "FaceStylistLoadLatentDirections": "Load Latent Directions",
+    "FaceStylistMoveAlongDirection": "Move Along Direction",
+    "FaceStylistLatentWalk": "Latent Walk",
     "FaceStylistStyliseFaces": "Stylise Faces",
     "FaceStylistLoadStyleImages": "Load Style Images",
     "FaceStylistFinetuneGenerator": "Fine-tune Generator",

@@ -7,10 +7,11 @@ Custom socket:
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..training.config import InversionConfig, fields_of
+from ..training.config import InversionConfig, PivotalConfig, fields_of
 from .declare import choice, content_hash, from_spec, integer, socket
 from .generators import placed
 
@@ -18,9 +19,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..models.types import FaceEncoder, FaceGenerator, FaceLatent
+    from ..training.pivotal import PivotalResult
+
+logger = logging.getLogger(__name__)
 
 CATEGORY = "FaceStylist/Inversion"
 MODEL_FOLDER = "face_encoders"
+LATER = ("space", "batch_size")
+"""Settings that workflows of the first version do not have: not required, so that those still run."""
+UNFINISHED_INVERSION = "latents/unfinished_inversion.safetensors [output]"
+UNFINISHED_TUNING = "unfinished_tuning"
 
 
 class LoadEncoder:
@@ -85,27 +93,33 @@ class InvertWithEncoder:
                 "encoder": socket("FACE_ENCODER", "An encoder trained for the generator."),
                 "generator": socket("FACE_GENERATOR", "The source generator, whose latents are wanted."),
                 "steps": integer(
-                    1,
-                    "How often the encoder corrects its own result (ReStyle). 1 is right for encoders trained to "
-                    "answer at once.",
-                    low=1,
-                    high=10,
+                    0,
+                    "How often the encoder looks, each time at what came of its last answer; every face keeps its "
+                    "best. 0: as often as it was made for, 5 for ReStyle, 1 for others, which more may help too.",
+                    low=0,
+                    high=20,
                     advanced=True,
                 ),
-            }
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
         }
 
     def run(
-        self, image: Tensor, encoder: FaceEncoder, generator: FaceGenerator, steps: int
+        self, image: Tensor, encoder: FaceEncoder, generator: FaceGenerator, steps: int, node_id: str | None = None
     ) -> tuple[FaceLatent, Tensor]:
         from ..models.sampling import synthesise
         from ..runtime.images import image_to_tensor, tensor_to_image
+        from ..runtime.progress import ProgressReporter
         from ..training.inversion import invert_with_encoder
 
         if not len(image):
             return _nobody(generator)
-        with placed(generator, encoder.network) as network:
-            latent = invert_with_encoder(image_to_tensor(image), encoder, network, steps)
+        with (
+            placed(generator, encoder.network) as network,
+            ProgressReporter(1, "encode", node_id=node_id) as progress,
+        ):
+            pictures = image_to_tensor(image)
+            latent = invert_with_encoder(pictures, encoder, network, steps or None, callbacks=progress.callbacks())
             return latent, tensor_to_image(synthesise(network, latent))
 
 
@@ -113,7 +127,8 @@ class InvertByOptimisation:
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Finds the latents of aligned faces by searching: slower than an encoder, closer to the face, and possible "
-        "without any encoder. Start it from an encoder's latents and 100 steps are enough."
+        "without any encoder. Start it from an encoder's latents and 100 steps are enough. Cancelled, it leaves the "
+        "best so far in latents/unfinished_inversion.safetensors [output] for Load Latents."
     )
     SEARCH_ALIASES = ["gan inversion", "projector", "optimise latent", "optimize latent", "project", "refine latent"]
     RETURN_TYPES = ("FACE_LATENT", "IMAGE")
@@ -130,13 +145,14 @@ class InvertByOptimisation:
             "required": {
                 "image": socket("IMAGE", "Aligned face crops, from Detect & Align Faces. They are resized as needed."),
                 "generator": socket("FACE_GENERATOR", "The source generator, whose latents are wanted."),
-                **{spec.name: from_spec(spec) for spec in fields_of(InversionConfig)},
+                **{spec.name: from_spec(spec) for spec in fields_of(InversionConfig) if spec.name not in LATER},
             },
             "optional": {
                 "start": socket(
                     "FACE_LATENT",
                     "Where the search begins, usually Invert with Encoder's result. Without it: at the average face.",
-                )
+                ),
+                **{spec.name: from_spec(spec) for spec in fields_of(InversionConfig) if spec.name in LATER},
             },
             "hidden": {"node_id": "UNIQUE_ID"},
         }
@@ -146,6 +162,8 @@ class InvertByOptimisation:
         image: Tensor,
         generator: FaceGenerator,
         start: FaceLatent | None = None,
+        space: str = InversionConfig.space,
+        batch_size: int = InversionConfig.batch_size,
         node_id: str | None = None,
         **settings: Any,
     ) -> tuple[FaceLatent, Tensor]:
@@ -156,14 +174,129 @@ class InvertByOptimisation:
 
         if not len(image):
             return _nobody(generator)
-        config = InversionConfig(**settings)
+        config = InversionConfig(**settings, space=space, batch_size=batch_size)
         critic = [] if generator.discriminator is None else [generator.discriminator]
         with (
             placed(generator, *critic) as network,
             ProgressReporter(config.steps, "invert", node_id=node_id) as progress,
         ):
-            latent = invert_by_optimisation(image_to_tensor(image), network, start, config, progress.callbacks())
+            pictures = image_to_tensor(image)
+            latent = invert_by_optimisation(pictures, network, start, config, progress.callbacks(), _keep_latent)
             return latent, tensor_to_image(synthesise(network, latent))
+
+
+class PivotalTuning:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Teaches a copy of the generator to draw these very faces from their latents (PTI): the likeness that no "
+        "latent reaches. Their styles can take the same change, so that they stay aligned with it. Cancelled, it "
+        "leaves the best so far in models/stylegan as unfinished_tuning.safetensors."
+    )
+    SEARCH_ALIASES = ["pti", "pivotal tuning", "personalise", "fine-tune generator to face", "likeness", "identity"]
+    RETURN_TYPES = ("FACE_GENERATOR", "FACE_GENERATOR", "FACE_LATENT", "IMAGE")
+    RETURN_NAMES = ("generator", "style", "latent", "reconstruction")
+    OUTPUT_TOOLTIPS = (
+        "The tuned generator. It takes the same latents as before and can be saved.",
+        "The style with the same change; without a style, the tuned generator.",
+        "The latents as they came, with the errors that are left.",
+        "What the tuned generator makes of the latents.",
+    )
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "image": socket("IMAGE", "The aligned faces that the latents were found for, in the same order."),
+                "generator": socket("FACE_GENERATOR", "The generator the latents were found with. It is not changed."),
+                "latent": socket("FACE_LATENT", "One latent per face: the pivots, best from Invert by Optimisation."),
+                **{spec.name: from_spec(spec) for spec in fields_of(PivotalConfig)},
+            },
+            "optional": {
+                "style": socket(
+                    "FACE_GENERATOR",
+                    "A style fine-tuned from the generator, to be changed along with it. For more of them there is "
+                    "Align Style with Tuned Generator.",
+                )
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
+        }
+
+    def run(
+        self,
+        image: Tensor,
+        generator: FaceGenerator,
+        latent: FaceLatent,
+        style: FaceGenerator | None = None,
+        node_id: str | None = None,
+        **settings: Any,
+    ) -> tuple[FaceGenerator, FaceGenerator, FaceLatent, Tensor]:
+        from ..models.sampling import synthesise
+        from ..runtime.devices import room_for_training
+        from ..runtime.images import image_to_tensor, tensor_to_image
+        from ..runtime.progress import ProgressReporter
+        from ..training.pivotal import align_style, tune_to_faces
+
+        if not len(image):
+            return generator, style or generator, *_nobody(generator)
+        config = PivotalConfig(**settings)
+        with (
+            room_for_training() as device,
+            ProgressReporter(config.steps, "tune", node_id=node_id) as progress,
+        ):
+            pictures, source = image_to_tensor(image), generator.to(device)
+            result = tune_to_faces(pictures, source, latent, config, progress.callbacks(), _keep_tuning)
+            pictures_now = tensor_to_image(synthesise(result.generator, latent))
+        tuned = result.generator.to("cpu")
+        moved = tuned if style is None else align_style(style, generator, tuned)
+        return tuned, moved, latent.replace(reconstruction_error=result.error_after.cpu()), pictures_now
+
+
+class AlignStyle:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Makes the change that pivotal tuning made to a generator to a style of it too: style + (tuned - source). The "
+        "style then draws the tuned faces as alike as the tuned generator does."
+    )
+    SEARCH_ALIASES = ["pti style", "weight delta", "add difference", "transfer tuning", "merge generators"]
+    RETURN_TYPES = ("FACE_GENERATOR",)
+    RETURN_NAMES = ("style",)
+    OUTPUT_TOOLTIPS = ("The style with the same change. It has no discriminator and cannot be fine-tuned further.",)
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "style": socket("FACE_GENERATOR", "A style fine-tuned from the source."),
+                "source": socket("FACE_GENERATOR", "The source as it was before tuning."),
+                "tuned": socket("FACE_GENERATOR", "The source after Tune Generator to Faces (PTI)."),
+            }
+        }
+
+    def run(self, style: FaceGenerator, source: FaceGenerator, tuned: FaceGenerator) -> tuple[FaceGenerator]:
+        from ..training.pivotal import align_style
+
+        return (align_style(style, source, tuned),)
+
+
+def _keep_latent(latent: FaceLatent) -> None:
+    """What a cancelled search had found, so that its time is not lost."""
+    from ..models.latents import save_latents
+    from ..runtime.folders import find_input
+
+    path = save_latents(latent, find_input(UNFINISHED_INVERSION))
+    logger.info("Inversion was interrupted. The best so far is in %s.", path)
+
+
+def _keep_tuning(result: PivotalResult) -> None:
+    """What a cancelled tuning had reached."""
+    from ..models.checkpoints import save_generator
+    from ..runtime.folders import new_model_path
+
+    path = new_model_path("stylegan", UNFINISHED_TUNING)
+    save_generator(result.generator, path, dict(result.generator.provenance))
+    logger.info("Pivotal tuning was interrupted. The best so far is in %s.", path)
 
 
 def _nobody(generator: FaceGenerator) -> tuple[FaceLatent, Tensor]:

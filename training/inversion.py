@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..models.encoding import corrected_codes, first_codes, usual_steps
+from ..models.interpolation import part_of
 from ..models.sampling import device_of
 from ..models.types import FaceEncoder, FaceGenerator, FaceLatent
 from .config import InversionConfig
@@ -148,7 +149,7 @@ def invert_by_optimisation(
         stopped = False
         try:
             for number, faces in enumerate(parts):
-                search = _Search(images[faces], setting, None if start is None else _some(start, faces))
+                search = _Search(images[faces], setting, None if start is None else part_of(start, faces))
                 searches.append(search)
                 before, total = number * config.steps, len(parts) * config.steps
                 for step in range(1, config.steps + 1):
@@ -165,7 +166,7 @@ def invert_by_optimisation(
         except BaseException:
             if keep is not None and searches:
                 untouched = [
-                    _Search(images[faces], setting, None if start is None else _some(start, faces))
+                    _Search(images[faces], setting, None if start is None else part_of(start, faces))
                     for faces in parts[len(searches) :]
                 ]
                 keep(_joined(searches + untouched, start))
@@ -290,14 +291,6 @@ def _joined(searches: Sequence[_Search], start: FaceLatent | None) -> FaceLatent
         reconstruction_error=torch.cat([search.best_error for search in searches]),
         generator=setting.source.style,
     )
-
-
-def _some(latent: FaceLatent, faces: slice) -> FaceLatent:
-    """Some of the faces; noise that all share stays whole."""
-    noise = latent.noise
-    if noise is not None:
-        noise = tuple(n if n.shape[0] == 1 else n[faces] for n in noise)
-    return latent.replace(w_plus=latent.w_plus[faces], noise=noise, reconstruction_error=None)
 
 
 def reconstruct(generator: FaceGenerator, latent: FaceLatent) -> Tensor:

@@ -11,9 +11,9 @@ import pytest
 
 from facestylist.nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
 from facestylist.nodes.declare import content_hash, from_spec
-from facestylist.training.config import FinetuneConfig, InversionConfig, fields_of
+from facestylist.training.config import FinetuneConfig, InversionConfig, PivotalConfig, fields_of
 
-OWN_SOCKETS = {"FACE_CROPS", "FACE_GENERATOR", "FACE_ENCODER", "FACE_LATENT"}
+OWN_SOCKETS = {"FACE_CROPS", "FACE_GENERATOR", "FACE_ENCODER", "FACE_LATENT", "FACE_DIRECTIONS"}
 CORE_SOCKETS = {"IMAGE", "MASK", "STRING", "FACE_LANDMARKS"}
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN"}
 NODES = sorted(NODE_CLASS_MAPPINGS.items())
@@ -37,6 +37,17 @@ def test_the_ids_are_the_ones_workflows_refer_to() -> None:
         "FaceStylistLoadEncoder",
         "FaceStylistInvertWithEncoder",
         "FaceStylistInvertByOptimisation",
+        "FaceStylistPivotalTuning",
+        "FaceStylistAlignStyle",
+        "FaceStylistSaveLatents",
+        "FaceStylistLoadLatents",
+        "FaceStylistMixLatents",
+        "FaceStylistDecodeLatent",
+        "FaceStylistFindLatentDirections",
+        "FaceStylistSaveLatentDirections",
+        "FaceStylistLoadLatentDirections",
+        "FaceStylistMoveAlongDirection",
+        "FaceStylistLatentWalk",
         "FaceStylistStyliseFaces",
         "FaceStylistLoadStyleImages",
         "FaceStylistFinetuneGenerator",
@@ -99,7 +110,11 @@ def test_every_socket_of_ours_has_a_maker_and_a_taker() -> None:
 
 @pytest.mark.parametrize(
     ("node", "config"),
-    [("FaceStylistFinetuneGenerator", FinetuneConfig), ("FaceStylistInvertByOptimisation", InversionConfig)],
+    [
+        ("FaceStylistFinetuneGenerator", FinetuneConfig),
+        ("FaceStylistInvertByOptimisation", InversionConfig),
+        ("FaceStylistPivotalTuning", PivotalConfig),
+    ],
 )
 def test_training_widgets_are_the_settings_themselves(node: str, config: type) -> None:
     widgets = inputs_of(NODE_CLASS_MAPPINGS[node])

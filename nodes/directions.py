@@ -1,0 +1,246 @@
+"""Nodes that change faces along directions of W, and walk between faces.
+
+Custom socket:
+  FACE_DIRECTIONS: `models.types.FaceDirections`. Directions in W or W+, how far a strength of 1 goes along each, the
+    layers they act on, and the W they belong to. They fit the source and every style that shares its W. FACE_LATENT and
+    FACE_GENERATOR are described in `generators.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .declare import choice, content_hash, integer, number, seed, socket, switch, text
+from .generators import placed
+from .latents import CATEGORY, FILE_TOOLTIP, FOLDER, LAYERS_TOOLTIP, input_file, output_path
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..models.types import FaceDirections, FaceGenerator, FaceLatent
+
+PREVIEW_STRENGTH = 3.0
+
+
+class FindLatentDirections:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Finds directions in which faces change (pose, expression, age, light, colours) with no labels and no "
+        "training, in the generator's weights or in what it makes. Which one does what, the preview shows."
+    )
+    SEARCH_ALIASES = ["sefa", "ganspace", "pca", "edit direction", "semantic direction", "latent edit", "closed form"]
+    RETURN_TYPES = ("FACE_DIRECTIONS", "IMAGE")
+    RETURN_NAMES = ("directions", "preview")
+    OUTPUT_TOOLTIPS = (
+        "The directions, the one with the largest effect first. For Move Along Direction.",
+        "The average face moved by -3, 0 and 3 along each direction, a row for each from the first.",
+    )
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "generator": socket("FACE_GENERATOR", "The generator, or a style of it: they share their directions."),
+                "method": choice(
+                    ("sefa", "pca"),
+                    "sefa: what changes the named layers most, from their weights alone. pca: along what the "
+                    "generator's own faces differ most, whatever the layers.",
+                ),
+                "layers": text("", f"Layers the directions are for; empty for all. {LAYERS_TOOLTIP}"),
+                "count": integer(10, "How many directions.", low=1, high=512),
+                "seed": seed("Seed of the faces that pca looks at and that the size of a step is measured on."),
+            }
+        }
+
+    def run(
+        self, generator: FaceGenerator, method: str, layers: str, count: int, seed: int
+    ) -> tuple[FaceDirections, Tensor]:
+        from ..models.directions import direction_sheet, find_by_samples, find_by_weights
+        from ..models.layers import parse_layers
+        from ..runtime.images import tensor_to_image
+
+        chosen = parse_layers(layers, generator.num_ws)
+        find = find_by_weights if method == "sefa" else find_by_samples
+        with placed(generator) as network:
+            directions = find(network, chosen, min(count, generator.w_dim), seed)
+            return directions, tensor_to_image(direction_sheet(network, directions, PREVIEW_STRENGTH))
+
+
+class SaveLatentDirections:
+    CATEGORY = CATEGORY
+    DESCRIPTION = "Saves directions as one .safetensors file. Nothing is overwritten: names are numbered."
+    SEARCH_ALIASES = ["save direction", "export direction", "save edit"]
+    RETURN_TYPES = ("STRING",)
+    RETURN_NAMES = ("path",)
+    OUTPUT_TOOLTIPS = ("Where the file is; Load Latent Directions takes it.",)
+    OUTPUT_NODE = True
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "directions": socket("FACE_DIRECTIONS", "What to save."),
+                "name": text("my_directions", "File name, in the folder latents inside ComfyUI's output folder."),
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
+        }
+
+    def run(self, directions: FaceDirections, name: str, node_id: str | None = None) -> tuple[str]:
+        from ..models.directions import save_directions
+        from ..runtime.progress import ProgressReporter
+
+        path = save_directions(directions, output_path(name, ".safetensors"))
+        ProgressReporter(1, node_id=node_id).text(f"Saved {path}")
+        return (str(path),)
+
+
+class LoadLatentDirections:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Loads directions: saved ones of ours, InterFaceGAN boundaries and other arrays (.npy, .pt), GANSpace "
+        "components and rosinality's closed-form factorisation. Nothing in a file is ever executed."
+    )
+    SEARCH_ALIASES = ["load direction", "interfacegan", "boundary", "ganspace", "smile direction", "age direction"]
+    RETURN_TYPES = ("FACE_DIRECTIONS",)
+    RETURN_NAMES = ("directions",)
+    OUTPUT_TOOLTIPS = ("The directions, for Move Along Direction.",)
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "generator": socket("FACE_GENERATOR", "The generator they were found for, or a style of it."),
+                "file": text(f"{FOLDER}/my_directions.safetensors [output]", f"The file. {FILE_TOOLTIP}"),
+            }
+        }
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, file: str) -> bool | str:
+        return input_file(file)
+
+    @classmethod
+    def IS_CHANGED(cls, file: str, generator: None = None) -> str:
+        from ..runtime.folders import find_input
+
+        return content_hash([find_input(file)])
+
+    def run(self, generator: FaceGenerator, file: str) -> tuple[FaceDirections]:
+        from ..models.directions import load_directions
+        from ..runtime.folders import find_input
+
+        return (load_directions(find_input(file), generator),)
+
+
+class MoveAlongDirection:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Changes faces along a direction: older, turned, smiling, whatever the direction means. Several of them "
+        "in a row add up."
+    )
+    SEARCH_ALIASES = ["edit latent", "latent edit", "change age", "change pose", "semantic edit", "interfacegan"]
+    RETURN_TYPES = ("FACE_LATENT",)
+    RETURN_NAMES = ("latent",)
+    OUTPUT_TOOLTIPS = ("The changed faces, for Decode Latent and Stylise Faces.",)
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "latent": socket("FACE_LATENT", "The faces to change."),
+                "directions": socket("FACE_DIRECTIONS", "From Find Latent Directions or Load Latent Directions."),
+                "index": integer(0, "Which of the directions, counted from 0.", low=0, high=4095),
+                "strength": number(
+                    2.0,
+                    "How far. 1 is a standard deviation of faces along a direction that was found here, or the vector "
+                    "as it is in a file; below 0 goes the other way; 0 changes nothing.",
+                    low=-100.0,
+                    high=100.0,
+                    step=0.25,
+                ),
+                "layers": text(
+                    "", f"Layers that move; empty for those the direction was found for. {LAYERS_TOOLTIP}"
+                ),
+            }
+        }
+
+    def run(
+        self, latent: FaceLatent, directions: FaceDirections, index: int, strength: float, layers: str
+    ) -> tuple[FaceLatent]:
+        from ..models.directions import move_along
+        from ..models.layers import parse_layers
+
+        chosen = parse_layers(layers, latent.w_plus.shape[1]) if layers.strip() else None
+        return (move_along(latent, directions, index, strength, chosen),)
+
+
+class LatentWalk:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Frames on a way from face to face: through given latents, or through made-up faces by their seeds. Closed, it "
+        "loops without a jerk. Decode Latent draws the frames in the source or in any of its styles."
+    )
+    SEARCH_ALIASES = ["interpolation video", "latent animation", "morph", "slerp", "loop", "seed travel"]
+    RETURN_TYPES = ("FACE_LATENT",)
+    RETURN_NAMES = ("latent",)
+    OUTPUT_TOOLTIPS = ("One latent per frame.",)
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "frames": integer(60, "Frames in all.", low=2, high=100_000),
+                "loop": switch(True, "Walk back to the first face; the last frame is the one before it."),
+                "easing": choice(
+                    ("none", "smooth"), "none: an even pace. smooth: slow down at every face and start softly again."
+                ),
+                "seed": seed("First made-up face, where no latents are connected; the next ones use the next seeds."),
+                "count": integer(4, "How many made-up faces.", low=2, high=1024),
+                "truncation_psi": number(
+                    0.7, "How far made-up faces may lie from the average one.", low=-1.0, high=2.0, step=0.05
+                ),
+                "space": choice(
+                    ("z", "w"),
+                    "How made-up faces follow each other. z: on arcs, every frame as likely a face as any. w: on "
+                    "straight lines, the shortest change.",
+                    advanced=True,
+                ),
+            },
+            "optional": {
+                "latent": socket(
+                    "FACE_LATENT", "Faces to walk through, at least two, on straight lines. Seeds are then not used."
+                ),
+                "generator": socket("FACE_GENERATOR", "The generator of made-up faces; not needed with latents."),
+            },
+        }
+
+    def run(
+        self,
+        frames: int,
+        loop: bool,
+        easing: str,
+        seed: int,
+        count: int,
+        truncation_psi: float,
+        space: str,
+        latent: FaceLatent | None = None,
+        generator: FaceGenerator | None = None,
+    ) -> tuple[FaceLatent]:
+        from ..models.interpolation import walk_between_latents, walk_between_seeds
+
+        pace: Any = easing
+        if latent is not None:
+            return (walk_between_latents(latent, frames, loop, pace),)
+        if generator is None:
+            raise ValueError(
+                "There is nothing to walk between. Connect latents of at least two faces, or a generator that makes "
+                "faces up."
+            )
+        drawn_in: Any = space
+        with placed(generator) as network:
+            seeds = range(seed, seed + count)
+            return (walk_between_seeds(network, seeds, frames, loop, pace, truncation_psi, drawn_in),)

@@ -1,0 +1,226 @@
+"""Nodes that keep, mix and draw latents. FACE_LATENT and FACE_GENERATOR are described in `generators.py`.
+
+A latent is as good as a face: it can be saved, mixed with another, moved (`directions.py`) and drawn by its generator
+and by every style fine-tuned from that one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .declare import choice, content_hash, number, socket, text
+from .generators import placed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from ..models.types import FaceGenerator, FaceLatent
+
+CATEGORY = "FaceStylist/Latent"
+FOLDER = "latents"
+"""Where latents and directions go, inside the output folder."""
+LAYERS_TOOLTIP = "Numbers and ranges such as 0-7 or 0-3,8; or coarse (shape), middle (features), fine (colours)."
+FILE_TOOLTIP = "Inside ComfyUI's input folder, or its output folder with [output] behind the name, or a full path."
+
+
+def output_path(name: str, suffix: str) -> Path:
+    """A file of this name in the folder for latents that does not exist yet; the name cannot leave the folder."""
+    from ..runtime.folders import find_input
+
+    stem = name.removesuffix(suffix) or "latents"
+    path, copies = find_input(f"{FOLDER}/{stem}{suffix} [output]"), 1
+    while path.exists():
+        copies += 1
+        path = find_input(f"{FOLDER}/{stem}-{copies}{suffix} [output]")
+    return path
+
+
+def input_file(name: str) -> bool | str:
+    """For VALIDATE_INPUTS: whether the file is there, or what to do; a name that comes over a wire is None here."""
+    from ..runtime.folders import find_input
+
+    if name is None:
+        return True
+    try:
+        path = find_input(name)
+    except ValueError as error:
+        return str(error)
+    return path.is_file() or f"There is no file {path}. Give a name inside the input folder, or add [output] to it."
+
+
+class SaveLatents:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Saves the latents of faces, with their noise, their errors and whose they are, so that inverting has to be "
+        "done once. Nothing is overwritten: names are numbered."
+    )
+    SEARCH_ALIASES = ["save latent", "export w+", "save w plus", "write latent", "save face"]
+    RETURN_TYPES = ("STRING",)
+    RETURN_NAMES = ("path",)
+    OUTPUT_TOOLTIPS = ("Where the file is; Load Latents takes it.",)
+    OUTPUT_NODE = True
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "latent": socket("FACE_LATENT", "The latents of one or several faces."),
+                "name": text("my_faces", "File name, in the folder latents inside ComfyUI's output folder."),
+                "format": choice(
+                    ("safetensors", "npy"),
+                    "safetensors keeps everything. npy holds the codes alone, [faces, layers, length], for other "
+                    "programs.",
+                ),
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
+        }
+
+    def run(self, latent: FaceLatent, name: str, format: str, node_id: str | None = None) -> tuple[str]:
+        from ..models.latents import save_latents
+        from ..runtime.progress import ProgressReporter
+
+        path = save_latents(latent, output_path(name, f".{format}"))
+        ProgressReporter(1, node_id=node_id).text(f"Saved {path}")
+        return (str(path),)
+
+
+class LoadLatents:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Loads latents: saved ones of ours, W+ arrays (.npy, .npz, .pt) of pSp, e4e, PTI and NVIDIA's projector, and "
+        "JoJoGAN's files. Nothing in a file is ever executed."
+    )
+    SEARCH_ALIASES = ["load latent", "w plus", "w+", "npy", "load face", "projected_w", "jojogan", "pti", "e4e"]
+    RETURN_TYPES = ("FACE_LATENT",)
+    RETURN_NAMES = ("latent",)
+    OUTPUT_TOOLTIPS = ("The latents, for every node that takes them.",)
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {"file": text(f"{FOLDER}/my_faces.safetensors [output]", f"The file. {FILE_TOOLTIP}")},
+            "optional": {
+                "generator": socket(
+                    "FACE_GENERATOR",
+                    "The generator the latents are for. They are checked against it; files that do not say whose they "
+                    "are become its own, and a single w is repeated for its layers.",
+                )
+            },
+        }
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, file: str) -> bool | str:
+        return input_file(file)
+
+    @classmethod
+    def IS_CHANGED(cls, file: str) -> str:
+        from ..runtime.folders import find_input
+
+        return content_hash([find_input(file)])
+
+    def run(self, file: str, generator: FaceGenerator | None = None) -> tuple[FaceLatent]:
+        from ..models.latents import load_latents
+        from ..runtime.folders import find_input
+
+        return (load_latents(find_input(file), generator),)
+
+
+class MixLatents:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Mixes two faces: evenly, on an arc, or layer by layer (one's shape with the other's colours: style mixing). "
+        "Face by face, or one face with all of the others."
+    )
+    SEARCH_ALIASES = ["style mixing", "blend faces", "interpolate latent", "morph", "slerp", "merge latent"]
+    RETURN_TYPES = ("FACE_LATENT",)
+    RETURN_NAMES = ("latent",)
+    OUTPUT_TOOLTIPS = ("The mixed faces; with an amount of 0 latent_a and with 1 latent_b, to the bit.",)
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "latent_a": socket("FACE_LATENT", "The faces to start from; they keep the layers that are not named."),
+                "latent_b": socket("FACE_LATENT", "The faces to mix in: as many, or one for all."),
+                "mode": choice(
+                    ("linear", "slerp", "layers"),
+                    "linear: the straight line between the two. slerp: the arc, which keeps faces as distinct as they "
+                    "are. layers: the named layers of latent_b whole, whatever the amount.",
+                ),
+                "amount": number(
+                    0.5, "0 is latent_a, 1 is latent_b. Beyond them a difference is exaggerated.", low=-1.0, high=2.0,
+                    step=0.05,
+                ),
+                "layers": text("", f"Layers that are mixed; empty for all. {LAYERS_TOOLTIP}"),
+            },
+            "optional": {
+                "generator": socket(
+                    "FACE_GENERATOR", "For slerp: its average face is what the arc turns about. Else the origin of W."
+                )
+            },
+        }  # fmt: skip
+
+    def run(
+        self,
+        latent_a: FaceLatent,
+        latent_b: FaceLatent,
+        mode: str,
+        amount: float,
+        layers: str,
+        generator: FaceGenerator | None = None,
+    ) -> tuple[FaceLatent]:
+        from ..models.interpolation import mix_latents
+        from ..models.layers import parse_layers
+
+        chosen = parse_layers(layers, latent_a.w_plus.shape[1])
+        centre = None if generator is None else generator.mean_latent
+        share = 1.0 if mode == "layers" else amount
+        return (mix_latents(latent_a, latent_b, share, "slerp" if mode == "slerp" else "linear", chosen, centre),)
+
+
+class DecodeLatent:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Draws latents with a generator: the one they were found with, a style fine-tuned from it, or a blend of the "
+        "two. The frames of a Latent Walk become a batch of pictures."
+    )
+    SEARCH_ALIASES = ["latent to image", "generate", "synthesise", "synthesize", "stylegan decode", "draw latent"]
+    RETURN_TYPES = ("IMAGE",)
+    RETURN_NAMES = ("image",)
+    OUTPUT_TOOLTIPS = ("One picture per latent, in the same order.",)
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "latent": socket("FACE_LATENT", "What to draw. Noise that was found with it is used."),
+                "generator": socket("FACE_GENERATOR", "What draws: any generator with the same W."),
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
+        }
+
+    def run(self, latent: FaceLatent, generator: FaceGenerator, node_id: str | None = None) -> tuple[Tensor]:
+        import torch
+
+        from ..models.interpolation import part_of
+        from ..models.sampling import synthesise
+        from ..runtime.images import tensor_to_image
+        from ..runtime.progress import ProgressReporter
+
+        batch = 8
+        with placed(generator) as network, ProgressReporter(len(latent), "decode", node_id=node_id) as progress:
+            if len(latent) <= batch:
+                return (tensor_to_image(synthesise(network, latent)),)
+            pictures = []
+            # Each part leaves the device at once: a walk of a thousand frames at 1024 px does not fit on it.
+            for first in range(0, len(latent), batch):
+                part = part_of(latent, slice(first, first + batch))
+                pictures.append(tensor_to_image(synthesise(network, part)))
+                progress.update(min(first + batch, len(latent)))
+            return (torch.cat(pictures),)
