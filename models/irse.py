@@ -111,8 +111,7 @@ class Trunk(nn.Module):
 
     def maps(self, pictures: Tensor) -> list[Tensor]:
         """The maps after each stage."""
-        x = pictures.to(self.input_layer[0].weight.dtype)
-        x = self.input_layer(x)
+        x = self.input_layer(pictures.to(next(self.parameters()).dtype))
         maps = []
         for index, unit in enumerate(self.body):
             x = unit(x)

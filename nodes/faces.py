@@ -145,6 +145,7 @@ class AlignFaces:
         from ..runtime.images import image_to_tensor, tensor_to_image
         from ..runtime.progress import ProgressReporter
 
+        faces_in: Callable[[Tensor], Sequence[Detection]] | Sequence[Sequence[Detection]]
         if landmarks is None:
             faces_in = face_finder(detector, min_confidence, download_if_missing)
         else:
