@@ -13,7 +13,7 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,8 @@ def write(
     Raises:
         CheckpointError: the name is another, or the file cannot be written.
     """
-    from safetensors.torch import save
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
 
     if path.suffix.lower() != ".safetensors":
         raise CheckpointError(f"{path}: checkpoints are saved as .safetensors. Give a name that ends so.")
@@ -112,11 +113,18 @@ def write(
     configs = {name: dataclasses.asdict(network.config) for name, network in networks.items()}
     text = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
     text |= {"format": FAMILY, "format_version": str(FORMAT_VERSION), "kind": kind, "config": json.dumps(configs)}
-    write_atomically(path, save(tensors, text))
+    with _replacing(path) as temporary:
+        try:
+            save_file(tensors, temporary, text)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
 
 
 def _stored(key: str, tensor: Tensor, half: bool) -> Tensor:
-    tensor = tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
+    tensor = tensor.detach().to("cpu").contiguous()
+    if tensor.untyped_storage().nbytes() != tensor.nbytes:
+        # A part of something larger, which safetensors would refuse. Others are not copied: encoders have a gigabyte.
+        tensor = tensor.clone()
     if not half or tensor.dtype != torch.float32 or key.startswith(("mean_latent", "latent_")):
         return tensor
     return tensor if tensor.numel() and tensor.abs().max() > HALF_LIMIT else tensor.half()
@@ -128,13 +136,20 @@ def write_atomically(path: Path, data: bytes | bytearray | memoryview) -> None:
     Raises:
         CheckpointError: it cannot be written.
     """
+    with _replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place when the block ends well, and is gone when it does not."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
+            yield Path(temporary)
+            with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
             os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, path)
