@@ -164,12 +164,12 @@ class ConvertCheckpoint:
                 ),
                 "name": text(
                     "",
-                    "Name of the new file in the same folder; empty for the name of the checkpoint. When that is taken, "
-                    "a number is added.",
+                    "Name of the new file in the same folder; empty for the name of the checkpoint. When that is "
+                    "taken, a number is added.",
                 ),
                 "half_precision": switch(
                     False,
-                    "Store 16-bit numbers: half the size, no visible difference, but no longer the same to the last bit.",
+                    "Store 16-bit numbers: half the size, no visible difference, but no longer the same bits.",
                     advanced=True,
                 ),
             },
@@ -177,7 +177,7 @@ class ConvertCheckpoint:
         }
 
     @classmethod
-    def IS_CHANGED(cls, checkpoint: str, **_: Any) -> str:
+    def IS_CHANGED(cls, checkpoint: str, name: str, half_precision: bool) -> str:
         from ..runtime.folders import find_model
 
         folder, _, file = checkpoint.partition("/")

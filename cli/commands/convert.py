@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layout",
         choices=LAYOUTS,
-        help="facestylist (default), or a generator's state dicts under the names of rosinality (default for OUT.pt) or "
-        "nvidia",
+        help="facestylist (default), or a generator's state dicts under the names of rosinality (default for OUT.pt) "
+        "or nvidia",
     )
     parser.add_argument("--half", action="store_true", help="store 16-bit numbers: half the size; ours only")
 

@@ -55,6 +55,8 @@ __all__ = [
 
 FORMATS = (facestylist, psp, arcface, dualstylegan, jojogan, stylegan_nada, rosinality, nvidia)
 """The first that recognises a file reads it, so those with more to recognise come first."""
+NAMED = 6
+"""Missing tensors that `inspect` names."""
 ORIGIN = ("file", "family", "sha256")
 """Entries of a provenance that say which file a network was read from."""
 MEAN_LATENT_SAMPLES = 10_000
@@ -103,6 +105,7 @@ def inspect(path: str | Path) -> CheckpointInfo:
 def _missing(weights: Weights) -> tuple[str, ...]:
     """What a file of its kind may lack, in words; tensors without which it cannot be loaded, by their names."""
     lacks: list[str] = []
+    absent: list[str] = []
     if weights.generator is not None and weights.encoder is None:
         config, state = weights.generator
         if weights.discriminator is None:
@@ -111,11 +114,13 @@ def _missing(weights: Weights) -> tuple[str, ...]:
             lacks.append(f"mean latent (estimated from {MEAN_LATENT_SAMPLES} samples when loaded)")
         if not any(name.endswith("noise_const") for name in state):
             lacks.append("noise buffers (made up when loaded, the same every time)")
-        lacks += [f"generator.{name}" for name in absent_tensors(lambda: Generator(config), state)]
+        absent += [f"generator.{name}" for name in absent_tensors(lambda: Generator(config), state)]
     if weights.discriminator is not None:
         critic, state = weights.discriminator
-        lacks += [f"discriminator.{name}" for name in absent_tensors(lambda: Discriminator(critic), state)]
-    return tuple(lacks)
+        absent += [f"discriminator.{name}" for name in absent_tensors(lambda: Discriminator(critic), state)]
+    if len(absent) > NAMED:
+        absent = [*absent[:NAMED], f"{len(absent) - NAMED} more tensors, so that it cannot be loaded"]
+    return (*lacks, *absent)
 
 
 def load_generator(path: str | Path) -> FaceGenerator:

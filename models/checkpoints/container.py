@@ -20,7 +20,7 @@ from .torch_files import read_archive, read_stream
 
 LEGACY_TORCH_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa850")
 MAX_DEPTH = 100
-MAX_NODES = 4_000_000
+MAX_NODES = 500_000
 TEXT_PER_NODE = 64
 
 
@@ -87,7 +87,6 @@ def _checked(value: Any) -> Any:
     many parts each object would have, written out, is added up from the inside; each object is looked at once.
     """
     sizes: dict[int, int] = {}
-    depths: dict[int, int] = {}
     waiting: list[tuple[Any, bool]] = [(value, False)]
     open_now: set[int] = set()
     while waiting:
@@ -97,14 +96,13 @@ def _checked(value: Any) -> Any:
             continue
         parts = _parts(item)
         if parts is None:
-            sizes[key], depths[key] = 1 + (len(item) // TEXT_PER_NODE if isinstance(item, (str, bytes)) else 0), 0
+            sizes[key] = 1 + (len(item) // TEXT_PER_NODE if isinstance(item, (str, bytes)) else 0)
         elif done:
             open_now.discard(key)
             sizes[key] = 1 + sum(sizes[id(part)] for part in parts)
-            depths[key] = 1 + max((depths[id(part)] for part in parts), default=0)
-            if sizes[key] > MAX_NODES or depths[key] > MAX_DEPTH:
+            if sizes[key] > MAX_NODES:
                 raise _endless()
-        elif key in open_now:
+        elif key in open_now or len(open_now) >= MAX_DEPTH:
             raise _endless()
         else:
             open_now.add(key)

@@ -1,6 +1,6 @@
 """The way back: a generator as state dicts under the names and shapes of the public implementations.
 
-Nothing is scaled, flipped or transposed, so a file that was converted to ours and back has the same bits in every tensor.
+Nothing is scaled, flipped or transposed: a file converted to ours and back has the same bits in every tensor.
 """
 
 from __future__ import annotations

@@ -12,13 +12,15 @@ Source of the format: the Python documentation of `pickle` and `pickletools`; pr
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Hashable, Mapping, MutableMapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from .contents import CheckpointError
 
-OPERATIONS = 500_000
-"""Instructions in one file; the largest public checkpoint (three networks of 1024 px) has 75,000."""
+OPERATIONS = 300_000
+"""Instructions in one file; the largest public checkpoint (three networks of 1024 px) has some 50,000."""
+CONTAINER = 3
+"""What a new list, tuple or dictionary counts for: Python's collector looks at each of them again and again."""
 KEY_LENGTH = 1000
 INLINE = 1 << 12
 """Byte strings up to this length are copied; longer ones stay views of the file."""
@@ -219,12 +221,16 @@ class Machine:
             raise Damaged(f"members for a {type(target).__name__}")
         target.update(simple_key(item) for item in items)
 
+    def _new(self, container: Any) -> None:
+        self.budget.spend_operation(CONTAINER - 1)
+        self.stack.append(container)
+
     def _group(self, make: Callable[[list[Any]], Any]) -> None:
-        self.stack.append(make(self._pop_to_mark()))
+        self._new(make(self._pop_to_mark()))
 
     def _tuple(self, count: int) -> None:
         items = [self._pop() for _ in range(count)]
-        self.stack.append(tuple(items[::-1]))
+        self._new(tuple(items[::-1]))
 
     def _dictionary(self) -> None:
         items = self._pop_to_mark()
@@ -306,10 +312,10 @@ _OPERATIONS: Mapping[int, Callable[[Machine], Any]] = {
     ord("B"): lambda m: m._bytes(m._number("<I")),
     0x8E: lambda m: m._bytes(m._number("<Q")),
     0x96: lambda m: m._bytes(m._number("<Q")),  # BYTEARRAY8
-    ord("]"): lambda m: m.stack.append([]),
-    ord("}"): lambda m: m.stack.append({}),
+    ord("]"): lambda m: m._new([]),
+    ord("}"): lambda m: m._new({}),
     ord(")"): lambda m: m.stack.append(()),
-    0x8F: lambda m: m.stack.append(set()),
+    0x8F: lambda m: m._new(set()),
     ord("a"): lambda m: m._append([m._pop()]),
     ord("e"): lambda m: m._append(m._pop_to_mark()),
     ord("s"): lambda m: m._set_items([m._pop(), m._pop()][::-1]),
@@ -341,7 +347,7 @@ def _protocol(version: int) -> None:
         raise Damaged(f"pickle protocol {version}")
 
 
-def as_mapping(value: Any) -> MutableMapping[str, Any]:
+def as_mapping(value: Any) -> dict[Any, Any]:
     """`value` where a pickle has to give a dictionary.
 
     Raises:

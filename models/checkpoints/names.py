@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .contents import CheckpointError
 from .machine import Allowed, Budget, Builder, Damaged, Find, Record, as_mapping, simple_key
-from .storages import STORAGE_TYPES, StorageType
+from .storages import STORAGE_TYPES, StorageType, integers
 from .storages import tensor as build_tensor
 
 MAX_DEPTH = 32
@@ -83,7 +83,14 @@ class InertModule:
 class Namespace(argparse.Namespace, Builder):
     """The command line that a training file keeps: a bag of attributes."""
 
+    __slots__ = ("_budget",)
+
+    def __init__(self, budget: Budget) -> None:
+        super().__init__()
+        self._budget = budget
+
     def build(self, state: Any) -> None:
+        self._budget.spend_operation(len(as_mapping(state)))
         for name, value in as_mapping(state).items():
             # Set where vars() finds it; a name such as __class__ stays an entry like any other.
             vars(self)[str(simple_key(name))] = value
@@ -198,9 +205,9 @@ def _path(*parts: Any) -> str:
 def torch_names(budget: Budget) -> Find:
     """The table for PyTorch's own files: state dicts, optimisers, the command line of a training."""
     extra: dict[tuple[str, str], Any] = {
-        ("argparse", "Namespace"): Allowed(Namespace),
+        ("argparse", "Namespace"): Allowed(lambda: Namespace(budget)),
         ("torch._utils", "_rebuild_parameter_with_state"): Allowed(_parameter),
-        ("torch", "Size"): Allowed(lambda items=(): tuple(items) if isinstance(items, (tuple, list)) else ()),
+        ("torch", "Size"): Allowed(lambda items=(): tuple(integers(items))),
         ("torch", "device"): Allowed(lambda *parts: ":".join(str(p) for p in parts if isinstance(p, (str, int)))),
     }
     for name, dtype in STORAGE_TYPES.items():
@@ -226,7 +233,7 @@ def network_names(budget: Budget, load_storage: Callable[[Any], Any]) -> Find:
 
 def _inert_module(meta: Any, *_: Any) -> InertModule:
     name, state = as_mapping(meta).get("class_name", ""), as_mapping(as_mapping(meta).get("state") or {})
-    return InertModule(name[:100] if isinstance(name, str) else "", dict(state))
+    return InertModule(name[:100] if isinstance(name, str) else "", state)
 
 
 def plain_text(value: Any, limit: int = 200) -> str:

@@ -1,4 +1,4 @@
-"""The variants of each family that people have: other protocols, prefixes, precisions, architectures, things left out."""
+"""The variants of each family that people have: protocols, prefixes, precisions, architectures, things left out."""
 
 from __future__ import annotations
 
@@ -188,11 +188,12 @@ def test_fine_tuned_families(original: FaceGenerator, native: dict[str, Any], tm
     optimiser = {"state": {0: {"step": 3, "exp_avg": torch.zeros(2)}}, "param_groups": [{"betas": (0.0, 0.99)}]}
     extrinsic = {"res.0.conv.0.weight": torch.ones(2, 2, 3, 3), "style.1.weight": torch.ones(8, 8)}
     dual = {**{f"generator.{name}": tensor for name, tensor in state.items()}, **extrinsic}
+    training = {"g": state, "d": native["d"], "g_ema": state, "g_optim": optimiser, "args": argparse.Namespace()}
     files = {
         "jojogan": {"g": state},
         "stylegan_nada": {"g_ema": state, "g_optim": optimiser},
         "dualstylegan": {"g_ema": dual},
-        "rosinality": {"g": state, "d": native["d"], "g_ema": state, "g_optim": optimiser, "args": argparse.Namespace()},
+        "rosinality": training,
     }
     for family, content in files.items():
         loaded = load(content, tmp_path)
