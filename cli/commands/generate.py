@@ -13,7 +13,7 @@ from ..options import seeds
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ...models.generator import Generator
+    from ...models.types import FaceGenerator
 
 HELP = "draw faces with a generator"
 BATCH = 8
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--seeds", type=seeds, metavar="0-3", help="one face per seed (default: --seed, or 0)")
     source.add_argument("--z", metavar="z.npy", help="[N, z_dim]")
-    source.add_argument("--w-plus", metavar="w.npy", help="[N, num_ws, w_dim]")
+    source.add_argument("--w-plus", metavar="w.npy", help="[N, num_ws, w_dim]; or .safetensors, .npz, .pt latents")
     parser.add_argument("--truncation-psi", type=float, default=1.0, metavar="P", help="default: 1")
     parser.add_argument("--truncation-cutoff", type=int, metavar="N", help="truncate only the first N codes")
     parser.add_argument("--class", type=int, dest="class_index", metavar="K", help="for conditional networks")
@@ -37,8 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     import torch
 
-    network = load_generator(args.file).generator
-    names, w_plus = _latents(args, network)
+    generator = load_generator(args.file)
+    network = generator.generator
+    names, w_plus = _latents(args, generator)
     random = torch.Generator().manual_seed(args.seed or 0)
     with torch.inference_mode():
         w_plus = network.truncate(w_plus, args.truncation_psi, args.truncation_cutoff)
@@ -55,16 +56,18 @@ def run(args: argparse.Namespace, console: Console) -> None:
     console.result({"files": [str(path) for path in paths], "shape": list(pictures.shape)})
 
 
-def _latents(args: argparse.Namespace, network: Generator) -> tuple[list[str], Tensor]:
+def _latents(args: argparse.Namespace, generator: FaceGenerator) -> tuple[list[str], Tensor]:
     """A name for each picture, and its W+ before truncation."""
     import torch
 
+    from ...models.latents import load_latents
     from ...models.sampling import seeded_z
 
+    network = generator.generator
     config, device = network.config, network.mean_latent.device
     if args.w_plus:
         need(args.class_index is None, "--class belongs to --seeds or --z; a W+ code has its class in it")
-        w_plus = read_array(args.w_plus, (None, network.num_ws, config.w_dim), "W+ codes for this generator")
+        w_plus = load_latents(args.w_plus, generator).w_plus.float()
         return [f"w{index:04}" for index in range(len(w_plus))], w_plus.to(device)
     if args.z:
         z = read_array(args.z, (None, config.z_dim), "latents z for this generator")

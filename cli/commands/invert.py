@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...training.config import LATENT_SPACES, NOISE_MODES, PivotalConfig
 from ..console import Console
 from ..files import about, load_encoder, load_generator, need, write_array
-from ..options import fraction
+from ..options import fraction, positive
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,58 +23,149 @@ HELP = "find the latents of aligned faces"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="aligned square faces, as `align` writes them")
     parser.add_argument("--generator", required=True, metavar="FILE", help="a StyleGAN2 checkpoint, or embedded")
-    parser.add_argument("--encoder", metavar="FILE", help="where to start; with --generator embedded: the embedded one")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--encoder", metavar="FILE", help="where to start; with --generator embedded: the embedded one")
+    start.add_argument(
+        "--start", metavar="FILE", help="latents to start from: .npy, .pt or .safetensors, one for each IMAGE"
+    )
+    parser.add_argument(
+        "--encoder-steps", type=positive, metavar="N", help="how often the encoder looks (default: 1, for ReStyle 5)"
+    )
     parser.add_argument(
         "--steps", type=int, metavar="N", help="optimisation steps (default: 0 with an encoder, 200 without)"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="w.npy", help="W+ [N, num_ws, w_dim], float32")
-    parser.add_argument("--reconstructions", type=Path, metavar="DIR", help="also write what the latents look like")
+    parser.add_argument("--space", choices=LATENT_SPACES, help="a code per layer, or one for all (default: w_plus)")
+    parser.add_argument("--noise", choices=NOISE_MODES, help="the generator's own, or fit too (default: fixed)")
     parser.add_argument("--delta-penalty", type=fraction, metavar="P", help="keeps the layers' codes together")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="w.npy",
+        help="W+ [N, num_ws, w_dim], float32; a .safetensors also keeps noise, errors and whose they are",
+    )  # fmt: skip
+    parser.add_argument("--reconstructions", type=Path, metavar="DIR", help="also write what the latents look like")
+    add_pivotal(parser)
+
+
+def add_pivotal(parser: argparse.ArgumentParser) -> None:
+    """`--pivotal` and what belongs to it."""
+    group = parser.add_argument_group("pivotal tuning")
+    group.add_argument(
+        "--pivotal", type=Path, metavar="OUT.safetensors", help="tune a copy of the generator to these faces; save it"
+    )
+    group.add_argument(
+        "--pivotal-steps", type=positive, default=PivotalConfig.steps, metavar="N",
+        help=f"default: {PivotalConfig.steps}",
+    )  # fmt: skip
+    group.add_argument(
+        "--locality", type=float, default=PivotalConfig.locality_weight, metavar="W",
+        help=f"how firmly other faces stay as they were; 0: not at all (default: {PivotalConfig.locality_weight})",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
     import torch
 
+    from ...models.latents import load_latents, save_latents
     from ...models.sampling import synthesise
+    from ...training.inversion import mean_squared_error
     from ..files import unique_stems, write_pictures
 
-    encoder_name = args.encoder or ("embedded" if args.generator == "embedded" else None)
+    need(
+        args.pivotal is None or args.pivotal.suffix == ".safetensors",
+        f"--pivotal is {args.pivotal}; its name has to end in .safetensors",
+    )
+    encoder_name = args.encoder
+    if encoder_name is None and args.start is None and args.generator == "embedded":
+        encoder_name = "embedded"
+    begun = encoder_name is not None or args.start is not None
     steps = args.steps if args.steps is not None else (0 if encoder_name else 200)
     need(steps >= 0, "--steps is below 0")
-    need(steps > 0 or encoder_name is not None, "with --steps 0 an --encoder is needed")
+    need(steps > 0 or begun, "with --steps 0 an --encoder is needed")
+    need(args.locality >= 0, "--locality is below 0")
     generator = load_generator(args.generator)
     encoder = load_encoder(encoder_name) if encoder_name else None
     pictures = torch.cat([_read_square(path, generator.resolution) for path in args.images])
     settings = {"seed": args.seed or 0}
-    if args.delta_penalty is not None:
-        settings["delta_penalty"] = args.delta_penalty
-    latent = find_latents(pictures, generator, encoder, steps, settings)
-    write_array(latent.w_plus, args.out)
+    for name in ("delta_penalty", "space", "noise"):
+        if getattr(args, name) is not None:
+            settings[name] = getattr(args, name)
+    start = load_latents(args.start, generator) if args.start else None
+
+    def write(latent: FaceLatent) -> None:
+        if args.out.suffix == ".safetensors":
+            save_latents(latent, args.out)
+        else:
+            write_array(latent.w_plus, args.out)
+
+    def keep(latent: FaceLatent) -> None:
+        write(latent)
+        console.note(f"\nThe best so far is in {args.out}.")
+
+    latent = find_latents(pictures, generator, encoder, steps, settings, args.encoder_steps, start, keep)
+    need(len(latent) == len(pictures), f"{args.start} holds {len(latent)} latents for {len(pictures)} pictures")
+    error = mean_squared_error(synthesise(generator, latent).cpu(), pictures)
+    latent = latent.replace(reconstruction_error=error)
+    write(latent)
+    files = [str(args.out)]
+    records: list[dict[str, Any]] = [
+        {"image": str(path), "error": value} for path, value in zip(args.images, error.tolist(), strict=True)
+    ]
+    drawer = generator
+    if args.pivotal is not None:
+        from ...models.checkpoints import save_generator
+
+        drawer, tuned_errors = tune(pictures, generator, latent, args.pivotal_steps, args.locality, args.seed or 0)
+        save_generator(drawer, args.pivotal, dict(drawer.provenance))
+        files.append(str(args.pivotal))
+        for record, value in zip(records, tuned_errors, strict=True):
+            record["error_tuned"] = value
     if args.reconstructions:
         names = [args.reconstructions / f"{stem}.png" for stem in unique_stems(args.images)]
-        write_pictures(synthesise(generator, latent), names)
-    errors = [] if latent.reconstruction_error is None else latent.reconstruction_error.tolist()
-    for path, error in zip(args.images, errors, strict=False):
-        console.line(f"{path}: mean squared error {error:.5f}")
-    console.line(str(args.out))
-    records = [{"image": str(path), "error": error} for path, error in zip(args.images, errors, strict=False)]
-    console.result({"files": [str(args.out)], "shape": list(latent.w_plus.shape), "images": records})
+        write_pictures(synthesise(drawer, latent), names)
+    for record in records:
+        tuned = f", after tuning {record['error_tuned']:.5f}" if "error_tuned" in record else ""
+        console.line(f"{record['image']}: mean squared error {record['error']:.5f}{tuned}")
+    for path in files:
+        console.line(path)
+    console.result({"files": files, "shape": list(latent.w_plus.shape), "images": records})
 
 
 def find_latents(
-    pictures: Tensor, generator: FaceGenerator, encoder: FaceEncoder | None, steps: int, settings: dict[str, Any]
+    pictures: Tensor,
+    generator: FaceGenerator,
+    encoder: FaceEncoder | None,
+    steps: int,
+    settings: dict[str, Any],
+    encoder_steps: int | None = None,
+    start: FaceLatent | None = None,
+    keep: Callable[[FaceLatent], Any] | None = None,
 ) -> FaceLatent:
-    """The encoder's latents where there is one, then `steps` of optimisation where there are any."""
+    """The encoder's latents where there is one, else `start`, then `steps` of optimisation where there are any.
+
+    keep: given the best so far when the search is interrupted.
+    """
     from ...runtime.progress import ProgressReporter
     from ...training.config import InversionConfig
     from ...training.inversion import invert_by_optimisation, invert_with_encoder
 
-    latent = invert_with_encoder(pictures, encoder, generator) if encoder else None
+    latent = invert_with_encoder(pictures, encoder, generator, encoder_steps) if encoder else start
     if latent is not None and steps == 0:
         return latent
     config = InversionConfig(steps=steps, **settings)
     with ProgressReporter(steps, "invert") as progress:
-        return invert_by_optimisation(pictures, generator, latent, config, progress.callbacks())
+        return invert_by_optimisation(pictures, generator, latent, config, progress.callbacks(), keep)
+
+
+def tune(
+    pictures: Tensor, generator: FaceGenerator, latent: FaceLatent, steps: int, locality: float, seed: int
+) -> tuple[FaceGenerator, Sequence[float]]:
+    """The generator tuned to the faces, and the error that is left of each."""
+    from ...runtime.progress import ProgressReporter
+    from ...training.pivotal import tune_to_faces
+
+    config = PivotalConfig(steps=steps, locality_weight=locality, seed=seed)
+    with ProgressReporter(steps, "tune") as progress:
+        result = tune_to_faces(pictures, generator, latent, config, progress.callbacks())
+    return result.generator, result.error_after.tolist()
 
 
 def _read_square(path: str, size: int) -> Tensor:
