@@ -93,7 +93,7 @@ def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["convert", "a.pt", "b.pt"], "has to end in .safetensors"),
+        (["convert", "a.pt", "b.ckpt"], "has to end in .safetensors"),
         (["finetune", "--styles", "s", "--out", "a.pt"], "has to end in .safetensors"),
         (["finetune", "--styles", "s", "--out", "a.safetensors", "--resume", "nowhere"], "no run in nowhere"),
         (["render", "--count", "1", "--style", "baroque", "--out", "d"], "no style 'baroque'"),
