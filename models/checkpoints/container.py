@@ -11,7 +11,7 @@ from typing import Any
 
 from . import foreign
 from .contents import ACCEPTED, CheckpointError, Contents
-from .machine import Budget, Damaged
+from .machine import Budget, CutOff, Damaged
 from .names import InertModule
 from .pickles import read_pickle
 from .safetensors_file import read_safetensors
@@ -43,6 +43,10 @@ def read_contents(path: Path) -> Contents:
     head = bytes(file.view[:512])
     try:
         return _read(path, file, head)
+    except CutOff as error:
+        raise CheckpointError(
+            f"it is cut off, as after an interrupted download ({error}). Download it again."
+        ) from error
     except Damaged as error:
         raise CheckpointError(
             f"it is damaged or not a checkpoint ({error}). Download it again, or take another copy."

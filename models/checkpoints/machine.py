@@ -69,6 +69,10 @@ class Damaged(ValueError):
     """The instructions do not make sense; the text says where."""
 
 
+class CutOff(Damaged):
+    """The data ends before what it announces."""
+
+
 class Builder:
     """An object that a pickle may fill with `BUILD`: it says itself what it does with the state."""
 
@@ -134,7 +138,7 @@ class Machine:
         end, data = len(self.data), self.data
         while True:
             if self.position >= end:
-                raise Damaged("the data ends before the pickle does")
+                raise CutOff("the data ends before the pickle does")
             code = data[self.position]
             self.position += 1
             self.budget.spend_operation()
@@ -172,7 +176,7 @@ class Machine:
     def _take(self, count: int) -> memoryview:
         start, self.position = self.position, self.position + count
         if self.position > len(self.data):
-            raise Damaged(f"{count} bytes are announced where {max(len(self.data) - start, 0)} are left")
+            raise CutOff(f"{count} bytes are announced where {max(len(self.data) - start, 0)} are left")
         return self.data[start : self.position]
 
     def _number(self, form: str) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from .contents import CheckpointError
-from .machine import Allowed, Budget, Damaged, Machine
+from .machine import Allowed, Budget, CutOff, Damaged, Machine
 from .names import torch_names
 from .storages import Storage, StorageType
 
@@ -217,11 +217,11 @@ def read_stream(data: memoryview, budget: Budget) -> Any:
     for key in keys:
         dtype, count = wanted[key]
         if bytes(data[start : start + 8]) != count.to_bytes(8, "little"):
-            raise Damaged("the data ends early, or its values do not have the announced length")
+            raise CutOff("the data ends early, or its values do not have the announced length")
         start += 8
         content = data[start : start + count * dtype.itemsize]
         if len(content) != count * dtype.itemsize:
-            raise Damaged("the data ends before the tensors do")
+            raise CutOff("the data ends before the tensors do")
         storages[key] = Storage(dtype, content)
         start += len(content)
 

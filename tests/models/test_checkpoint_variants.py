@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from facestylist.models import checkpoints
 from facestylist.models.checkpoints import CheckpointError
+from facestylist.models.checkpoints.container import read_contents
 from facestylist.models.checkpoints.convert import convert, report
 from facestylist.models.checkpoints.export import to_nvidia, to_rosinality
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
@@ -56,6 +57,33 @@ def assert_same(network: nn.Module, other: nn.Module, skip: tuple[str, ...] = ()
 def load(content: Any, folder: Path, **how: Any) -> FaceGenerator:
     torch.save(content, folder / "file.pt", **how)
     return checkpoints.load_generator(folder / "file.pt")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_the_same_as_torch_reads(zipped: bool, protocol: int, tmp_path: Path) -> None:
+    random = torch.Generator().manual_seed(0)
+    base = torch.randn(6, 8, generator=random)
+    content = {
+        "plain": base,
+        "transposed": base.t(),
+        "part": base[2:4, 1::2],
+        "scalar": torch.tensor(3.5),
+        "nothing": torch.zeros(0, 4),
+        "repeated": torch.randn(1, 8, generator=random).expand(5, 8),
+        "parameter": nn.Parameter(base.clone()),
+        "nested": {"list": [1, 2.5, None, True, "text"], 7: (base[0], {"a": 1})},
+        **{str(dtype): (base * 9).to(dtype) for dtype in (torch.float16, torch.bfloat16, torch.int64, torch.bool)},
+    }
+    torch.save(content, tmp_path / "f.pt", _use_new_zipfile_serialization=zipped, pickle_protocol=protocol)
+    # PyTorch's own reader of weights only knows protocol 2; what was written is known for both.
+    wanted = torch.load(tmp_path / "f.pt", weights_only=True) if protocol == 2 else content
+    found = read_contents(tmp_path / "f.pt").data
+    assert list(found) == list(wanted) and found["nested"]["list"] == wanted["nested"]["list"]
+    assert torch.equal(found["nested"][7][0], base[0]) and found["nested"][7][1] == {"a": 1}
+    for name, tensor in wanted.items():
+        if isinstance(tensor, Tensor):
+            assert found[name].dtype == tensor.dtype and torch.equal(found[name], tensor), name
 
 
 PROTOCOLS = [(2, True, True), (3, True, False), (4, False, True), (5, False, False)]
@@ -238,3 +266,62 @@ def test_where_weights_came_from_is_kept(native: dict[str, Any], tmp_path: Path)
     assert kept["file"] == "again.safetensors" and kept["licence"] == first["licence"]
     with pytest.raises(CheckpointError, match="ends in .pt"):
         convert(tmp_path / "face.pt", tmp_path / "out.safetensors", "nvidia")
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "web page": (b"\n<!DOCTYPE html><html><head><title>Google Drive - Quota exceeded</title>", "a web page"),
+    "xml": (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "a web page"),
+    "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 134\n", "git lfs pull"),
+    "server's answer": (b'{"error": "Entry not found"}', "a server's error message"),
+    "zeros": (bytes(5000), "zeros only"),
+    "gzip": (b"\x1f\x8b\x08" + bytes(50), "unpack it"),
+    "array": (b"\x93NUMPY" + bytes(50), "numpy array"),
+    "diffusion, wrapped": ({"state_dict": {"model.diffusion_model.input_blocks.0.weight": torch.ones(1)}}, "diffusion"),
+    "diffusers": ({"down_blocks.0.resnets.0.conv1.weight": torch.ones(1)}, "diffusion"),
+    "lucidrains, bare": ({f"S.net.{i}.weight": torch.ones(1) for i in range(6)}, "lucidrains"),
+    "stylegan3": ({"G_ema": {"synthesis.L0_36_512.weight": torch.ones(1)}}, "StyleGAN3"),
+    "stylegan1": ({"generator.progression.0.conv1.weight": torch.ones(1)}, "StyleGAN1"),
+    "latent": ({"latent": torch.ones(18, 512), "name": "me"}, "Load Latent"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_work_is_refused_by_name(name: str, tmp_path: Path) -> None:
+    content, sentence = REFUSED[name]
+    path = tmp_path / "face.pt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with pytest.raises(CheckpointError, match=sentence):
+        checkpoints.load_generator(path)
+
+
+def test_files_with_classes_in_them_are_named(fake_modules: FakeModules, tmp_path: Path) -> None:
+    callback = fake_modules.put("pytorch_lightning.callbacks", "ModelCheckpoint", type("ModelCheckpoint", (), {}))
+    weights = {"model.diffusion_model.out.weight": torch.ones(1)}
+    torch.save({"callbacks": callback(), "state_dict": weights}, tmp_path / "sd.ckpt")
+    with pytest.raises(CheckpointError, match="a diffusion model"):
+        checkpoints.inspect(tmp_path / "sd.ckpt")
+    torch.save(nn.Linear(2, 2), tmp_path / "whole.pt")
+    with pytest.raises(CheckpointError, match=r"whole network.*torch.nn.modules.linear.Linear.*state_dict\(\)"):
+        checkpoints.inspect(tmp_path / "whole.pt")
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.999])
+@pytest.mark.parametrize("kind", ["zip", "legacy", "pkl", "safetensors"])
+def test_files_that_are_cut_off(
+    kind: str, keep: float, original: FaceGenerator, fake_modules: FakeModules, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    if kind == "pkl":
+        path.write_bytes(nvidia_pickle(original, fake_modules))
+    elif kind == "safetensors":
+        checkpoints.save_generator(original, tmp_path / "file.safetensors")
+        path = tmp_path / "file.safetensors"
+    else:
+        torch.save(to_rosinality(original), path, _use_new_zipfile_serialization=kind == "zip")
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * keep)])
+    with pytest.raises(CheckpointError, match=r"cut off.*Download it again"):
+        checkpoints.load_generator(path)
