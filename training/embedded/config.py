@@ -15,7 +15,7 @@ class EmbeddedConfig:
     """One source of truth for the embedded networks; `quick()` is the same in miniature, for tests."""
 
     seed: int = 0
-    shards: int = 24
+    shards: int = 20
     """Shards of 2000 rendered faces."""
     held_out: int = 512
     """Faces nothing is trained on."""
@@ -27,16 +27,16 @@ class EmbeddedConfig:
     discriminator_channels: tuple[int, ...] = (160, 160, 128, 96, 48, 24)
     mapping_layers: int = 8
     batch: int = 16
-    start_steps: int = 15000
-    mapping_steps: int = 25000
-    grow_steps: int = 700
-    full_steps: int = 6000
-    discriminator_steps: int = 900
-    polish_steps: int = 1500
-    code_steps: int = 4000
-    encoder_steps: int = 1500
+    start_steps: int = 9000
+    mapping_steps: int = 12000
+    grow_steps: int = 300
+    full_steps: int = 2800
+    discriminator_steps: int = 2000
+    polish_steps: int = 600
+    code_steps: int = 2500
+    encoder_steps: int = 500
     style_images: int = 150
-    style_steps: int = 900
+    style_steps: int = 1600
     precision: str = "bf16"
     """bf16 (autocast) or fp32."""
     compiled: bool = True
@@ -70,4 +70,4 @@ class EmbeddedConfig:
 
     def encoder(self) -> EncoderConfig:
         """The encoder's architecture."""
-        return EncoderConfig(self.resolution, self.generator().num_ws, self.w_dim)
+        return EncoderConfig(self.resolution, self.generator().num_ws, self.w_dim, hidden=320)

@@ -17,9 +17,10 @@ from ..loop import require_finite
 from .config import EmbeddedConfig
 from .dataset import FaceData
 from .generator import autocast, cosine
+from .optimiser import MuonAndAdam
 from .supervision import grid, measure, reconstruction_loss, reconstruction_terms
 
-CODES_LR, PICTURES_LR = 1e-3, 4e-4
+CODES_LR, PICTURES_LR = 1.5e-3, 5e-4
 
 
 def roughen(pictures: Tensor, random: torch.Generator) -> Tensor:
@@ -72,15 +73,13 @@ class EncoderTask:
         self.ema = ExponentialMovingAverage(self.live, self.average, 0.998)
         self.generator = copy.deepcopy(generator).requires_grad_(False).eval()
         self.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimiser = torch.optim.Adam(encoder.parameters(), lr=self.lr, betas=(0.9, 0.99), fused=True)
+        self.optimiser = MuonAndAdam(encoder.parameters(), (0.9, 0.99))
         self.random = torch.Generator().manual_seed(config.seed + 3)
         with torch.no_grad():
             w = self.teacher(sample_z(2048, torch.Generator().manual_seed(config.seed)))
             self.variance = (w - w.mean(0)).square().mean()
 
     def step(self, step: int) -> dict[str, float]:
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.lr * cosine(step, self.steps)
         own = step % 4 == 0  # every fourth batch is the generator's own, layers mixed from two people
         with_pictures = self.with_pictures and not own
         index = torch.randint(0, len(self.data), (self.config.batch,), generator=self.random)
@@ -107,9 +106,9 @@ class EncoderTask:
             loss = 0.1 * loss + reconstruction_loss(parts)
             terms |= parts
         losses = require_finite(terms)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         loss.backward()
-        self.optimiser.step()
+        self.optimiser.step(self.lr * cosine(step, self.steps))
         self.ema.update()
         return losses
 

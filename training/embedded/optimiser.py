@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-SMALLEST_SIDE = 16
-"""A weight with fewer rows or columns than this (a projection to RGB, a bias) has no spectrum worth balancing."""
+SMALLEST_SIDE, LARGEST_SIDE = 16, 4096
+"""A weight with fewer rows or columns than the first (a projection to RGB, a bias) has no spectrum worth balancing; one
+with more than the second (the readout of whole maps) costs too much to balance."""
 
 
 def as_matrix(weight: Tensor) -> Tensor:
@@ -36,12 +37,14 @@ class MuonAndAdam:
     def __init__(
         self, parameters: Iterable[nn.Parameter], betas: tuple[float, float] = (0.9, 0.98), momentum: float = 0.95
     ) -> None:
-        matrices, rest = [], []
+        matrices: list[nn.Parameter] = []
+        rest: list[nn.Parameter] = []
         for parameter in parameters:
             if not parameter.requires_grad:
                 continue
-            is_weight = parameter.ndim in (2, 4) and min(as_matrix(parameter.detach()).shape) >= SMALLEST_SIDE
-            (matrices if is_weight else rest).append(parameter)
+            sides = as_matrix(parameter.detach()).shape if parameter.ndim in (2, 4) else (0,)
+            balanced = min(sides) >= SMALLEST_SIDE and max(sides) <= LARGEST_SIDE
+            (matrices if balanced else rest).append(parameter)
         self.matrices = matrices
         self.views = [nn.Parameter(as_matrix(parameter.detach())) for parameter in matrices]
         self.parameters = matrices + rest

@@ -24,7 +24,7 @@ from .optimiser import MuonAndAdam
 from .supervision import grid, measure, reconstruction_loss, reconstruction_terms
 
 ADVERSARIAL, FEATURES, R1_GAMMA, R1_INTERVAL = 0.2, 1.5, 0.3, 16
-GENERATOR_LR, DISCRIMINATOR_LR, MOMENTUM = 1.5e-3, 4e-3, 0.9
+GENERATOR_LR, DISCRIMINATOR_LR, MOMENTUM = 4e-4, 4e-3, 0.9
 
 
 class SharedAugmentation:
