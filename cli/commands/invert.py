@@ -156,7 +156,12 @@ def find_latents(
 
 
 def tune(
-    pictures: Tensor, generator: FaceGenerator, latent: FaceLatent, steps: int, locality: float, seed: int
+    pictures: Tensor,
+    generator: FaceGenerator,
+    latent: FaceLatent,
+    steps: int,
+    locality: float = PivotalConfig.locality_weight,
+    seed: int = 0,
 ) -> tuple[FaceGenerator, Sequence[float]]:
     """The generator tuned to the faces, and the error that is left of each."""
     from ...runtime.progress import ProgressReporter

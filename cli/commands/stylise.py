@@ -8,9 +8,9 @@ from typing import Any
 
 from ..console import Console
 from ..files import about, face_finder, load_encoder, load_generator, need, style_file, unique_stems, write_pictures
-from ..options import fraction
+from ..options import fraction, positive
 from .align import add_detection
-from .invert import find_latents
+from .invert import find_latents, tune
 
 HELP = "turn photos into stylised photos"
 
@@ -25,6 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--encoder", metavar="FILE", help="the source's encoder (default: embedded for embedded)")
     parser.add_argument("--steps", type=int, metavar="N", help="optimisation steps after the encoder (default: 0)")
+    parser.add_argument(
+        "--pivotal", type=positive, metavar="N",
+        help="first tune source and style to the faces of each photo, N steps (200 are usual)",
+    )  # fmt: skip
     parser.add_argument("--region", choices=("head", "face", "crop"), default="head", help="default: head")
     parser.add_argument("--feather", type=fraction, default=0.1, metavar="F", help="soft edge, 0 to 0.5 (default: 0.1)")
     parser.add_argument("--colour-match", type=fraction, default=0.0, metavar="C", help="0 to 1 (default: 0)")
@@ -41,6 +45,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...models.sampling import synthesise
     from ...runtime.images import image_to_tensor, read_picture
     from ...runtime.progress import ProgressReporter
+    from ...training.pivotal import align_style
 
     encoder_name = args.encoder or ("embedded" if args.source == "embedded" else None)
     steps = args.steps if args.steps is not None else (0 if encoder_name else 200)
@@ -63,6 +68,10 @@ def run(args: argparse.Namespace, console: Console) -> None:
             result = pictures
             if len(faces):
                 latent = find_latents(faces.crops, source, encoder, steps, {"seed": args.seed or 0})
+                if args.pivotal:
+                    tuned, left = tune(faces.crops, source, latent, args.pivotal, seed=args.seed or 0)
+                    latent = latent.replace(reconstruction_error=torch.tensor(left))
+                    drawer = with_strength(tuned, align_style(style, source, tuned), args.strength)
                 stylised = synthesise(drawer, latent).cpu()
                 result, _ = paste_faces(
                     pictures, faces, stylised, args.feather, args.colour_match, region=args.region

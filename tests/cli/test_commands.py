@@ -63,7 +63,7 @@ def photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A photo in which two faces are found, whatever it shows."""
     eyes_nose_mouth = torch.tensor([[0.35, 0.4], [0.65, 0.4], [0.5, 0.6], [0.4, 0.75], [0.6, 0.75]])
 
-    def finder(detector: str, min_confidence: float) -> Callable[[Tensor], list[Detection]]:
+    def finder(detector: str, min_confidence: float, download_if_missing: bool) -> Callable[[Tensor], list[Detection]]:
         def find(picture: Tensor) -> list[Detection]:
             corners = (torch.tensor([100.0, 20.0]), torch.tensor([10.0, 15.0]))
             return [
@@ -198,6 +198,10 @@ def test_stylise_changes_the_faces_only(networks: Path, photo: Path, record: Sho
     styled = np.asarray(Image.open("made/photo_ink_00.png"))
     assert main([*arguments, "--strength", "0"]) == 0
     assert np.abs(np.asarray(Image.open("made/photo_ink_00.png")).astype(int) - styled).mean() > 10
+    record()
+    assert main([*arguments, "--pivotal", "4"]) == 0
+    tuned = record()["photos"][0]
+    assert all(after < before for after, before in zip(tuned["errors"], made["errors"], strict=True))
 
 
 def test_stylise_names_the_photo_and_the_style(
