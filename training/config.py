@@ -102,11 +102,11 @@ class FinetuneConfig:
 
     style_name: str = setting("style", "Name of the style; it travels with the generator.")
     steps: int = setting(
-        600, "Training iterations. 400-800 suit 100-300 pictures; fewer pictures want fewer steps.",
+        1000, "Training iterations. 800-1600 suit 100-300 pictures; fewer pictures want fewer steps.",
         min=1, max=100_000, step=50,
     )  # fmt: skip
     batch_size: int = setting(
-        8, "Faces per iteration. Larger is steadier and proportionally slower.", min=1, max=128, step=1
+        4, "Faces per iteration. Larger is steadier and proportionally slower.", min=1, max=128, step=1
     )
     semantic_weight: float = setting(
         3.0, "Strength of the semantic constraint as a whole: 0 is plain fine-tuning, 1 is loose, 3 keeps faces well.",
@@ -137,7 +137,7 @@ class FinetuneConfig:
         choices=SCHEDULES, advanced=True,
     )  # fmt: skip
     learning_rate: float = setting(
-        1e-3, "Adam step of the generator. Keep it below the discriminator's.",
+        2e-4, "Adam step of the generator, well below the discriminator's. Public checkpoints bear up to 2e-3.",
         min=1e-6, max=0.1, step=1e-4, advanced=True,
     )
     discriminator_learning_rate: float = setting(
