@@ -81,7 +81,7 @@ class Builder:
         raise NotImplementedError
 
 
-class Record(dict[str, Any], Builder):
+class Record(dict[Any, Any], Builder):
     """A dictionary that a pickle made through a class (OrderedDict, EasyDict); attributes beside its items are left."""
 
     def build(self, state: Any) -> None:

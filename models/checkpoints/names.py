@@ -156,7 +156,7 @@ class Names:
         for pair in items:
             if not isinstance(pair, (list, tuple)) or len(pair) != 2:
                 raise Damaged("a dictionary without names")
-            made[simple_key(pair[0])] = pair[1]  # type: ignore[index] - optimisers number their parameters
+            made[simple_key(pair[0])] = pair[1]
         return made
 
     def _set(self, items: Any = ()) -> set[Any]:

@@ -1,0 +1,50 @@
+"""Files of the public implementations, converted to ours and back: every tensor they had keeps its bits.
+
+Where the files are looked for is told in test_reference.py.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from facestylist.models.checkpoints import inspect, load_generator
+from facestylist.models.checkpoints.container import read_contents
+from facestylist.models.checkpoints.convert import convert
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FOLDER = Path(os.environ.get("FACESTYLIST_REFERENCE", REPOSITORY.parent / "shared" / "reference"))
+
+pytestmark = pytest.mark.skipif(
+    not (FOLDER / "rebuild.py").is_file(), reason=f"no reference outputs in {FOLDER}; set FACESTYLIST_REFERENCE"
+)
+
+
+@pytest.mark.parametrize(("name", "layout"), [("ros_g64_narrow.pt", "rosinality"), ("nv_g64_narrow.pkl", "nvidia")])
+def test_bits_survive_the_way_there_and_back(name: str, layout: str, tmp_path: Path) -> None:
+    assert inspect(FOLDER / name).family == layout
+    assert not [lack for lack in inspect(FOLDER / name).missing if not lack.startswith("discriminator")]
+    convert(FOLDER / name, tmp_path / "ours.safetensors")
+    convert(tmp_path / "ours.safetensors", tmp_path / "back.pt", layout)
+    back = torch.load(tmp_path / "back.pt", weights_only=True)
+    before = read_contents(FOLDER / name).data
+    seen = 0
+    for entry in ("g_ema", "G_ema", "D", "latent_avg"):
+        if entry not in before:
+            continue
+        for key, tensor in _tensors(before[entry]).items():
+            same = _tensors(back[entry])[key]
+            assert same.shape == tensor.shape and torch.equal(same, tensor), f"{entry} {key}"
+            seen += 1
+    assert seen > 90
+    assert load_generator(tmp_path / "ours.safetensors").provenance["origin_file"] == name
+
+
+def _tensors(value: Any) -> dict[str, torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        return {"": value}
+    return value.tensors() if hasattr(value, "tensors") else value
