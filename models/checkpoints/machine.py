@@ -18,7 +18,7 @@ from typing import Any
 from .contents import CheckpointError
 
 OPERATIONS = 300_000
-"""Instructions in one file; the largest public checkpoint (three networks of 1024 px) has some 50,000."""
+"""Instructions in one file; the largest public checkpoint (three networks of 1024 px) takes some 100,000."""
 CONTAINER = 3
 """What a new list, tuple or dictionary counts for: Python's collector looks at each of them again and again."""
 KEY_LENGTH = 1000

@@ -125,7 +125,7 @@ class Names:
         found = self.extra.get((module, name), self._table().get((module, name)))
         if found is not None:
             return found
-        if module.startswith("dnnlib.tflib"):
+        if module.startswith(("dnnlib.tflib", "tfutils")):
             raise CheckpointError(TENSORFLOW)
         full = f"{module}.{name}"[:120]
         if full.isprintable() and module.startswith(NETWORK_MODULES) and not module.startswith("models.__"):
