@@ -189,7 +189,7 @@ def _widget_slot(name: str, label: str, kind: str) -> dict[str, Any]:
     return {"localized_name": label, "name": name, "type": kind, "widget": {"name": name}, "link": None}
 
 
-STYLES = ("cartoon", "impasto", "chibi")
+STYLES = ("cartoon", "fantasy", "chibi")
 
 TILES = {
     "stylise_a_photo": ("Photo", *(f"Save: {look}" for look in STYLES)),
@@ -233,7 +233,7 @@ def stylise_a_photo() -> Canvas:
             "FaceStylistLoadGenerator", 1320, y, 300, title=f"Style: {look}", values={"name": f"embedded:{look}"}
         )
         (stylised,) = canvas.node(
-            "FaceStylistStyliseFaces", 1320, y + 120, 300, values={"strength": 0.6},
+            "FaceStylistStyliseFaces", 1320, y + 120, 300, values={"strength": 1.0},
             style=style, latent=latent, source=source,
         )  # fmt: skip
         image, _ = canvas.node("FaceStylistPasteFaces", 1320, y + 290, 300, faces=faces, stylised=stylised)
@@ -323,7 +323,7 @@ def finetune_a_style_and_use_it() -> Canvas:
     (source,) = canvas.node("FaceStylistLoadGenerator", 480, 0, 340, title="Source generator")
     style, before_after = canvas.node(
         "FaceStylistFinetuneGenerator", 480, 120, 340, source=source, style_images=styles,
-        values={"style_name": "my style", "steps": 150},
+        values={"style_name": "my style", "steps": 400},
     )  # fmt: skip
     canvas.node("PreviewImage", 880, 0, 560, 300, "Before and after", images=before_after)
     canvas.node("FaceStylistSaveGenerator", 880, 360, 340, generator=style, values={"name": "my_style"})

@@ -128,6 +128,9 @@ class FinetuneConfig:
         0.0, "How firmly a probe keeps reading the same face parts. Needs a probe fitted on label maps.",
         min=0.0, max=100.0, step=0.1, advanced=True,
     )  # fmt: skip
+    match_palette: bool = setting(
+        True, "Begin with the palette of the style pictures instead of learning it: sketches are grey from the start."
+    )
     match_texture: float = setting(
         0.0, "Pull towards the texture and colour statistics of the style pictures. Speeds up short runs.",
         min=0.0, max=1000.0, step=0.5, advanced=True,

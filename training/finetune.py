@@ -43,9 +43,11 @@ from .losses import (
     second_moments,
     texture_distance,
 )
+from .palette import colour_map, recolour
 from .semantic import FEW_SHOTS, HIGHEST_RESOLUTION, SemanticProbe, SemanticWeights, schedule, semantic_terms
 
 PREVIEW_FACES = 5
+PALETTE_FACES = 64
 TEXTURE_MEMORY = 0.9
 """How much of the style pictures' running texture statistics a step keeps."""
 SETTINGS_FREE_TO_CHANGE = ("style_name", "preview_interval", "snapshot_interval")
@@ -203,6 +205,8 @@ class FinetuneTask:
         self.position = 0
         self._preview_w = self._latents(PREVIEW_FACES, torch.Generator().manual_seed(config.seed + 1), mix=False)
         self._preview_source: Tensor | None = None
+        if config.match_palette:
+            self._match_palette()
 
     def step(self, step: int) -> dict[str, float]:
         """One update of G_t, D and the average. Nothing but the random generator has moved when it raises."""
@@ -332,6 +336,18 @@ class FinetuneTask:
         self.textures = [texture.to(self.device) for texture in state["textures"]]
         self.random.set_state(state["random"])
         self.order, self.position = state["order"], state["position"]
+
+    @torch.no_grad()
+    def _match_palette(self) -> None:
+        """Moves the colours of G_t to those of the style pictures; features, and with them L_sem, stay as they are."""
+        w_plus = self._latents(PALETTE_FACES, torch.Generator().manual_seed(self.config.seed + 2), mix=False)
+        drawn = []
+        for part in w_plus.split(4):
+            with self._autocast():
+                drawn.append(F.adaptive_avg_pool2d(self.source.generator.synthesis(part).float().clamp(-1, 1), 64))
+        matrix, offset = colour_map(torch.cat(drawn), F.adaptive_avg_pool2d(self.pictures, 64))
+        for synthesis in (self.target.synthesis, self.average.synthesis):
+            recolour(synthesis, matrix, offset)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)

@@ -34,9 +34,9 @@ class EmbeddedConfig:
     discriminator_steps: int = 2000
     polish_steps: int = 600
     code_steps: int = 2500
-    encoder_steps: int = 500
+    encoder_steps: int = 400
     style_images: int = 150
-    style_steps: int = 1600
+    style_steps: int = 1500
     precision: str = "bf16"
     """bf16 (autocast) or fp32."""
     compiled: bool = True

@@ -31,13 +31,13 @@ SETTINGS: Mapping[str, Any] = {
 """Many cheap steps, and a generator slow enough for its narrow discriminator to keep up."""
 
 STYLE_SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "chibi": {"keep_shape": 0.3},
-    # Far from a photo: at 1e-4 the discriminator stays at a loss of 0.07 and the sketch in colour for 400 steps.
-    "sketch": {"learning_rate": 3e-4},
-    "impasto": {"learning_rate": 2e-4},
-    "fantasy": {"learning_rate": 2e-4},
+    "cartoon": {"match_palette": False},
+    "chibi": {"match_palette": False, "keep_shape": 0.3},
+    "sketch": {"learning_rate": 2e-4, "steps": 1200},
+    "impasto": {"learning_rate": 2e-4, "steps": 1200},
+    "fantasy": {"learning_rate": 2e-4, "steps": 1000},
 }
-"""What a look needs on top."""
+"""What a look needs on top; the drawn ones have a photo's palette."""
 
 
 def style_pictures(look: str, count: int, size: int) -> Tensor:
@@ -50,6 +50,7 @@ def style_pictures(look: str, count: int, size: int) -> Tensor:
 def style_settings(look: str, config: EmbeddedConfig) -> FinetuneConfig:
     """The settings a look is fine-tuned with."""
     settings = {"steps": config.style_steps, **SETTINGS, **STYLE_SETTINGS.get(look, {})}
+    settings["steps"] = min(settings["steps"], config.style_steps)
     return from_mapping(FinetuneConfig, {"style_name": look, "seed": config.seed, **settings})
 
 
