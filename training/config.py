@@ -131,6 +131,10 @@ class FinetuneConfig:
     match_palette: bool = setting(
         True, "Begin with the palette of the style pictures instead of learning it: sketches are grey from the start."
     )
+    freeze_palette: bool = setting(
+        False, "Keep to that palette: the projections to RGB stay. For ink, pencil and other styles of few colours.",
+        advanced=True,
+    )
     match_texture: float = setting(
         0.0, "Pull towards the texture and colour statistics of the style pictures. Speeds up short runs.",
         min=0.0, max=1000.0, step=0.5, advanced=True,

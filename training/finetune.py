@@ -43,7 +43,7 @@ from .losses import (
     second_moments,
     texture_distance,
 )
-from .palette import colour_map, recolour
+from .palette import colour_map, projections, recolour
 from .semantic import FEW_SHOTS, HIGHEST_RESOLUTION, SemanticProbe, SemanticWeights, schedule, semantic_terms
 
 PREVIEW_FACES = 5
@@ -173,6 +173,10 @@ class FinetuneTask:
         # The noise is fixed, so a strength that grew would print one pattern of grain into every picture.
         for convolution in self.target.synthesis.convolutions():
             convolution.noise_strength.requires_grad_(False)
+        if config.freeze_palette:
+            for to_rgb in projections(self.target.synthesis):
+                to_rgb.weight.requires_grad_(False)
+                to_rgb.bias.requires_grad_(False)
         self.average = copy.deepcopy(source.generator).requires_grad_(False).eval()
         self.source_head = shallow_synthesis(source.generator.synthesis, HIGHEST_RESOLUTION)
         self.discriminator = copy.deepcopy(source.discriminator).requires_grad_(True).train()

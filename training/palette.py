@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..models.generator import SynthesisNetwork
+from ..models.generator import SynthesisNetwork, ToRGB
 
 
 def colour_statistics(pictures: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,14 +36,18 @@ def _power(matrix: Tensor, exponent: float) -> Tensor:
     return vectors @ torch.diag(values.clamp(min=1e-6).pow(exponent)) @ vectors.t()
 
 
+def projections(synthesis: SynthesisNetwork) -> list[ToRGB]:
+    """The projections to RGB, from coarse to fine."""
+    return [block.to_rgb for block in synthesis.each_block() if block.draws]
+
+
 @torch.no_grad()
 def recolour(synthesis: SynthesisNetwork, matrix: Tensor, offset: Tensor) -> None:
     """Changes a synthesis network in place so that it draws `matrix @ colour + offset` of what it drew."""
-    blocks = [block for block in synthesis.each_block() if block.to_rgb is not None]
-    for block in blocks:
-        weight, bias = block.to_rgb.weight, block.to_rgb.bias
+    for to_rgb in projections(synthesis):
+        weight, bias = to_rgb.weight, to_rgb.bias
         kind = {"device": weight.device, "dtype": torch.float64}
         weight.copy_(torch.einsum("ij,jkhw->ikhw", matrix.to(**kind), weight.double()))
         bias.copy_(matrix.to(**kind) @ bias.double())
-    last = blocks[-1].to_rgb.bias
+    last = projections(synthesis)[-1].bias
     last.add_(offset.to(last.device, last.dtype))

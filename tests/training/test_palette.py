@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 
 from facestylist.models.generator import Generator, GeneratorConfig
+from facestylist.models.types import FaceGenerator
+from facestylist.training.config import FinetuneConfig
+from facestylist.training.finetune import FinetuneTask
 from facestylist.training.palette import colour_map, colour_statistics, recolour
 
 
@@ -45,3 +48,25 @@ def test_a_recoloured_network_draws_exactly_the_mapped_colours_with_the_same_fea
     # Exact at the rim too, where the enlarging filter sees zeros: the offset goes into the last projection only.
     assert torch.allclose(after, wanted, atol=1e-5)
     assert all(torch.equal(features[r], same[r]) for r in features)
+
+
+def test_a_frozen_palette_stays_and_the_rest_learns(source: FaceGenerator, styles: torch.Tensor):
+    config = FinetuneConfig(steps=2, batch_size=2, freeze_palette=True, preview_interval=0, precision="fp32")
+    task = FinetuneTask(source, styles, config)
+    before = {name: value.clone() for name, value in task.target.synthesis.state_dict().items()}
+    task.step(1)
+    moved = {n for n, value in task.target.synthesis.state_dict().items() if not torch.equal(value, before[n])}
+    assert not {n for n in moved if n.endswith(("to_rgb.weight", "to_rgb.bias"))}
+    assert any(n.endswith("conv1.weight") for n in moved) and any(n.endswith("to_rgb.affine.weight") for n in moved)
+
+
+def test_fine_tuning_begins_with_the_styles_palette(source: FaceGenerator, styles: torch.Tensor):
+    tasks = [
+        FinetuneTask(source, styles, FinetuneConfig(match_palette=match, preview_interval=0, precision="fp32"))
+        for match in (True, False)
+    ]
+    w_plus = tasks[0]._latents(16, torch.Generator().manual_seed(9), mix=False)
+    wanted = colour_statistics(styles)[0]
+    with torch.no_grad():
+        near, far = ((colour_statistics(task.average.synthesis(w_plus))[0] - wanted).abs().max() for task in tasks)
+    assert float(near) < 0.5 * float(far)
