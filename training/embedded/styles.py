@@ -36,9 +36,9 @@ STYLE_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     # Nothing of a photo survives in a sketch: the discriminator wins at once unless it is held back.
     "sketch": {
         "learning_rate": 3e-4, "discriminator_learning_rate": 1e-3, "r1_gamma": 3.0, "freeze_palette": True,
-        "steps": 900,
+        "semantic_weight": 4.0, "steps": 500,
     },
-    "impasto": {"learning_rate": 2e-4, "steps": 1200},
+    "impasto": {"learning_rate": 2e-4, "semantic_weight": 3.0, "steps": 700},
     "fantasy": {"learning_rate": 2e-4, "steps": 1000},
 }
 """What a look needs on top; the drawn ones have a photo's palette."""
