@@ -46,8 +46,8 @@ def recolour(synthesis: SynthesisNetwork, matrix: Tensor, offset: Tensor) -> Non
     """Changes a synthesis network in place so that it draws `matrix @ colour + offset` of what it drew."""
     for to_rgb in projections(synthesis):
         weight, bias = to_rgb.weight, to_rgb.bias
-        kind = {"device": weight.device, "dtype": torch.float64}
-        weight.copy_(torch.einsum("ij,jkhw->ikhw", matrix.to(**kind), weight.double()))
-        bias.copy_(matrix.to(**kind) @ bias.double())
+        colours = matrix.to(weight.device, torch.float64)
+        weight.copy_(torch.einsum("ij,jkhw->ikhw", colours, weight.double()))
+        bias.copy_(colours @ bias.double())
     last = projections(synthesis)[-1].bias
     last.add_(offset.to(last.device, last.dtype))
