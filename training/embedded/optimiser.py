@@ -48,10 +48,13 @@ class MuonAndAdam:
         self.matrices = matrices
         self.views = [nn.Parameter(as_matrix(parameter.detach())) for parameter in matrices]
         self.parameters = matrices + rest
-        self.muon = torch.optim.Muon(
-            self.views, lr=1.0, weight_decay=0.0, momentum=momentum, adjust_lr_fn="match_rms_adamw"
-        )
-        self.adam = torch.optim.Adam(rest, lr=1.0, betas=betas, fused=True)
+        self.optimisers: dict[str, torch.optim.Optimizer] = {}
+        if matrices:
+            self.optimisers["muon"] = torch.optim.Muon(
+                self.views, lr=1.0, weight_decay=0.0, momentum=momentum, adjust_lr_fn="match_rms_adamw"
+            )
+        if rest:
+            self.optimisers["adam"] = torch.optim.Adam(rest, lr=1.0, betas=betas, fused=True)
 
     def zero_grad(self) -> None:
         """Forgets the gradients."""
@@ -60,7 +63,7 @@ class MuonAndAdam:
 
     def step(self, lr: float) -> None:
         """One update with the gradients that lie in the parameters."""
-        for optimiser in (self.muon, self.adam):
+        for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
                 group["lr"] = lr
         for view, parameter in zip(self.views, self.matrices, strict=True):
@@ -68,14 +71,14 @@ class MuonAndAdam:
             if gradient is not None and parameter.ndim == 4 and not parameter.is_contiguous():
                 gradient = gradient.contiguous(memory_format=torch.channels_last)
             view.grad = None if gradient is None else as_matrix(gradient)
-        self.muon.step()
-        self.adam.step()
+        for optimiser in self.optimisers.values():
+            optimiser.step()
 
     def state_dict(self) -> dict[str, Any]:
         """Momenta of both."""
-        return {"muon": self.muon.state_dict(), "adam": self.adam.state_dict()}
+        return {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from what `state_dict` gave."""
-        self.muon.load_state_dict(state["muon"])
-        self.adam.load_state_dict(state["adam"])
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state[name])
