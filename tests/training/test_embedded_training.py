@@ -314,8 +314,8 @@ def test_measures_know_perfection_and_blur() -> None:
 def test_the_training_card_is_filled_from_what_the_training_wrote(finished: Finished, tmp_path: Path) -> None:
     (tmp_path / "embedded.md").write_text(f"before\n{embedded_card.BEGIN}\nold\n{embedded_card.END}\nafter\n")
     arguments = ["--results", str(finished.work / "results.json"), "--assets", str(finished.assets)]
-    embedded_card.main([*arguments, "--docs", str(tmp_path)])
-    embedded_card.main([*arguments, "--docs", str(tmp_path)])
+    embedded_card.main([*arguments, "--docs", str(tmp_path), "--faces", "4"])
+    embedded_card.main([*arguments, "--docs", str(tmp_path), "--faces", "4"])
     text = (tmp_path / "embedded.md").read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("| ")}
