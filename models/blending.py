@@ -57,8 +57,16 @@ def strength_weights(resolutions: Sequence[int], strength: float) -> dict[int, f
     return weights
 
 
-def blend_generators(source: FaceGenerator, style: FaceGenerator, weights: Mapping[int, float]) -> FaceGenerator:
+def blend_generators(
+    source: FaceGenerator,
+    style: FaceGenerator,
+    weights: Mapping[int, float],
+    palette: float | None = None,
+) -> FaceGenerator:
     """A generator whose block at r x r is `(1 - weights[r]) * source + weights[r] * style`.
+
+    `palette` is the style's share in every projection to RGB, whatever its block's; None leaves each to its block.
+    Colours are the sum of all resolutions' projections, so that a swap of fine blocks alone leaves the source's tint.
 
     All weights 0 returns `source` and all weights 1 returns `style`, to the bit; otherwise the result has no
     discriminator, for neither of the two was trained on its pictures.
@@ -67,13 +75,16 @@ def blend_generators(source: FaceGenerator, style: FaceGenerator, weights: Mappi
         ValueError: the two do not share W or are not of one shape, or a weight lies outside 0..1.
     """
     _check_compatible(source, style)
-    outside = {r: w for r, w in weights.items() if not 0.0 <= w <= 1.0}
+    outside: dict[int | str, float] = {r: w for r, w in weights.items() if not 0.0 <= w <= 1.0}
+    if palette is not None and not 0.0 <= palette <= 1.0:
+        outside["palette"] = palette
     if outside:
         raise ValueError(f"Blend weights must lie between 0 and 1, but these do not: {outside}.")
     shares = [float(weights[r]) for r in source.generator.config.resolutions]
-    if all(share == 0.0 for share in shares):
+    colours = shares if palette is None else [palette] * len(shares)
+    if all(share == 0.0 for share in shares + colours):
         return source
-    if all(share == 1.0 for share in shares):
+    if all(share == 1.0 for share in shares + colours):
         return style
 
     # Weights created in inference mode could never again be trained or differentiated through.
@@ -82,7 +93,8 @@ def blend_generators(source: FaceGenerator, style: FaceGenerator, weights: Mappi
         network = copy.deepcopy(source.generator)
         for name, tensor in network.state_dict().items():
             if (k := _block_index(name)) >= 0:
-                tensor.copy_(_mix(tensor, style_state[name].to(tensor.device), shares[k]))
+                share = colours[k] if name.split(".")[3] == "to_rgb" else shares[k]
+                tensor.copy_(_mix(tensor, style_state[name].to(tensor.device), share))
     return source.replace(
         generator=network,
         discriminator=None,

@@ -75,14 +75,22 @@ def self_similarity_distance(target: Tensor, source: Tensor) -> Tensor:
     `|XX' - YY'|^2 = |X'X|^2 - 2 |X'Y|^2 + |Y'Y|^2`, with no map ever built: at 32 px that is many times cheaper.
     Multiplying the channels of any position by a positive number changes nothing.
     """
+    return 0.5 * _squared_map_distances(target, source).mean() / (target.shape[2] * target.shape[3]) ** 2
+
+
+def self_similarity_distances(target: Tensor, source: Tensor) -> Tensor:
+    """`self_similarity_distance` of each face by itself, `[N]`."""
+    return 0.5 * _squared_map_distances(target, source) / (target.shape[2] * target.shape[3]) ** 2
+
+
+def _squared_map_distances(target: Tensor, source: Tensor) -> Tensor:
+    """`[N]`: the summed squares of the differences of all position-to-position cosines."""
     with torch.autocast(target.device.type, enabled=False):
         x = F.normalize(target.float().flatten(2), dim=1, eps=1e-6)
         y = F.normalize(source.detach().float().flatten(2), dim=1, eps=1e-6)
-        positions = x.shape[2]
         xx, xy, yy = (a @ b.transpose(1, 2) for a, b in ((x, x), (x, y), (y, y)))
         # Summed as differences of equal-sized squares, so that equal features give 0 and not a rounding residue.
-        squares = (xx.square() - xy.square()).sum((1, 2)) + (yy.square() - xy.square()).sum((1, 2))
-        return 0.5 * squares.mean() / positions**2
+        return (xx.square() - xy.square()).sum((1, 2)) + (yy.square() - xy.square()).sum((1, 2))
 
 
 def self_term(target: Features, source: Features) -> Tensor:

@@ -1,0 +1,269 @@
+"""Making pseudo-pairs: draw candidates once, judge both sides, keep the good ones as latents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ...models.irse import ArcFace
+from ...models.sampling import device_of
+from ...models.types import PAIR_ORIGINS, FaceGenerator, GeneratorReference, StylePairs
+from ..config import to_mapping
+from ..likeness import mean_squared_error
+from ..loop import Callbacks
+from .candidates import Candidates, KnownFaces, all_candidates
+from .config import PairsConfig
+from .drawing import from_bytes, level_blends, level_generators
+from .filters import counts, filter_pairs
+from .scores import (
+    SCORES,
+    Judges,
+    Looks,
+    contrast,
+    generator_structure,
+    identity,
+    picture_structure,
+    quality,
+    repeated,
+    saturation,
+)
+
+PREVIEW_FACES = 6
+PREVIEW_INTERVAL = 20
+"""A preview every so many batches."""
+
+__all__ = ["KnownFaces", "make_pairs"]
+
+
+def make_pairs(
+    source: FaceGenerator,
+    target: FaceGenerator,
+    config: PairsConfig,
+    anchors: KnownFaces | tuple | None = None,
+    photos: KnownFaces | tuple | None = None,
+    callbacks: Callbacks | None = None,
+    arcface: ArcFace | None = None,
+) -> StylePairs:
+    """Pseudo-pairs of the levels and origins asked for, filtered; the same people at every level.
+
+    Args:
+        source: the generator before the style. Both have to be on one device.
+        target: the generator fine-tuned from it.
+        config: how many, how varied, what is dropped.
+        anchors: pictures of the style with source codes that keep their structure (`anchors.py: destylise`).
+        photos: photos of people with source codes that reconstruct them.
+        callbacks: `on_progress` counts faces; `should_stop` ends early with what is made so far. What they raise goes
+            through, and nothing is left behind.
+        arcface: turns the identity filter on.
+
+    Returns:
+        The pairs that all filters left, with their scores; `report` says what each filter dropped.
+
+    Raises:
+        ValueError: the generators do not share W, latents belong to another one, or nothing is left.
+    """
+    callbacks = callbacks or Callbacks()
+    # ComfyUI runs nodes in inference mode, whose tensors no training could use.
+    with torch.inference_mode(False), torch.no_grad():
+        blend = level_blends(config, source.generator.config.resolutions)
+        levels = level_generators(source, target, blend, config.whole_palette)
+        judges = Judges.of(source, target, arcface)
+        groups = all_candidates(
+            source,
+            config,
+            None if anchors is None else KnownFaces(*anchors),
+            None if photos is None else KnownFaces(*photos),
+            judged=judges.target_critic is not None,
+        )
+        judging = _Judging(levels, judges, config, callbacks, sum(len(group) for group in groups))
+        parts = [_rows(group, judging.judge(group), source) for group in groups if not judging.stopped]
+        pairs = _joined([part.pairs for part in parts], blend, config, source, target)
+        verdict = filter_pairs(
+            pairs.level, pairs.origin, pairs.scores, torch.cat([part.repeated for part in parts]), config
+        )
+        report = {
+            "settings": to_mapping(config),
+            "rows": counts(pairs.level, pairs.origin, verdict),
+            "notes": _notes(judges, groups, judging.stopped),
+        }
+        if not bool((verdict == 0).any()):
+            raise ValueError(
+                f"The filters dropped all {len(verdict)} pairs ({json.dumps(report['rows'])}). Loosen the one that "
+                "dropped most, or look at what the two generators draw."
+            )
+        return pairs.select(verdict == 0).replace(report=report)
+
+
+@dataclass
+class _Judging:
+    """Draws candidates batch by batch and notes their scores; the pictures are forgotten."""
+
+    levels: tuple[FaceGenerator, ...]
+    judges: Judges
+    config: PairsConfig
+    callbacks: Callbacks
+    total: int
+    done: int = 0
+    batches: int = 0
+    stopped: bool = False
+    """Whether the outside asked for an end."""
+    looks: list[Looks] = field(default_factory=list)
+
+    def judge(self, group: Candidates) -> dict[str, Tensor]:
+        """Scores `[levels, M']` by name, and `repeated [levels, M']`; M' < M when it was stopped."""
+        size = self.config.batch_size
+        found: list[dict[str, Tensor]] = []
+        looks: list[Looks] = []
+        for first in range(0, len(group), size):
+            rows = slice(first, min(first + size, len(group)))
+            before, scores, shown = self._batch(group, rows)
+            found.append(scores)
+            looks.append(Looks.of(before))
+            self.done += rows.stop - rows.start
+            if self.callbacks.on_preview is not None and self.batches % PREVIEW_INTERVAL == 0:
+                self.callbacks.on_preview(self.done, _strip(shown))
+            self.batches += 1
+            if self.callbacks.on_progress is not None:
+                self.callbacks.on_progress(self.done, self.total, {})
+            if self.callbacks.should_stop is not None and self.callbacks.should_stop():
+                self.stopped = True
+                break
+        result = {name: torch.cat([part[name] for part in found], 1) for name in found[0]}
+        result["repeated"] = self._repeated(group, Looks.joined(looks)).expand(len(group.levels), -1)
+        return result
+
+    def _repeated(self, group: Candidates, looks: Looks) -> Tensor:
+        """`[M']`: whether a face was there before. Variants of one picture are not repetitions of each other."""
+        if not len(group.pictures):
+            return repeated(looks, self.config.duplicate_bits)
+        again = repeated(Looks.of(from_bytes(group.pictures)), self.config.duplicate_bits)
+        return again[group.picture[: len(looks.bits)]]
+
+    def _batch(self, group: Candidates, rows: slice) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
+        """The source sides, scores `[levels, B]` by name, and all pictures for a preview."""
+        device = device_of(self.levels[0])
+        codes, target_codes = group.codes[rows].to(device), group.target_codes[rows].to(device)
+        drawn, features = _draw(self.levels[0], codes)
+        known = from_bytes(group.pictures[group.picture[rows]]).to(device) if len(group.pictures) else drawn
+        before = known if group.origin == "photo" else drawn
+        error = mean_squared_error(drawn, known) if group.origin == "photo" else torch.full((len(codes),), torch.nan)
+        scores: dict[str, list[Tensor]] = {name: [] for name in SCORES}
+        shown = [before]
+        for level in group.levels:
+            if group.origin == "anchor":
+                after = known
+                structure = picture_structure(self.judges.source_critic, before, after)
+            elif level == 0:
+                after, structure = before, torch.zeros(len(codes))
+            else:
+                after, after_features = _draw(self.levels[level], target_codes)
+                structure = generator_structure(features, after_features)
+            judged = {
+                "quality": quality(self.judges.critic_of(level), after),
+                "structure": structure,
+                "saturation": saturation(before, after),
+                "contrast": contrast(before, after),
+                "reconstruction_error": error,
+                "identity": identity(self.judges.arcface, before, after),
+            }
+            for name, values in judged.items():
+                scores[name].append(values.float().cpu())
+            shown.append(after)
+        return before, {name: torch.stack(values) for name, values in scores.items()}, shown
+
+
+def _draw(generator: FaceGenerator, codes: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+    """Pictures of codes and the features they are made of."""
+    pictures, features = generator.generator.synthesis(codes, return_features=True)
+    return pictures.float(), features
+
+
+def _strip(shown: Sequence[Tensor]) -> Tensor:
+    """`[3, kR, nR]` in 0..1: the first faces of a batch, a row for each level."""
+    rows = [torch.cat(list(row[:PREVIEW_FACES]), 2) for row in shown]
+    return (torch.cat(rows, 1).clamp(-1.0, 1.0) + 1.0) / 2.0
+
+
+@dataclass(frozen=True)
+class _Part:
+    pairs: dict[str, Tensor]
+    repeated: Tensor
+
+
+def _rows(group: Candidates, scores: dict[str, Tensor], source: FaceGenerator) -> _Part:
+    """One row per pair, level by level; codes stay views as long as possible."""
+    judged = scores["repeated"].shape[1]
+    levels = len(group.levels)
+    stored = group.pictures
+    if not len(stored):
+        stored = torch.zeros(0, 3, source.resolution, source.resolution, dtype=torch.uint8)
+    columns = {name: values.reshape(-1) for name, values in scores.items() if name in SCORES}
+    pairs = {
+        "codes": group.codes[:judged],
+        "target_codes": group.target_codes[:judged],
+        "row": torch.arange(judged).repeat(levels),
+        "level": torch.tensor(group.levels).repeat_interleave(judged),
+        "origin": torch.full((levels * judged,), PAIR_ORIGINS.index(group.origin)),
+        "picture": group.picture[:judged].repeat(levels),
+        "flip": group.flip[:, :judged].reshape(-1),
+        "affine": group.affine[:, :judged].reshape(-1, 4),
+        "stored": stored,
+        **columns,
+    }
+    return _Part(pairs, scores["repeated"].reshape(-1))
+
+
+def _joined(
+    parts: Sequence[dict[str, Tensor]],
+    blend: dict[int, dict[int, float]],
+    config: PairsConfig,
+    source: FaceGenerator,
+    target: FaceGenerator,
+) -> StylePairs:
+    """All candidates as pairs."""
+    recoloured = any(part["target_codes"] is not part["codes"] for part in parts if part["stored"].numel())
+    none = torch.zeros(0, 3, source.resolution, source.resolution, dtype=torch.uint8)
+    stores = {PAIR_ORIGINS[int(part["origin"][0])]: part["stored"] for part in parts}
+
+    def column(name: str) -> Tensor:
+        return torch.cat([part[name] for part in parts])
+
+    def codes(name: str) -> Tensor:
+        return torch.cat([part[name][part["row"]] for part in parts])
+
+    return StylePairs(
+        w_plus=codes("codes"),
+        target_w_plus=codes("target_codes") if recoloured else None,
+        level=column("level"),
+        origin=column("origin"),
+        picture=column("picture"),
+        flip=column("flip"),
+        affine=column("affine"),
+        scores={name: column(name) for name in SCORES},
+        photos=stores.get("photo", none),
+        style_pictures=stores.get("anchor", none),
+        source=GeneratorReference.of(source),
+        target=GeneratorReference.of(target),
+        blend=blend,
+        whole_palette=config.whole_palette,
+    )
+
+
+def _notes(judges: Judges, groups: Sequence[Candidates], stopped: bool) -> list[str]:
+    """What was not done, and why."""
+    notes = []
+    if judges.target_critic is None:
+        notes.append("The target generator has no discriminator: `drop_quality` was skipped at levels 1 to 3.")
+    if judges.source_critic is None:
+        notes.append("The source generator has no discriminator: `drop_quality` was skipped at level 0.")
+        if any(group.origin == "anchor" for group in groups):
+            notes.append("Without it, `drop_structure` was skipped for anchors too.")
+    if judges.arcface is None:
+        notes.append("No ArcFace network was given: `min_identity` was not asked for.")
+    if stopped:
+        notes.append("Stopped early: fewer faces were drawn than asked for.")
+    return notes
