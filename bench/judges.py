@@ -14,7 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..procedural import LOOKS, NUM_LABELS, Renderer, sample_parameters
+from ..training.distances import kernel_discrepancy, sliced_patch_distance
+from ..training.finetune import use_bf16
 from ..training.loop import write_atomically
+
+__all__ = ["Judge", "kernel_distance", "mean_iou", "parse", "sliced_patch_distance", "train_judge"]
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +85,8 @@ def train_judge(
     optimiser = torch.optim.AdamW(judge.parameters(), lr=2e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
     judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    # Where the processor has no bfloat16, emulating it takes a hundred times as long.
+    native = use_bf16("auto", torch.device("cpu"))
     for step in range(1, steps + 1):
         index = torch.randint(len(pictures), (batch,), generator=random)
         seen = pictures[index].float() / 127.5 - 1
@@ -89,7 +95,7 @@ def train_judge(
             seen = F.interpolate(F.avg_pool2d(seen, 2), scale_factor=2, mode="bilinear", align_corners=False)
         gain = torch.rand(batch, 1, 1, 1, generator=random) * 0.6 + 0.7
         seen = seen * gain + (torch.rand(batch, 3, 1, 1, generator=random) - 0.5) * 0.3
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=native):
             maps, kind = judge(seen.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(maps.float(), labels[index].long()) + 0.2 * F.cross_entropy(kind.float(), looks[index])
         optimiser.zero_grad()
@@ -134,36 +140,6 @@ def mean_iou(found: Tensor, truth: Tensor) -> Tensor:
 
 @torch.no_grad()
 def kernel_distance(judge: Judge, made: Tensor, wanted: Tensor) -> float:
-    """KID (Binkowski et al., arXiv 1801.01401) in the judge's features: unbiased squared MMD, cubic kernel."""
+    """KID (Binkowski et al., arXiv 1801.01401) in the judge's features."""
     x, y = (torch.cat([judge.features(part) for part in p.split(32)]) for p in (made, wanted))
-    spread = y.std(0) + 1e-3
-    x, y = (x - y.mean(0)) / spread, (y - y.mean(0)) / spread
-
-    def kernel(a: Tensor, b: Tensor) -> Tensor:
-        return (a @ b.t() / a.shape[1] + 1) ** 3
-
-    def off_diagonal(k: Tensor) -> float:
-        n = len(k)
-        return float((k.sum() - k.diagonal().sum()) / (n * (n - 1)))
-
-    return off_diagonal(kernel(x, x)) + off_diagonal(kernel(y, y)) - 2 * float(kernel(x, y).mean())
-
-
-@torch.no_grad()
-def sliced_patch_distance(
-    made: Tensor, wanted: Tensor, patch: int = 7, count: int = 8192, directions: int = 128
-) -> float:
-    """Sliced Wasserstein distance of small patches at three scales (Karras et al., arXiv 1710.10196): a judge without
-    parameters. Mean over scales, in picture units."""
-    random = torch.Generator().manual_seed(2)
-    distances = []
-    for _ in range(3):
-        samples = []
-        for pictures in (made, wanted):
-            columns = F.unfold(pictures, patch, stride=3).transpose(1, 2).flatten(0, 1)
-            samples.append(columns[torch.randint(len(columns), (count,), generator=random)])
-        axes = F.normalize(torch.randn(samples[0].shape[1], directions, generator=random), dim=0)
-        a, b = ((s @ axes).sort(0).values for s in samples)
-        distances.append(float((a - b).abs().mean()) / patch)
-        made, wanted = F.avg_pool2d(made, 2), F.avg_pool2d(wanted, 2)
-    return sum(distances) / len(distances)
+    return kernel_discrepancy(x, y)

@@ -238,3 +238,38 @@ def align_faces(
 def landmarks_in_crop(faces: FaceCrops) -> Tensor:
     """The five landmarks in the coordinates of their crops, [N,5,2]."""
     return transform_points(invert_affine(faces.crop_to_photo), faces.landmarks)
+
+
+def reference_crops(
+    pictures: Tensor, detect: Callable[[Tensor], Sequence[Detection]] | None, size: int, required: bool = False
+) -> Tensor:
+    """The main face of each picture of a style, cut out as `align_faces` does.
+
+    Args:
+        pictures: [B,3,H,W], -1..1; drawn ones are harder to find a face in than photographs.
+        detect: as in `align_faces`; None where the pictures are aligned already.
+        size: side of the crops in pixels.
+        required: a picture in which no face is found is refused; else it is taken as aligned if it is square.
+
+    Returns:
+        [B,3,size,size], -1..1.
+
+    Raises:
+        ValueError: no face is found in a picture that needs one.
+    """
+    crops = []
+    for number, picture in enumerate(pictures):
+        faces = None if detect is None else align_faces(picture[None], detect, size, "skip", "largest", max_faces=1)
+        if faces is not None and len(faces):
+            crops.append(faces.crops)
+            continue
+        height, width = picture.shape[1:]
+        which = f" {number + 1} of {len(pictures)}" if len(pictures) > 1 else ""
+        if required or height != width:
+            found = "is not square" if detect is None else "shows no face that could be found"
+            raise ValueError(
+                f"Reference picture{which} ({width} x {height}) {found}. Cut the face out by hand as a square that "
+                "holds the whole head, and set `align` to off."
+            )
+        crops.append(F.interpolate(picture[None], (size, size), mode="bilinear", antialias=True, align_corners=False))
+    return torch.cat(crops)

@@ -17,8 +17,11 @@ from .faces import AlignFaces, PasteFaces, RenderFaces
 from .generators import BlendGenerators, ConvertCheckpoint, LoadGenerator, SampleFaces, SaveGenerator
 from .inversion import AlignStyle, InvertByOptimisation, InvertWithEncoder, LoadEncoder, PivotalTuning
 from .latents import DecodeLatent, LoadLatents, MixLatents, SaveLatents
+from .reference import ApplyReference, EncodeReference
+from .report import StylisationReport
 from .stylise import StyliseFaces
 from .training import FinetuneGenerator, LoadStyleImages
+from .variations import StyleVariations
 
 NODE_CLASS_MAPPINGS: dict[str, type] = {
     "FaceStylistAlignFaces": AlignFaces,
@@ -44,6 +47,10 @@ NODE_CLASS_MAPPINGS: dict[str, type] = {
     "FaceStylistMoveAlongDirection": MoveAlongDirection,
     "FaceStylistLatentWalk": LatentWalk,
     "FaceStylistStyliseFaces": StyliseFaces,
+    "FaceStylistStyleVariations": StyleVariations,
+    "FaceStylistEncodeReference": EncodeReference,
+    "FaceStylistApplyReference": ApplyReference,
+    "FaceStylistStylisationReport": StylisationReport,
     "FaceStylistLoadStyleImages": LoadStyleImages,
     "FaceStylistFinetuneGenerator": FinetuneGenerator,
 }
@@ -72,6 +79,10 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "FaceStylistMoveAlongDirection": "Move Along Direction",
     "FaceStylistLatentWalk": "Latent Walk",
     "FaceStylistStyliseFaces": "Stylise Faces",
+    "FaceStylistStyleVariations": "Style Variations",
+    "FaceStylistEncodeReference": "Encode Reference Style",
+    "FaceStylistApplyReference": "Apply Reference Style",
+    "FaceStylistStylisationReport": "Stylisation Report",
     "FaceStylistLoadStyleImages": "Load Style Images",
     "FaceStylistFinetuneGenerator": "Fine-tune Generator",
 }

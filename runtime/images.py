@@ -43,6 +43,14 @@ def to_pil(image: Tensor) -> Any:
     return Image.fromarray(array)
 
 
+def pil_to_image(picture: Any) -> Tensor:
+    """A Pillow picture as IMAGE `[1, H, W, 3]` float32 in 0..1."""
+    import numpy as np
+    import torch
+
+    return torch.from_numpy(np.array(picture.convert("RGB"), np.float32) / 255.0)[None]
+
+
 def read_picture(path: str | Path) -> tuple[Tensor, Tensor]:
     """Reads a picture file of any mode and depth as the LoadImage node does.
 

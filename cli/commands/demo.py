@@ -29,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
+    from ...runtime.contact_sheet import Row, contact_sheet
     from ...runtime.folders import current_folders, list_embedded_styles, use_folders
     from ...runtime.images import write_picture
-    from ..contact_sheet import Row, contact_sheet
     from ..runner import Runner
     from ..workflow import read_workflow_file
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ...training.mode_config import ApplyConfig, VariationConfig
 from ..console import Console
 from ..files import about, face_finder, load_encoder, load_generator, need, style_file, unique_stems, write_pictures
 from ..options import fraction, positive
 from .align import add_detection
 from .invert import find_latents, tune
+
+if TYPE_CHECKING:
+    from ...models.types import FaceEncoder, FaceGenerator, FaceLatent
 
 HELP = "turn photos into stylised photos"
 
@@ -33,7 +37,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--feather", type=fraction, default=0.1, metavar="F", help="soft edge, 0 to 0.5 (default: 0.1)")
     parser.add_argument("--colour-match", type=fraction, default=0.0, metavar="C", help="0 to 1 (default: 0)")
     parser.add_argument("--crops", action="store_true", help="also write the crops and the stylised faces")
+    add_modes(parser)
     add_detection(parser)
+
+
+def add_modes(parser: argparse.ArgumentParser) -> None:
+    """Other appearances of the style: by chance, or a reference's."""
+    group = parser.add_argument_group("other appearances of the style (nothing is trained)")
+    group.add_argument(
+        "--variations", type=positive, metavar="N", help="N pictures of each photo, each in an appearance by chance"
+    )
+    group.add_argument(
+        "--reference", action="append", metavar="IMAGE",
+        help="draw in the look of this picture, which is in the style; given again: in the look between them",
+    )  # fmt: skip
+    group.add_argument(
+        "--amount", type=fraction, metavar="A",
+        help=f"how far (beta), 0 to 1 (default: {VariationConfig.amount:g}, of a reference {ApplyConfig.amount:g})",
+    )  # fmt: skip
+    group.add_argument(
+        "--structure", type=fraction, default=ApplyConfig.structure, metavar="G",
+        help="how much of the reference's eyes, nose and mouth (gamma), 0 to 1 (default: 0)",
+    )  # fmt: skip
+    group.add_argument("--preserve-colour", action="store_true", help="keep the face's colours")
+    group.add_argument(
+        "--layer-cut",
+        type=positive,
+        metavar="M",
+        help="first code that changes (default: 7 from 128 px up, 5 at 64 px)",
+    )
+    group.add_argument(
+        "--reference-steps", type=int, metavar="N",
+        help="search iterations for the reference (default: 100 after an encoder, else 300)",
+    )  # fmt: skip
+    group.add_argument(
+        "--style-encoder", metavar="FILE", help="an encoder for the style's pictures (default: the source's encoder)"
+    )
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
@@ -51,39 +90,53 @@ def run(args: argparse.Namespace, console: Console) -> None:
     steps = args.steps if args.steps is not None else (0 if encoder_name else 200)
     need(steps >= 0, "--steps is below 0")
     need(steps > 0 or encoder_name is not None, "with --steps 0 an --encoder is needed")
+    need(args.variations is None or args.reference is None, "--variations and --reference exclude each other")
+    asked = args.variations or args.reference
+    for name in ("amount", "layer_cut", "preserve_colour", "structure", "reference_steps", "style_encoder"):
+        flag = f"--{name.replace('_', '-')}"
+        need(bool(asked) or getattr(args, name) in (None, False, 0), f"{flag} belongs to --variations or --reference")
+    need(args.reference_steps is None or args.reference_steps >= 0, "--reference-steps is below 0")
     style = load_generator(style_file(args.style))
     source = load_generator(args.source)
     encoder = load_encoder(encoder_name) if encoder_name else None
     drawer = with_strength(source, style, args.strength)
     find = face_finder(args.detector, args.min_confidence, args.download_if_missing)
     label = style.style or Path(args.style).stem
+    look = read_references(args, style, source, encoder) if args.reference else None
     records: list[dict[str, Any]] = []
     with ProgressReporter(len(args.photos), "stylise") as progress, torch.inference_mode():
         for index, (photo, stem) in enumerate(zip(args.photos, unique_stems(args.photos), strict=True)):
             with about(photo):
                 pictures = image_to_tensor(read_picture(photo)[0])
                 faces = align_faces(pictures, find, args.size, args.on_no_face)
-            files = []
+            files: list[Path] = []
             errors: list[float] = []
-            result = pictures
+            results = {label: pictures}
             if len(faces):
                 latent = find_latents(faces.crops, source, encoder, steps, {"seed": args.seed or 0})
                 if args.pivotal:
                     tuned, left = tune(faces.crops, source, latent, args.pivotal, seed=args.seed or 0)
                     latent = latent.replace(reconstruction_error=torch.tensor(left))
                     drawer = with_strength(tuned, align_style(style, source, tuned), args.strength)
-                stylised = synthesise(drawer, latent).cpu()
-                result, _ = paste_faces(
-                    pictures, faces, stylised, args.feather, args.colour_match, region=args.region
-                )
+                drawn = {
+                    f"{label}{suffix}": synthesise(drawer, codes).cpu()
+                    for suffix, codes in appearances(args, drawer, latent, look).items()
+                }
+                results = {
+                    name: paste_faces(pictures, faces, stylised, args.feather, args.colour_match, region=args.region)[0]
+                    for name, stylised in drawn.items()
+                }
                 errors = [] if latent.reconstruction_error is None else latent.reconstruction_error.tolist()
                 if args.crops:
-                    for kind, batch in (("crop", faces.crops), (label, stylised)):
+                    for kind, batch in (("crop", faces.crops), *drawn.items()):
                         files += write_pictures(
                             batch, [args.out / f"{stem}_{kind}_{number:02}.png" for number in range(len(batch))]
                         )
-            frames = [""] if len(result) == 1 else [f"_{frame:04}" for frame in range(len(result))]
-            files = write_pictures(result, [args.out / f"{stem}_{label}{frame}.png" for frame in frames]) + files
+            made: list[Path] = []
+            for name, result in results.items():
+                frames = [""] if len(result) == 1 else [f"_{frame:04}" for frame in range(len(result))]
+                made += write_pictures(result, [args.out / f"{stem}_{name}{frame}.png" for frame in frames])
+            files = made + files
             for path in files:
                 console.line(str(path))
             records.append(
@@ -91,3 +144,50 @@ def run(args: argparse.Namespace, console: Console) -> None:
             )
             progress.update(index + 1)
     console.result({"style": label, "photos": records})
+
+
+def read_references(
+    args: argparse.Namespace, style: FaceGenerator, source: FaceGenerator, encoder: FaceEncoder | None
+) -> FaceLatent:
+    """The look of the pictures after `--reference`: of the one, or between them."""
+    import torch
+
+    from ...faces.align import reference_crops
+    from ...runtime.images import image_to_tensor, read_picture
+    from ...runtime.progress import ProgressReporter
+    from ...training.mode_config import ReferenceConfig
+    from ...training.reference import encode_reference
+
+    # Drawn faces: the embedded detector knows them, and is less sure of them than of photographs.
+    find = face_finder("embedded", min(args.min_confidence, 0.3), False)
+    crops = []
+    for path in args.reference:
+        with about(path), torch.inference_mode():
+            crops.append(reference_crops(image_to_tensor(read_picture(path)[0])[:1], find, style.resolution))
+    start = load_encoder(args.style_encoder) if args.style_encoder else encoder
+    steps = args.reference_steps if args.reference_steps is not None else (100 if start else ReferenceConfig.steps)
+    config = ReferenceConfig(steps=steps, seed=args.seed or 0)
+    with ProgressReporter(max(steps, 1), "read reference") as progress:
+        return encode_reference(torch.cat(crops), style, config, source, start, callbacks=progress.callbacks())
+
+
+def appearances(
+    args: argparse.Namespace, drawer: FaceGenerator, latent: FaceLatent, look: FaceLatent | None
+) -> dict[str, FaceLatent]:
+    """The latents of all faces in each appearance that was asked for, by what its files' names end in."""
+    from ...models.multimodal import vary
+    from ...training.reference import apply_reference
+
+    cut = args.layer_cut or 0
+    if look is not None:
+        amount = ApplyConfig.amount if args.amount is None else args.amount
+        config = ApplyConfig(amount, args.structure, args.preserve_colour, cut)
+        return {"": apply_reference(drawer, latent, look, config)}
+    if args.variations:
+        first = args.seed or 0
+        amount = VariationConfig.amount if args.amount is None else args.amount
+        return {
+            f"_seed{seed:04}": vary(drawer, latent, [seed], amount, layer_cut=cut, preserve_colour=args.preserve_colour)
+            for seed in range(first, first + args.variations)
+        }
+    return {"": latent}

@@ -204,6 +204,36 @@ def test_stylise_changes_the_faces_only(networks: Path, photo: Path, record: Sho
     assert all(after < before for after, before in zip(tuned["errors"], made["errors"], strict=True))
 
 
+def test_stylise_in_several_appearances(
+    networks: Path, photo: Path, record: Shown, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {key: str(networks / f"{key}.safetensors") for key in ("source", "style", "encoder")}
+    base = [
+        "stylise", str(photo), "--style", names["style"], "--source", names["source"], "--encoder", names["encoder"],
+        "--size", "64", "--json",
+    ]  # fmt: skip
+    assert main([*base, "--out", "plain"]) == 0
+    capsys.readouterr()
+    assert main([*base, "--out", "varied", "--variations", "2", "--seed", "7"]) == 0
+    assert [Path(path).name for path in record()["photos"][0]["files"]] == [
+        "photo_ink_seed0007.png", "photo_ink_seed0008.png"
+    ]  # fmt: skip
+    assert main([*base, "--out", "same", "--variations", "1", "--amount", "0"]) == 0
+    plain = np.asarray(Image.open("plain/photo_ink.png"))
+    assert np.array_equal(plain, np.asarray(Image.open("same/photo_ink_seed0000.png"))), "an amount of 0 is the style"
+    assert not np.array_equal(plain, np.asarray(Image.open("varied/photo_ink_seed0007.png")))
+    assert main(["generate", names["style"], "--seeds", "3-4", "--out", "looks"]) == 0
+    capsys.readouterr()
+    looks = ["--reference", "looks/seed0003.png", "--reference", "looks/seed0004.png", "--reference-steps", "2"]
+    assert main([*base, "--out", "led", *looks]) == 0
+    assert [Path(path).name for path in record()["photos"][0]["files"]] == ["photo_ink.png"]
+    assert not np.array_equal(plain, np.asarray(Image.open("led/photo_ink.png")))
+    assert main([*base, "--out", "no", "--variations", "2", *looks]) == 2
+    assert "exclude each other" in capsys.readouterr().err
+    assert main([*base, "--out", "no", "--amount", "0.5"]) == 2
+    assert "--amount belongs to --variations or --reference" in capsys.readouterr().err
+
+
 def test_stylise_names_the_photo_and_the_style(
     networks: Path, photo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

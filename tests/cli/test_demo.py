@@ -7,10 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from facestylist.cli.contact_sheet import GAP, Row, contact_sheet
 from facestylist.cli.main import main
 from facestylist.runtime.folders import list_embedded_styles
 
@@ -39,15 +37,3 @@ def test_the_demo_end_to_end(
             assert first == second or np.abs(pasted[first] - pasted[second]).max() > 40, "each style is its own"
     with Image.open(record["contact_sheet"]) as sheet:
         assert sheet.width > photo.shape[1]
-
-
-def test_contact_sheet_places_pictures_in_rows() -> None:
-    red, blue = torch.zeros(10, 20, 3), torch.zeros(10, 10, 3)
-    red[..., 0], blue[..., 2] = 1, 1
-    sheet = contact_sheet([Row([red, blue], ["a", "b"], 40), Row([blue], ["c"], 80, "Second")], "Title", "note")
-    assert sheet.width == 80 + 40 + 3 * GAP
-    pixels = np.asarray(sheet)
-    is_red, is_blue = ((pixels == colour).all(axis=-1) for colour in ((255, 0, 0), (0, 0, 255)))
-    assert is_red.sum() == 80 * 40
-    assert is_blue.sum() == 40 * 40 + 80 * 80
-    assert np.argwhere(is_blue)[:, 0].max() > np.argwhere(is_red)[:, 0].max()

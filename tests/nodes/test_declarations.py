@@ -12,9 +12,10 @@ import pytest
 from facestylist.nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
 from facestylist.nodes.declare import content_hash, from_spec
 from facestylist.training.config import FinetuneConfig, InversionConfig, PivotalConfig, fields_of
+from facestylist.training.mode_config import ApplyConfig, ReferenceConfig, VariationConfig
 
 OWN_SOCKETS = {"FACE_CROPS", "FACE_GENERATOR", "FACE_ENCODER", "FACE_LATENT", "FACE_DIRECTIONS"}
-CORE_SOCKETS = {"IMAGE", "MASK", "STRING", "FACE_LANDMARKS"}
+CORE_SOCKETS = {"IMAGE", "MASK", "STRING", "FACE_LANDMARKS", "LOSS_MAP"}
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN"}
 NODES = sorted(NODE_CLASS_MAPPINGS.items())
 
@@ -49,6 +50,10 @@ def test_the_ids_are_the_ones_workflows_refer_to() -> None:
         "FaceStylistMoveAlongDirection",
         "FaceStylistLatentWalk",
         "FaceStylistStyliseFaces",
+        "FaceStylistStyleVariations",
+        "FaceStylistEncodeReference",
+        "FaceStylistApplyReference",
+        "FaceStylistStylisationReport",
         "FaceStylistLoadStyleImages",
         "FaceStylistFinetuneGenerator",
     }
@@ -114,6 +119,9 @@ def test_every_socket_of_ours_has_a_maker_and_a_taker() -> None:
         ("FaceStylistFinetuneGenerator", FinetuneConfig),
         ("FaceStylistInvertByOptimisation", InversionConfig),
         ("FaceStylistPivotalTuning", PivotalConfig),
+        ("FaceStylistStyleVariations", VariationConfig),
+        ("FaceStylistEncodeReference", ReferenceConfig),
+        ("FaceStylistApplyReference", ApplyConfig),
     ],
 )
 def test_training_widgets_are_the_settings_themselves(node: str, config: type) -> None:

@@ -1,0 +1,165 @@
+"""Faces in the look of a reference picture. FACE_LATENT and FACE_GENERATOR are described in `generators.py`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..training.mode_config import ALIGNMENTS, ApplyConfig, ReferenceConfig, fields_of
+from .declare import choice, from_spec, number, socket
+from .faces import face_finder
+from .generators import placed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..models.types import FaceEncoder, FaceGenerator, FaceLatent
+
+CATEGORY = "FaceStylist/Stylise"
+LEAST_CONFIDENCE = 0.3
+"""Drawn faces are found with less confidence than photographs, and a person has chosen this picture."""
+
+
+class EncodeReference:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Reads the look of a reference picture, drawn in the style, as a latent of the style generator. Apply "
+        "Reference Style then draws other faces in it. Nothing is trained."
+    )
+    SEARCH_ALIASES = ["reference style", "exemplar", "style image", "style transfer", "jojogan", "dualstylegan"]
+    RETURN_TYPES = ("FACE_LATENT", "IMAGE", "IMAGE")
+    RETURN_NAMES = ("reference", "reconstruction", "aligned")
+    OUTPUT_TOOLTIPS = (
+        "The look, for Apply Reference Style: one, or one per reference.",
+        "What the style generator makes of it. Colours that are wrong here stay wrong.",
+        "The references as they were read: cut out and upright.",
+    )
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "image": socket("IMAGE", "One picture in the style, or several; each shows a face."),
+                "style": socket("FACE_GENERATOR", "The style that is to draw in this look."),
+                "align": choice(
+                    ALIGNMENTS,
+                    "auto: cut out the largest face; a square picture in which none is found is taken for an aligned "
+                    "one. on: a picture without a face is refused. off: the pictures are aligned already.",
+                ),
+                **{spec.name: from_spec(spec) for spec in fields_of(ReferenceConfig)},
+            },
+            "optional": {
+                "source": socket(
+                    "FACE_GENERATOR",
+                    "What the style was fine-tuned from. Its discriminator judges likeness where the style has none.",
+                ),
+                "encoder": socket(
+                    "FACE_ENCODER",
+                    "Where the search begins: an encoder for this W, best one trained for the style. With it 100 steps "
+                    "are enough.",
+                ),
+                "anchor_latent": socket(
+                    "FACE_LATENT",
+                    "Latents of pictures in the style that are known already; without an encoder the search begins at "
+                    "the one most like the reference. They need anchor_image.",
+                ),
+                "anchor_image": socket("IMAGE", "The pictures of anchor_latent, aligned, in the same order."),
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
+        }
+
+    def run(
+        self,
+        image: Tensor,
+        style: FaceGenerator,
+        align: str,
+        source: FaceGenerator | None = None,
+        encoder: FaceEncoder | None = None,
+        anchor_latent: FaceLatent | None = None,
+        anchor_image: Tensor | None = None,
+        node_id: str | None = None,
+        **settings: Any,
+    ) -> tuple[FaceLatent, Tensor, Tensor]:
+        from ..faces.align import reference_crops
+        from ..models.sampling import synthesise
+        from ..runtime.images import image_to_tensor, tensor_to_image
+        from ..runtime.progress import ProgressReporter
+        from ..training.reference import Anchors, encode_reference
+
+        config = ReferenceConfig(**settings)
+        if (anchor_latent is None) != (anchor_image is None):
+            raise ValueError(
+                "Anchors are latents together with their pictures: connect anchor_latent and anchor_image."
+            )
+        anchors = None
+        if anchor_latent is not None and anchor_image is not None:
+            anchors = Anchors(anchor_latent, image_to_tensor(anchor_image))
+        find = None if align == "off" else face_finder("embedded", LEAST_CONFIDENCE)
+        crops = reference_crops(image_to_tensor(image), find, style.resolution, required=align == "on")
+        critics = [g.discriminator for g in (style, source) if g is not None and g.discriminator is not None]
+        others = [] if encoder is None else [encoder.network]
+        with (
+            placed(style, *critics, *others) as generator,
+            ProgressReporter(max(config.steps, 1), "read reference", node_id=node_id) as progress,
+        ):
+            reference = encode_reference(crops, generator, config, source, encoder, anchors, progress.callbacks())
+            return reference, tensor_to_image(synthesise(generator, reference)), tensor_to_image(crops)
+
+
+class ApplyReference:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Draws faces in the look that Encode Reference Style has read: the faces keep the codes that hold them, colour "
+        "and texture come from the reference."
+    )
+    SEARCH_ALIASES = ["reference style", "exemplar", "style transfer", "apply style", "recolour", "palette transfer"]
+    RETURN_TYPES = ("IMAGE", "FACE_LATENT", "IMAGE")
+    RETURN_NAMES = ("stylised", "latent", "by_reference")
+    OUTPUT_TOOLTIPS = (
+        "The faces in the look, for Paste Faces Back; with several references every one of the first face, then of the "
+        "second.",
+        "Their latents in the same order.",
+        "The same as a list, one batch per reference with all faces in it: Paste Faces Back then makes one picture per "
+        "reference.",
+    )
+    OUTPUT_IS_LIST = (False, False, True)
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "style": socket("FACE_GENERATOR", "The style whose look was read."),
+                "latent": socket("FACE_LATENT", "The faces, from one of the inversion nodes or from Sample Faces."),
+                "reference": socket("FACE_LATENT", "The look, from Encode Reference Style; or any other latent."),
+                **{spec.name: from_spec(spec) for spec in fields_of(ApplyConfig)},
+                "strength": number(
+                    1.0, "1: the whole style. Less needs the source input, as in Stylise Faces.", step=0.05
+                ),
+            },
+            "optional": {
+                "source": socket(
+                    "FACE_GENERATOR", "The generator the latents were found with; only needed for a strength below 1."
+                )
+            },
+        }
+
+    def run(
+        self,
+        style: FaceGenerator,
+        latent: FaceLatent,
+        reference: FaceLatent,
+        strength: float,
+        source: FaceGenerator | None = None,
+        **settings: Any,
+    ) -> tuple[Tensor, FaceLatent, list[Tensor]]:
+        from ..models.blending import with_strength
+        from ..models.sampling import synthesise
+        from ..runtime.images import tensor_to_image
+        from ..training.reference import apply_reference
+
+        with placed(with_strength(source, style, strength)) as generator:
+            led = apply_reference(generator, latent, reference, ApplyConfig(**settings))
+            stylised = tensor_to_image(synthesise(generator, led))
+        count = max(len(reference), 1)
+        return stylised, led, [stylised[k::count] for k in range(count)]

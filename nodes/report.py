@@ -1,0 +1,154 @@
+"""The node that tells what a stylisation did. FACE_LATENT and FACE_GENERATOR are described in `generators.py`.
+
+Custom socket:
+  LOSS_MAP is ComfyUI's own (its training nodes): a mapping from a curve's name to its numbers, one per step.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .declare import integer, socket, text
+from .generators import placed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..models.types import FaceGenerator, FaceLatent
+
+CATEGORY = "FaceStylist/Report"
+FOLDER = "facestylist"
+SHOWN_FACES = 8
+
+
+class StylisationReport:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "One picture and one JSON file about a stylisation: faces, what inversion made of them and each style; how far "
+        "structure moved and how near the style's pictures are; loss curves. Saved in the output folder."
+    )
+    SEARCH_ALIASES = ["metrics", "compare styles", "evaluation", "kid", "loss plot", "contact sheet", "quality"]
+    RETURN_TYPES = ("IMAGE", "STRING")
+    RETURN_NAMES = ("report", "numbers")
+    OUTPUT_TOOLTIPS = ("The picture of the report.", "The numbers as JSON.")
+    OUTPUT_NODE = True
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "image": socket("IMAGE", "The aligned faces, from Detect & Align Faces."),
+                "source": socket("FACE_GENERATOR", "The generator the latents were found with."),
+                "latent": socket("FACE_LATENT", "The latent of each face, in the same order."),
+                "style": socket("FACE_GENERATOR", "A style of the source."),
+                "name": text("report", "File name, in the folder facestylist inside ComfyUI's output folder."),
+            },
+            "optional": {
+                "style_2": socket("FACE_GENERATOR", "A second style, to compare."),
+                "style_3": socket("FACE_GENERATOR", "A third style, to compare."),
+                "stylised": socket(
+                    "IMAGE",
+                    "The same faces made in any other way (variations, a reference, a fast stylizer), as many "
+                    "pictures for each face.",
+                ),
+                "style_images": socket(
+                    "IMAGE", "Pictures of the style, aligned: how near the results come to them is measured."
+                ),
+                "losses": socket("LOSS_MAP", "Loss curves of a training, to be plotted."),
+                "max_faces": integer(
+                    SHOWN_FACES, "So many faces are shown at most; all are measured.", low=1, high=64, advanced=True
+                ),
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
+        }
+
+    def run(
+        self,
+        image: Tensor,
+        source: FaceGenerator,
+        latent: FaceLatent,
+        style: FaceGenerator,
+        name: str,
+        style_2: FaceGenerator | None = None,
+        style_3: FaceGenerator | None = None,
+        stylised: Tensor | None = None,
+        style_images: Tensor | None = None,
+        losses: Any = None,
+        max_faces: int = SHOWN_FACES,
+        node_id: str | None = None,
+    ) -> dict[str, Any]:
+        from ..models.sampling import synthesise
+        from ..runtime.contact_sheet import TITLE
+        from ..runtime.images import image_to_tensor, pil_to_image, tensor_to_image
+        from ..runtime.report_sheet import report_sheet
+        from ..training.report import make_report
+
+        styles = _named([given for given in (style, style_2, style_3) if given is not None])
+        others = {} if stylised is None else {"pictures": image_to_tensor(stylised)}
+        wanted = None if style_images is None else image_to_tensor(style_images)
+        critics = [] if source.discriminator is None else [source.discriminator]
+        with placed(source, *critics, *(given.generator for given in styles.values())) as network:
+            report = make_report(image_to_tensor(image), network, latent, styles, others, wanted)
+            columns = [tensor_to_image(synthesise(given, latent)) for given in (network, *styles.values())]
+        repeats = len(stylised) // len(latent) if stylised is not None else 0
+        grid = [
+            [image[n], *(column[n] for column in columns)]
+            + [stylised[n * repeats + k] for k in range(repeats) if stylised is not None]
+            for n in range(min(len(latent), max_faces))
+        ]
+        headings = ["source", "inverted", *styles, *(f"picture {k + 1}" for k in range(repeats))]
+        curves = _curves(losses)
+        sheet = report_sheet(report, grid, headings, curves, name or "Stylisation report", cell=6 * TITLE)
+        picture, numbers = _unused_paths(name)
+        last = {
+            key: values[-1] if math.isfinite(values[-1]) else None for key, values in (curves or {}).items() if values
+        }
+        record = {"report": name, **report.as_json(), "last_losses": last}
+        written = json.dumps(record, indent=2)
+        _save(sheet, picture, written, numbers)
+        shown = {"filename": picture.name, "subfolder": FOLDER, "type": "output"}
+        return {"ui": {"images": [shown]}, "result": (pil_to_image(sheet), written)}
+
+
+def _named(styles: list[FaceGenerator]) -> dict[str, FaceGenerator]:
+    """Styles by their name, with a number where one has none or two share it."""
+    named: dict[str, FaceGenerator] = {}
+    for index, style in enumerate(styles):
+        name = style.style or f"style {index + 1}"
+        named[f"{name} ({index + 1})" if name in named else name] = style
+    return named
+
+
+def _curves(losses: Any) -> dict[str, list[float]] | None:
+    """Loss curves by name from whatever a training node gives: a mapping of sequences, or one sequence."""
+    if losses is None:
+        return None
+    if not hasattr(losses, "items"):
+        losses = {"loss": losses}
+    return {str(key): [float(value) for value in values] for key, values in losses.items()}
+
+
+def _unused_paths(name: str) -> tuple[Path, Path]:
+    """A picture and a JSON file of this name that do not exist yet; the name cannot leave the folder."""
+    from ..runtime.folders import find_input
+
+    stem, copies = name.strip() or "report", 1
+    while True:
+        ending = "" if copies == 1 else f"-{copies}"
+        picture, numbers = (find_input(f"{FOLDER}/{stem}{ending}{suffix} [output]") for suffix in (".png", ".json"))
+        if not picture.exists() and not numbers.exists():
+            return picture, numbers
+        copies += 1
+
+
+def _save(sheet: Any, picture: Path, written: str, numbers: Path) -> None:
+    """Both files, each whole or not at all."""
+    from ..training.loop import write_atomically
+
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(picture, lambda file: sheet.save(file, "PNG"))
+    write_atomically(numbers, lambda file: file.write(written.encode()))

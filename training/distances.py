@@ -1,0 +1,99 @@
+"""How far sets of pictures are apart in style, and pictures in structure: numbers for reports and benchmarks.
+
+Nothing here is trained for judging. A distance in a discriminator's features is called D-KID and never FID: FID and KID
+are defined on Inception's features, and numbers in other features cannot be compared with theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..models.discriminator import Discriminator
+from .likeness import discriminator_features, resize
+from .losses import second_moments, texture_distance
+from .semantic import self_similarity_distance
+
+STRUCTURE_SIZES = (8, 32)
+"""Feature maps from 8 to 32 px are compared for structure: finer ones hold lines and grain."""
+
+
+def kernel_discrepancy(x: Tensor, y: Tensor) -> float:
+    """Unbiased squared MMD with KID's cubic kernel (Binkowski et al., arXiv 1801.01401) of features `[N, C]`, `[M, C]`.
+
+    Both are standardised by y's statistics. It may come out a little below 0; nan with fewer than two rows on a side.
+    """
+    if min(len(x), len(y)) < 2:
+        return float("nan")
+    spread = y.std(0) + 1e-3
+    x, y = (x - y.mean(0)) / spread, (y - y.mean(0)) / spread
+
+    def kernel(a: Tensor, b: Tensor) -> Tensor:
+        return (a @ b.t() / a.shape[1] + 1) ** 3
+
+    def off_diagonal(k: Tensor) -> float:
+        n = len(k)
+        return float((k.sum() - k.diagonal().sum()) / (n * (n - 1)))
+
+    return off_diagonal(kernel(x, x)) + off_diagonal(kernel(y, y)) - 2 * float(kernel(x, y).mean())
+
+
+@torch.no_grad()
+def sliced_patch_distance(
+    made: Tensor, wanted: Tensor, patch: int = 7, count: int = 8192, directions: int = 128
+) -> float:
+    """Sliced Wasserstein distance of small patches at three scales (Karras et al., arXiv 1710.10196): a judge without
+    parameters. Mean over scales, in picture units. Pictures `[N, 3, S, S]` and `[M, 3, S, S]`."""
+    random = torch.Generator().manual_seed(2)
+    distances = []
+    for _ in range(3):
+        samples = []
+        for pictures in (made, wanted):
+            columns = F.unfold(pictures, patch, stride=3).transpose(1, 2).flatten(0, 1)
+            samples.append(columns[torch.randint(len(columns), (count,), generator=random)])
+        axes = F.normalize(torch.randn(samples[0].shape[1], directions, generator=random), dim=0)
+        a, b = ((s @ axes).sort(0).values for s in samples)
+        distances.append(float((a - b).abs().mean()) / patch)
+        made, wanted = F.avg_pool2d(made, 2), F.avg_pool2d(wanted, 2)
+    return sum(distances) / len(distances)
+
+
+def d_kid(discriminator: Discriminator, made: Tensor, wanted: Tensor) -> float:
+    """Kernel distance of two sets of pictures `[N, 3, S, S]` in a discriminator's features, averaged over the map."""
+    return kernel_discrepancy(_pooled(discriminator, made), _pooled(discriminator, wanted))
+
+
+@torch.no_grad()
+def structure_distance(discriminator: Discriminator, pictures: Tensor, others: Tensor) -> Tensor:
+    """`[N]`: how differently the parts of two pictures belong together, from the cosines between all positions of a
+    discriminator's feature maps from 8 to 32 px. Colours and textures that change everywhere alike hardly count."""
+    distances = []
+    for a, b in zip(pictures.split(1), others.split(1), strict=True):
+        maps = zip(_features(discriminator, a), _features(discriminator, b), strict=True)
+        found = [
+            self_similarity_distance(x, y) for x, y in maps if STRUCTURE_SIZES[0] <= x.shape[2] <= STRUCTURE_SIZES[1]
+        ]
+        distances.append(torch.stack(found).mean() if found else torch.tensor(float("nan")))
+    return torch.stack(distances)
+
+
+def appearance_distance(features: Sequence[Tensor], others: Sequence[Tensor]) -> float:
+    """Distance of two single pictures in texture and colour: of the second moments of their feature maps
+    `[1, C, H, W]`, relative to the size of the second one's."""
+    return float(texture_distance(second_moments(features), second_moments(others)))
+
+
+def _features(discriminator: Discriminator, pictures: Tensor) -> list[Tensor]:
+    device = next(discriminator.parameters()).device
+    return discriminator_features(discriminator, resize(pictures.to(device), discriminator.config.resolution))
+
+
+@torch.no_grad()
+def _pooled(discriminator: Discriminator, pictures: Tensor) -> Tensor:
+    """`[N, channels of all maps]`."""
+    return torch.cat(
+        [torch.cat([f.float().mean((2, 3)) for f in _features(discriminator, part)], 1) for part in pictures.split(8)]
+    )
