@@ -16,7 +16,7 @@ import copy
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from ..models.types import FaceGenerator
 from .augment import AdaptiveProbability, augment, flip
 from .config import AUTOMATIC, FinetuneConfig, to_mapping
 from .ema import ExponentialMovingAverage
+from .guides.protocol import Guide, check_guides, column
 from .loop import Callbacks, require_finite, train
 from .losses import (
     discriminator_loss,
@@ -72,6 +73,7 @@ def finetune(
     run_dir: Path | None = None,
     resume: bool = False,
     probe: SemanticProbe | None = None,
+    guides: Sequence[Guide] = (),
 ) -> FinetuneResult:
     """Fine-tunes `source` to the style of `style_images`; the source is left as it is.
 
@@ -82,6 +84,7 @@ def finetune(
                   Their exceptions propagate after the state has been saved.
     run_dir       folder for state, losses and previews; with `resume` a run there is continued exactly.
     probe         reader of face parts for `keep_labels`, see `semantic.fit_probe`.
+    guides        further pulls on the generator, read off its pictures: see `guides.protocol`.
 
     Works under `torch.inference_mode()`. Raises ValueError with a sentence for pictures or a source that cannot be
     used, `loop.TrainingDiverged` when the losses stay NaN or infinite.
@@ -90,16 +93,17 @@ def finetune(
     check_source(source)
     if probe is None and config.keep_labels > 0.0 and config.semantic_weight > 0.0:
         raise ValueError("`keep_labels` is above 0 but no probe was given; fit one, or set `keep_labels` to 0.")
+    check_guides(guides)
     with torch.inference_mode(False), torch.enable_grad():
         pictures = prepare_style_images(style_images, source)
-        task = FinetuneTask(source, pictures, config, probe)
+        task = FinetuneTask(source, pictures, config, probe, guides)
         history = train(
             task,
             config.steps,
             callbacks,
             run_dir,
             resume,
-            settings=_settings_that_must_match(config, source, pictures),
+            settings=_settings_that_must_match(config, source, pictures, guides),
             snapshot_interval=config.snapshot_interval,
             preview_interval=config.preview_interval,
         )
@@ -159,11 +163,18 @@ class FinetuneTask:
     )  # fmt: skip
 
     def __init__(
-        self, source: FaceGenerator, pictures: Tensor, config: FinetuneConfig, probe: SemanticProbe | None = None
+        self,
+        source: FaceGenerator,
+        pictures: Tensor,
+        config: FinetuneConfig,
+        probe: SemanticProbe | None = None,
+        guides: Sequence[Guide] = (),
     ) -> None:
         """`pictures [N, 3, R, R]` as `prepare_style_images` gives them."""
         assert source.discriminator is not None  # noqa: S101 - check_source has been there
         self.source, self.pictures, self.config, self.probe = source, pictures, config, probe
+        self.guides = tuple(guide for guide in guides if guide.weight > 0.0)
+        self.terms = (*self.terms, *map(column, self.guides))
         self.device = device_of(source)
         self.bf16 = use_bf16(config.precision, self.device)
 
@@ -253,6 +264,9 @@ class FinetuneTask:
             textures = running_statistics(textures, second_moments(real_features), TEXTURE_MEMORY)
             terms["texture"] = texture_distance(second_moments(fake_features), textures)
             pull = pull + config.match_texture * terms["texture"]
+        for guide, value in self._guidance(cut, w_plus):
+            terms[column(guide)] = value
+            pull = pull + guide.weight * value
         (image_gradient,) = torch.autograd.grad(pull, cut, retain_graph=True)
         d_gradients = torch.autograd.grad(terms["discriminator"], self.discriminator_parameters)
 
@@ -281,6 +295,14 @@ class FinetuneTask:
             self.ada.update(real_logits)
         reported = {name: numbers[name] for name in self.terms if name in numbers}
         return {**reported, "semantic_weight": weight, "augment_probability": probability}
+
+    def _guidance(self, made: Tensor, w_plus: Tensor) -> list[tuple[Guide, Tensor]]:
+        """What each guide says of the faces `made [N, 3, R, R]`, compared with the source's of the same `w_plus`."""
+        if not self.guides:
+            return []
+        with torch.no_grad(), self._autocast():
+            source = self.source.generator.synthesis(w_plus)
+        return [(guide, guide(made.float(), source.float())) for guide in self.guides]
 
     def result(self) -> FaceGenerator:
         """The averaged generator as it is now, with its discriminator, style name and provenance."""
@@ -449,7 +471,9 @@ def _norms(gradients: Iterable[Tensor], network: str) -> dict[str, Tensor]:
     return {f"gradient of the {network}": torch.nn.utils.get_total_norm(gradients)}
 
 
-def _settings_that_must_match(config: FinetuneConfig, source: FaceGenerator, pictures: Tensor) -> dict[str, Any]:
+def _settings_that_must_match(
+    config: FinetuneConfig, source: FaceGenerator, pictures: Tensor, guides: Sequence[Guide]
+) -> dict[str, Any]:
     """What decides the course of a run, so that a state is only continued by the run it is from."""
     settings = {name: value for name, value in to_mapping(config).items() if name not in SETTINGS_FREE_TO_CHANGE}
     assert source.discriminator is not None  # noqa: S101 - check_source has been there
@@ -457,6 +481,7 @@ def _settings_that_must_match(config: FinetuneConfig, source: FaceGenerator, pic
         **settings,
         "source": digest([*source.generator.state_dict().values(), *source.discriminator.state_dict().values()]),
         "style_pictures": digest([pictures]),
+        **{column(guide): f"{guide.identity} x {guide.weight}" for guide in guides},
     }
 
 

@@ -336,3 +336,35 @@ def test_precision_choice() -> None:
     assert use_bf16("bf16", cpu) and not use_bf16("fp32", cpu)
     assert use_bf16("auto", cpu) == torch.cpu._is_avx512_bf16_supported()
     assert not use_bf16("auto", torch.device("mps"))
+
+
+class Darkness:
+    """A guide that wants pictures as dark as their source's minus `below`."""
+
+    def __init__(self, weight: float, name: str = "darkness", below: float = 0.0) -> None:
+        self.name, self.weight, self.identity, self.below = name, weight, f"darkness {below}", below
+
+    def __call__(self, made: Tensor, source: Tensor) -> Tensor:
+        assert made.shape == source.shape and made.dtype == source.dtype == torch.float32
+        assert not source.requires_grad
+        return (made.mean((1, 2, 3)) - source.mean((1, 2, 3)) + self.below).square().mean()
+
+
+def test_a_guide_pulls_and_is_in_the_table(source: FaceGenerator, styles: Tensor) -> None:
+    config = quick(steps=30, path_length_weight=0.0, semantic_weight=0.0, match_palette=False)
+    free = finetune(source, styles, config, guides=[Darkness(0.0, below=0.5)])
+    guided = finetune(source, styles, config, guides=[Darkness(300.0, below=0.5)])
+    assert "guide darkness" not in free.history[0], "a weight of 0 is not computed"
+    assert guided.history[0]["guide darkness"] == pytest.approx(0.25, abs=0.01)
+    assert guided.history[-1]["guide darkness"] < 0.5 * guided.history[0]["guide darkness"]
+
+
+def test_guides_are_part_of_what_a_run_is(source: FaceGenerator, styles: Tensor, tmp_path: Path) -> None:
+    finetune(source, styles, quick(steps=2), run_dir=tmp_path, guides=[Darkness(1.0)])
+    with pytest.raises(CannotResume, match="guide darkness"):
+        finetune(source, styles, quick(steps=2), run_dir=tmp_path, resume=True, guides=[Darkness(1.0, below=0.1)])
+    finetune(source, styles, quick(steps=2), run_dir=tmp_path, resume=True, guides=[Darkness(1.0)])
+    with pytest.raises(ValueError, match="Two guides are called darkness"):
+        finetune(source, styles, quick(), guides=[Darkness(1.0), Darkness(2.0)])
+    with pytest.raises(ValueError, match="0 or more"):
+        finetune(source, styles, quick(), guides=[Darkness(-1.0)])
