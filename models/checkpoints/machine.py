@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from .contents import CheckpointError
@@ -113,6 +114,7 @@ class Machine:
             `NEWOBJ`, or any inert value. It raises CheckpointError for every name that is not on its list.
         persistent: what a persistent id stands for; None refuses them.
         budget: what the file may ask for.
+        text: whether Python 2's strings are text where they can be, as PyTorch takes them; else they are bytes.
     """
 
     def __init__(
@@ -121,8 +123,9 @@ class Machine:
         find: Find,
         budget: Budget,
         persistent: Callable[[Any], Any] | None = None,
+        text: bool = False,
     ) -> None:
-        self.data, self.find, self.persistent, self.budget = data, find, persistent, budget
+        self.data, self.find, self.persistent, self.budget, self.text = data, find, persistent, budget, text
         self.position = 0
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
@@ -198,6 +201,12 @@ class Machine:
     def _bytes(self, count: int) -> None:
         view = self._take(count)
         self.stack.append(bytes(view) if count <= INLINE else view)
+
+    def _old_string(self, count: int) -> None:
+        self._bytes(count)
+        if self.text and isinstance(self.stack[-1], bytes):
+            with suppress(UnicodeDecodeError):
+                self.stack[-1] = self.stack[-1].decode("utf-8")
 
     def _integer(self, count: int) -> None:
         if count > INTEGER_BYTES:
@@ -310,8 +319,8 @@ _OPERATIONS: Mapping[int, Callable[[Machine], Any]] = {
     0x8C: lambda m: m._text(m._number("<B")),
     ord("X"): lambda m: m._text(m._number("<I")),
     0x8D: lambda m: m._text(m._number("<Q")),
-    ord("U"): lambda m: m._bytes(m._number("<B")),  # SHORT_BINSTRING
-    ord("T"): lambda m: m._bytes(m._number("<I")),  # BINSTRING
+    ord("U"): lambda m: m._old_string(m._number("<B")),  # SHORT_BINSTRING
+    ord("T"): lambda m: m._old_string(m._number("<I")),  # BINSTRING
     ord("C"): lambda m: m._bytes(m._number("<B")),
     ord("B"): lambda m: m._bytes(m._number("<I")),
     0x8E: lambda m: m._bytes(m._number("<Q")),

@@ -192,6 +192,9 @@ def _numpy_type(code: Any, *_: Any) -> NumpyType:
 def _numpy_number(kind: Any, data: Any) -> float | int | bool:
     import numpy
 
+    if isinstance(data, str):
+        # Python 2 wrote bytes as it wrote text.
+        data = data.encode("utf-8")
     if not isinstance(kind, NumpyType) or not isinstance(data, bytes) or len(data) != int(kind.code[1]):
         raise Damaged("a numpy number that is none")
     number: float | int | bool = numpy.frombuffer(data, numpy.dtype(kind.order.replace("|", "=") + kind.code))[0].item()

@@ -80,7 +80,7 @@ def read_archive(data: memoryview, budget: Budget) -> Any:
         return storages[key]
 
     pickle = _content(data, names["data.pkl"])
-    value, _ = Machine(pickle, torch_names(budget), budget, persistent).run()
+    value, _ = Machine(pickle, torch_names(budget), budget, persistent, text=True).run()
     return value
 
 
@@ -193,7 +193,7 @@ def read_stream(data: memoryview, budget: Budget) -> Any:
     position = 0
     head = []
     for _ in range(3):
-        value, position = Machine(data, find, budget).run(position)
+        value, position = Machine(data, find, budget, text=True).run(position)
         head.append(value)
     if head[0] != LEGACY_MAGIC or head[1] != 1001:
         raise Damaged("another version of the older layout")
@@ -209,8 +209,8 @@ def read_stream(data: memoryview, budget: Budget) -> Any:
             raise Damaged(f"{count} values are announced, which is more than the file holds")
         return Storage(dtype, memoryview(b""))
 
-    _, end = Machine(data, _without_tensors(find), budget, note).run(position)
-    keys, start = Machine(data, find, budget).run(end)
+    _, end = Machine(data, _without_tensors(find), budget, note, text=True).run(position)
+    keys, start = Machine(data, find, budget, text=True).run(end)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or set(keys) != set(wanted):
         raise Damaged("its list of values does not fit")
     storages: dict[str, Storage] = {}
@@ -230,7 +230,7 @@ def read_stream(data: memoryview, budget: Budget) -> Any:
         view = pid[5] if len(pid) > 5 else None
         return storage if view is None else _view(storage, view)
 
-    value, _ = Machine(data, find, budget, persistent).run(position)
+    value, _ = Machine(data, find, budget, persistent, text=True).run(position)
     return value
 
 

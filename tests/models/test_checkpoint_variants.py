@@ -325,3 +325,26 @@ def test_files_that_are_cut_off(
     path.write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(CheckpointError, match=r"cut off.*Download it again"):
         checkpoints.load_generator(path)
+
+
+def test_a_file_that_python_2_wrote_is_read(tmp_path: Path) -> None:
+    """torchvision's older weights and lpips' are such files: byte strings for text, one list per pair, tensors v1."""
+
+    def text(value: str) -> bytes:
+        return b"U" + bytes([len(value)]) + value.encode()
+
+    def number(value: int) -> bytes:
+        return b"\x8a\x01" + bytes([value])
+
+    system = b"\x80\x02}(" + text("little_endian") + b"\x88u."
+    storage = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("7") + text("cuda:0") + number(6) + b"NtQ"
+    sizes = b"(" + number(2) + number(3) + b"t(" + number(3) + number(1) + b"t"
+    pair = b"](" + text("g") + b"ctorch._utils\n_rebuild_tensor\n(" + storage + b"K\x00" + sizes + b"tRe"
+    state = b"\x80\x02ccollections\nOrderedDict\n](" + pair + b"e\x85R."
+    keys = b"\x80\x02](" + text("7") + b"e."
+    magic = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+    values = torch.arange(6.0).numpy().tobytes()
+    path = tmp_path / "old.pth"
+    path.write_bytes(magic + b"\x80\x02M\xe9\x03." + system + state + keys + (6).to_bytes(8, "little") + values)
+    assert torch.equal(torch.load(path, weights_only=True, map_location="cpu")["g"], torch.arange(6.0).reshape(2, 3))
+    assert torch.equal(read_contents(path).data["g"], torch.arange(6.0).reshape(2, 3))
