@@ -15,6 +15,7 @@ from .directions import (
 )
 from .faces import AlignFaces, PasteFaces, RenderFaces
 from .generators import BlendGenerators, ConvertCheckpoint, LoadGenerator, SampleFaces, SaveGenerator
+from .guides import DinoGuide, IdentityGuide, LpipsGuide, ParsingGuide
 from .inversion import AlignStyle, InvertByOptimisation, InvertWithEncoder, LoadEncoder, PivotalTuning
 from .latents import DecodeLatent, LoadLatents, MixLatents, SaveLatents
 from .reference import ApplyReference, EncodeReference
@@ -53,6 +54,10 @@ NODE_CLASS_MAPPINGS: dict[str, type] = {
     "FaceStylistStylisationReport": StylisationReport,
     "FaceStylistLoadStyleImages": LoadStyleImages,
     "FaceStylistFinetuneGenerator": FinetuneGenerator,
+    "FaceStylistLpipsGuide": LpipsGuide,
+    "FaceStylistIdentityGuide": IdentityGuide,
+    "FaceStylistDinoGuide": DinoGuide,
+    "FaceStylistParsingGuide": ParsingGuide,
 }
 
 NODE_DISPLAY_NAME_MAPPINGS = {
@@ -85,4 +90,8 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "FaceStylistStylisationReport": "Stylisation Report",
     "FaceStylistLoadStyleImages": "Load Style Images",
     "FaceStylistFinetuneGenerator": "Fine-tune Generator",
+    "FaceStylistLpipsGuide": "LPIPS Guide",
+    "FaceStylistIdentityGuide": "Identity Guide (ArcFace)",
+    "FaceStylistDinoGuide": "Structure Guide (DINOv2)",
+    "FaceStylistParsingGuide": "Face Parts Guide (BiSeNet)",
 }

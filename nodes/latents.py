@@ -117,7 +117,7 @@ class LoadLatents:
         return input_file(file)
 
     @classmethod
-    def IS_CHANGED(cls, file: str) -> str:
+    def IS_CHANGED(cls, file: str, generator: Any = None) -> str:
         from ..runtime.folders import find_input
 
         return content_hash([find_input(file)])

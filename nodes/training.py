@@ -16,12 +16,13 @@ from .declare import content_hash, from_spec, integer, socket, switch, text
 from .faces import MIN_CONFIDENCE, face_finder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from torch import Tensor
 
     from ..models.types import FaceGenerator
+    from ..training.guides.networks import NetworkGuide
 
 CATEGORY = "FaceStylist/Training"
 PREVIEW_FACES = 6
@@ -145,6 +146,13 @@ class FinetuneGenerator:
                     advanced=True,
                 ),
             },
+            "optional": {
+                "guides": socket(
+                    "FACE_GUIDE",
+                    "What else to keep, seen by networks you have the weights of: LPIPS, identity, structure, face "
+                    "parts. Guide nodes chain.",
+                ),
+            },
             "hidden": {"node_id": "UNIQUE_ID"},
         }
 
@@ -153,6 +161,7 @@ class FinetuneGenerator:
         source: FaceGenerator,
         style_images: Tensor,
         resume: bool = True,
+        guides: tuple[NetworkGuide, ...] | None = None,
         node_id: str | None = None,
         **settings: Any,
     ) -> tuple[FaceGenerator, Tensor]:
@@ -168,14 +177,21 @@ class FinetuneGenerator:
 
         config = FinetuneConfig(**settings)
         pictures = image_to_tensor(style_images)
-        run_dir = _run_dir(source, pictures, config)
+        guides = tuple(guides or ())
+        run_dir = _run_dir(source, pictures, config, guides)
         if not resume:
             shutil.rmtree(run_dir / "state", ignore_errors=True)
         with (
             room_for_training() as device,
             ProgressReporter(config.steps, "fine-tune", node_id=node_id) as progress,
         ):
-            result = finetune(source.to(device), pictures, config, progress.callbacks(), run_dir, resume=True)
+            try:
+                result = finetune(
+                    source.to(device), pictures, config, progress.callbacks(), run_dir, resume=True, guides=guides
+                )
+            finally:
+                for guide in guides:
+                    guide.to("cpu")
         # Only an unfinished run needs its state, and that of a large generator fills gigabytes.
         shutil.rmtree(run_dir / "state", ignore_errors=True)
 
@@ -185,12 +201,17 @@ class FinetuneGenerator:
         return style, tensor_to_image(torch.cat([before, after], dim=1)[None])
 
 
-def _run_dir(source: FaceGenerator, pictures: Tensor, config: FinetuneConfig) -> Path:
-    """One folder per generator, pictures and settings, so that the same run finds what it left there."""
+def _run_dir(
+    source: FaceGenerator, pictures: Tensor, config: FinetuneConfig, guides: Sequence[NetworkGuide] = ()
+) -> Path:
+    """One folder per generator, pictures, settings and guides, so that the same run finds what it left there."""
     from ..runtime.folders import output_dir
     from ..training.finetune import SETTINGS_FREE_TO_CHANGE, digest
 
     fixed = {name: value for name, value in to_mapping(config).items() if name not in SETTINGS_FREE_TO_CHANGE}
-    key = json.dumps([fixed, digest(source.generator.state_dict().values()), digest([pictures])])
+    parts: list[Any] = [fixed, digest(source.generator.state_dict().values()), digest([pictures])]
+    # Only where there are guides, so that runs begun before there were any are found.
+    parts += [[guide.identity, guide.weight] for guide in guides]
+    key = json.dumps(parts)
     name = re.sub(r"[^\w-]+", "_", config.style_name)
     return output_dir() / "facestylist_runs" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"

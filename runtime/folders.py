@@ -24,6 +24,7 @@ MODEL_EXTENSIONS: dict[str, tuple[str, ...]] = {
     "stylegan": (".safetensors", ".pt", ".pth", ".pkl"),
     "face_encoders": (".safetensors", ".pt", ".pth"),
     "face_detection": (".safetensors", ".pt", ".pth", ".onnx"),
+    "face_guides": (".safetensors", ".pt", ".pth"),
 }
 """Our model folders, and the files each of them lists."""
 
@@ -39,7 +40,7 @@ class Folders:
     temp: Path = field(default_factory=lambda: Path.cwd() / "output" / "temp")
     """Where PreviewImage writes."""
     models: Path = field(default_factory=lambda: Path.cwd() / "models")
-    """Holds `stylegan/`, `face_encoders/` and `face_detection/`."""
+    """Holds `stylegan/`, `face_encoders/`, `face_detection/` and `face_guides/`."""
 
 
 _folders: ContextVar[Folders | None] = ContextVar("facestylist_folders", default=None)
@@ -116,7 +117,7 @@ def offer_sample() -> None:
 
 
 def model_dirs(kind: str) -> list[Path]:
-    """The folders of `stylegan`, `face_encoders` or `face_detection`, the first one being where new files go."""
+    """The folders of `stylegan`, `face_encoders` and the like, the first one being where new files go."""
     if in_comfyui() and _folders.get() is None:
         import folder_paths
 

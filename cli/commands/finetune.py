@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...training.config import FieldSpec, FinetuneConfig, fields_of, from_mapping, to_mapping
+from ...training.guides.hints import GuideRequest, parse_request
 from ..console import Console
 from ..files import load_generator, need, read_settings
+
+if TYPE_CHECKING:
+    from ...training.guides.networks import NetworkGuide
 
 HELP = "teach a generator a style"
 ON_THEIR_OWN = ("steps", "seed", "style_name")
@@ -27,6 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-align", dest="align", action="store_false", help="the pictures are aligned faces already; only resize"
     )
+    parser.add_argument(
+        "--guide", type=_guide, action="append", default=[], metavar="KIND=FILE[:WEIGHT]",
+        help="something else to keep, seen by a network you have: lpips, identity, dino or parsing; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--half", action="store_true", help="store 16-bit numbers: half the size")
     settings = parser.add_argument_group("settings")
     for spec in fields_of(FinetuneConfig):
@@ -51,11 +59,12 @@ def run(args: argparse.Namespace, console: Console) -> None:
     aligner = largest_face_aligner(size, "auto", model_dirs("face_detection")) if args.align else False
     styles = load_style_folder(args.styles, size, aligner)
     console.note(f"{len(styles.paths)} style pictures, {len(styles.skipped)} left out")
+    guides = [_open(request) for request in args.guide]
     run_dir = args.resume or args.run_dir or Path("runs") / config.style_name
     try:
         with ProgressReporter(config.steps, "fine-tune") as progress:
             resume = args.resume is not None
-            result = finetune(source, styles.images, config, progress.callbacks(), run_dir, resume)
+            result = finetune(source, styles.images, config, progress.callbacks(), run_dir, resume, guides=guides)
     except KeyboardInterrupt:
         console.note(f"\nThe run is kept; the same command with --resume {run_dir} continues it.")
         raise
@@ -71,6 +80,30 @@ def run(args: argparse.Namespace, console: Console) -> None:
             "last": result.history[-1] if result.history else {},
         }
     )
+
+
+def _guide(text: str) -> GuideRequest:
+    """`--guide`'s value."""
+    try:
+        return parse_request(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _open(request: GuideRequest) -> NetworkGuide:
+    """The guide with the networks in its files, which are found by path or in the models folder."""
+    from ...runtime.folders import find_model, model_dirs
+    from ...training.guides.files import open_guide
+    from ...training.guides.hints import FOLDER, get_it
+
+    places = model_dirs(FOLDER)
+    files = []
+    for name in request.files:
+        try:
+            files.append(find_model(FOLDER, name))
+        except ValueError as error:
+            raise ValueError(f"There is no file {name}. {get_it(request.kind, places)}") from error
+    return open_guide(request.kind, files, request.weight, places)
 
 
 def _add_setting(group: Any, spec: FieldSpec) -> None:

@@ -14,8 +14,8 @@ from facestylist.nodes.declare import content_hash, from_spec
 from facestylist.training.config import FinetuneConfig, InversionConfig, PivotalConfig, fields_of
 from facestylist.training.mode_config import ApplyConfig, ReferenceConfig, VariationConfig
 
-OWN_SOCKETS = {"FACE_CROPS", "FACE_GENERATOR", "FACE_ENCODER", "FACE_LATENT", "FACE_DIRECTIONS"}
-CORE_SOCKETS = {"IMAGE", "MASK", "STRING", "FACE_LANDMARKS", "LOSS_MAP"}
+OWN_SOCKETS = {"FACE_CROPS", "FACE_GENERATOR", "FACE_ENCODER", "FACE_LATENT", "FACE_DIRECTIONS", "FACE_GUIDE"}
+CORE_SOCKETS = {"IMAGE", "MASK", "STRING", "FACE_LANDMARKS", "LOSS_MAP", "CLIP_VISION"}
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN"}
 NODES = sorted(NODE_CLASS_MAPPINGS.items())
 
@@ -56,6 +56,10 @@ def test_the_ids_are_the_ones_workflows_refer_to() -> None:
         "FaceStylistStylisationReport",
         "FaceStylistLoadStyleImages",
         "FaceStylistFinetuneGenerator",
+        "FaceStylistLpipsGuide",
+        "FaceStylistIdentityGuide",
+        "FaceStylistDinoGuide",
+        "FaceStylistParsingGuide",
     }
     assert set(NODE_DISPLAY_NAME_MAPPINGS) == set(NODE_CLASS_MAPPINGS)
     assert len(set(NODE_DISPLAY_NAME_MAPPINGS.values())) == len(NODE_CLASS_MAPPINGS)
@@ -102,7 +106,8 @@ def test_the_function_takes_what_is_declared(name: str, node: Any) -> None:
     assert required <= set(types["required"])
     if hasattr(node, "IS_CHANGED"):
         changed = set(inspect.signature(node.IS_CHANGED).parameters)
-        assert changed == set(types["required"])
+        # ComfyUI hands IS_CHANGED every input that is connected, optional ones too.
+        assert changed == set(inputs_of(node))
 
 
 def test_every_socket_of_ours_has_a_maker_and_a_taker() -> None:

@@ -113,7 +113,8 @@ def test_registration_keeps_the_users_paths(comfyui: ModuleType, tmp_path: Path)
     paths, extensions = comfyui.folder_names_and_paths["stylegan"]
     assert paths == [str(tmp_path / "disk"), str(tmp_path / "comfy" / "models" / "stylegan")]
     assert ".pkl" in extensions
-    assert set(comfyui.folder_names_and_paths) == {"stylegan", "face_encoders", "face_detection", "loras"}
+    ours = {"stylegan", "face_encoders", "face_detection", "face_guides"}
+    assert set(comfyui.folder_names_and_paths) == {*ours, "loras"}
 
 
 def test_inside_comfyui_its_folders_are_used(comfyui: ModuleType, tmp_path: Path) -> None:

@@ -1,0 +1,129 @@
+"""Guides as nodes and as a flag of the command line: files found, chained, used, and missing ones explained."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from node_bench import RESOLUTION, run_node
+from torch import Tensor
+
+from facestylist.models.types import FaceGenerator
+from facestylist.nodes import NODE_CLASS_MAPPINGS
+from facestylist.runtime.folders import Folders
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training"))
+from guide_files import as_transformers, dino_state, save_all  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("global_rng_untouched")
+SHORT: dict[str, Any] = {"steps": 2, "batch_size": 2, "style_name": "red", "precision": "fp32", "preview_interval": 0}
+
+
+@pytest.fixture
+def filled(folders: Folders) -> Folders:
+    save_all(folders.models / "face_guides")
+    return folders
+
+
+@pytest.fixture
+def style_images() -> Tensor:
+    return torch.rand(4, RESOLUTION, RESOLUTION, 3, generator=torch.Generator().manual_seed(1))
+
+
+def test_the_right_file_is_offered_first(filled: Folders) -> None:
+    first = {}
+    for name in ("Lpips", "Identity", "Dino", "Parsing"):
+        types = NODE_CLASS_MAPPINGS[f"FaceStylist{name}Guide"].INPUT_TYPES()["required"]  # type: ignore[attr-defined]
+        first[name] = types["backbone" if name == "Lpips" else "file"][0][0]
+    assert first == {
+        "Lpips": "vgg16-397923af.pth", "Identity": "model_ir_se50.pth", "Dino": "dinov2_vits14_pretrain.pth",
+        "Parsing": "79999_iter.pth",
+    }  # fmt: skip
+
+
+def test_guides_chain_and_pull(filled: Folders, source: FaceGenerator, style_images: Tensor) -> None:
+    (guides,) = run_node("LpipsGuide")
+    (guides,) = run_node("IdentityGuide", guides=guides, weight=2.0)
+    (guides,) = run_node("DinoGuide", guides=guides)
+    assert [(guide.name, guide.weight) for guide in guides] == [("lpips", 0.5), ("identity", 2.0), ("dino", 1.0)]
+    with pytest.raises(ValueError, match="a dino guide in `guides` already"):
+        run_node("DinoGuide", guides=guides)
+    given = {"source": source, "style_images": style_images, **SHORT}
+    guided, _ = run_node("FinetuneGenerator", **given, guides=guides)
+    plain, _ = run_node("FinetuneGenerator", **given)
+    assert any(
+        not torch.equal(tensor, plain.generator.state_dict()[name])
+        for name, tensor in guided.generator.state_dict().items()
+    )
+    runs = sorted((filled.output / "facestylist_runs").iterdir())
+    assert len(runs) == 2, "a guide makes another run"
+    headers = [(run / "losses.csv").read_text().splitlines()[0] for run in runs]
+    assert sum("guide identity" in header and "guide lpips" in header for header in headers) == 1
+
+
+def test_clip_vision_is_an_alternative(filled: Folders) -> None:
+    class ClipVision:
+        def get_sd(self) -> dict[str, Tensor]:
+            return as_transformers(dino_state())
+
+    (from_clip,) = run_node("DinoGuide", clip_vision=ClipVision(), file="none")
+    (from_file,) = run_node("DinoGuide")
+    assert from_clip[0].identity == from_file[0].identity
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("Lpips", "vgg16-397923af.pth"),
+        ("Identity", "model_ir_se50.pth"),
+        ("Dino", "dinov2_vits14_pretrain.pth"),
+        ("Parsing", "79999_iter.pth"),
+    ],
+)
+def test_absent_weights_are_explained(name: str, wanted: str, folders: Folders) -> None:
+    node: Any = NODE_CLASS_MAPPINGS[f"FaceStylist{name}Guide"]
+    with pytest.raises(ValueError, match=f"put .*{wanted}") as refused:
+        run_node(f"{name}Guide")
+    assert str(folders.models / "face_guides") in str(refused.value)
+    if hasattr(node, "VALIDATE_INPUTS"):
+        assert wanted in node.VALIDATE_INPUTS("none")
+        assert node.VALIDATE_INPUTS(None) is True
+
+
+def test_a_guide_counts_as_changed_when_its_file_does(filled: Folders) -> None:
+    node: Any = NODE_CLASS_MAPPINGS["FaceStylistParsingGuide"]
+    before = node.IS_CHANGED(file="79999_iter.pth", weight=0.1)
+    assert node.IS_CHANGED(file="79999_iter.pth", weight=0.5, guides=None) == before
+    with (filled.models / "face_guides" / "79999_iter.pth").open("ab") as file:
+        file.write(b"more")
+    assert node.IS_CHANGED(file="79999_iter.pth", weight=0.1) != before
+
+
+def test_the_command_line_takes_guides(
+    filled: Folders, source: FaceGenerator, style_images: Tensor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from facestylist.cli.main import main
+    from facestylist.models.checkpoints import save_generator
+    from facestylist.runtime.images import write_picture
+
+    save_generator(source, tmp_path / "source.safetensors")
+    for index, picture in enumerate(style_images):
+        write_picture(picture, tmp_path / "styles" / f"{index}.png")
+    command = [
+        "finetune", "--source", str(tmp_path / "source.safetensors"), "--styles", str(tmp_path / "styles"),
+        "--no-align", "--out", str(tmp_path / "red.safetensors"), "--run-dir", str(tmp_path / "run"), "--steps", "1",
+        "--batch-size", "2", "--models-dir", str(filled.models), "--json",
+    ]  # fmt: skip
+    weights = str(filled.models / "face_guides" / "vgg16-397923af.pth")
+    assert main([*command, "--guide", f"lpips={weights}+vgg.pth:0.25", "--guide", "parsing=79999_iter.pth"]) == 0
+    last = json.loads(capsys.readouterr().out)["last"]
+    assert last["guide lpips"] >= 0 and last["guide parsing"] >= 0
+    assert main([*command, "--guide", "dino=absent.pth"]) == 1
+    assert "There is no file absent.pth. The dino guide needs weights" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*command, "--guide", "clip=x.pth"])
+    assert "write KIND=FILE" in capsys.readouterr().err
