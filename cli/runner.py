@@ -7,14 +7,15 @@ import json
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ..runtime import folders
+from ..runtime.progress import Interrupted
 from . import builtin_nodes
-from .validation import validate
+from .validation import Fault, node_faults, validate
 from .values import expand_prefixes, set_input
 from .workflow import Workflow, WorkflowError, declared_inputs, is_link, node_types, to_workflow
 
@@ -25,7 +26,17 @@ Outputs = list[list[Any]]
 
 
 class NodeError(RuntimeError):
-    """A node failed; the message names it and says what the node said."""
+    """A node failed; the message names it and says what the node said.
+
+    Args:
+        key: the node's id.
+        said: what the node said, in words.
+    """
+
+    def __init__(self, message: str, key: str, said: str) -> None:
+        super().__init__(message)
+        self.key = key
+        self.said = said
 
 
 @dataclass(frozen=True)
@@ -73,11 +84,15 @@ class Runner:
         classes: node classes by name; ours and the three stand-ins unless given.
         display_names: what the front end calls them.
         on_node: called with (position, total, node id, title) before each node runs.
+        on_kept: called with the nodes whose results of an earlier run are still good, before any node runs.
+        on_done: called with a node's id and what it shows, after it ran or, for one that was kept, in its place.
     """
 
     classes: Mapping[str, type] = field(default_factory=lambda: known_classes())
     display_names: Mapping[str, str] = field(default_factory=lambda: known_display_names())
     on_node: Callable[[int, int, str, str], None] | None = None
+    on_kept: Callable[[list[str]], None] | None = None
+    on_done: Callable[[str, Mapping[str, Any]], None] | None = None
     _memory: dict[str, _Remembered] = field(default_factory=dict, init=False, repr=False)
     _objects: dict[tuple[str, str], Any] = field(default_factory=dict, init=False, repr=False)
 
@@ -99,7 +114,7 @@ class Runner:
         for assignment in assignments:
             set_input(workflow, input_types, assignment)
         expand_prefixes(workflow, datetime.now())
-        needed = _order(workflow.prompt, self._targets(workflow))
+        needed = _order(workflow.prompt, self.targets(workflow))
         validate(workflow.prompt, needed, self.classes, workflow.titles)
         return workflow
 
@@ -120,24 +135,38 @@ class Runner:
         input_types = {kind: _class(self.classes[kind]).INPUT_TYPES() for kind in set(used.values())}
         return to_workflow(document, input_types, self.display_names)
 
+    def faults_of(self, workflow: Workflow, key: str) -> list[Fault]:
+        """What is wrong with one node's links and values; numbers are turned into their declared types in place."""
+        return node_faults(workflow.prompt[key], workflow.prompt, self.classes)
+
+    def only(self, workflow: Workflow, targets: Sequence[str]) -> Workflow:
+        """A workflow with some of its output nodes and what they need, and nothing else."""
+        needed = _order(workflow.prompt, targets)
+        return replace(workflow, prompt={key: node for key, node in workflow.prompt.items() if key in needed})
+
     def run(self, workflow: Workflow) -> RunResult:
         """Runs what the output nodes need, and nothing that is still good from the run before.
 
         Raises:
             NodeError: a node failed.
+            Interrupted: a person cancelled it; what was done until then is kept for the next run.
         """
         import torch
 
         prompt = workflow.prompt
-        order = _order(prompt, self._targets(workflow))
+        order = _order(prompt, self.targets(workflow))
         self._forget(prompt)
         signatures: dict[str, str] = {}
         executed: list[str] = []
         with torch.inference_mode():
-            for position, key in enumerate(order, start=1):
+            for key in order:
                 signatures[key] = self._signature(key, workflow, signatures)
-                remembered = self._memory.get(key)
-                if remembered is not None and remembered.signature == signatures[key]:
+            kept = {key for key in order if key in self._memory and self._memory[key].signature == signatures[key]}
+            if self.on_kept is not None:
+                self.on_kept([key for key in order if key in kept])
+            for position, key in enumerate(order, start=1):
+                if key in kept:
+                    self._tell_done(key)
                     continue
                 title = workflow.titles.get(key) or prompt[key]["class_type"]
                 if self.on_node is not None:
@@ -145,6 +174,7 @@ class Runner:
                 outputs, ui = self._execute(key, workflow, title)
                 self._memory[key] = _Remembered(signatures[key], outputs, ui)
                 executed.append(key)
+                self._tell_done(key)
         return RunResult(
             ui={key: self._memory[key].ui for key in order if self._memory[key].ui},
             outputs={key: self._memory[key].outputs for key in order},
@@ -152,7 +182,11 @@ class Runner:
             skipped=workflow.skipped,
         )
 
-    def _targets(self, workflow: Workflow) -> list[str]:
+    def _tell_done(self, key: str) -> None:
+        if self.on_done is not None:
+            self.on_done(key, self._memory[key].ui)
+
+    def targets(self, workflow: Workflow) -> list[str]:
         """The output nodes: ComfyUI runs these and what they need."""
         targets = [
             key
@@ -162,6 +196,11 @@ class Runner:
         if not targets:
             raise WorkflowError("The workflow has no output node that can run. Add a SaveImage or PreviewImage node.")
         return targets
+
+    def forget(self) -> None:
+        """Drops every result and node object kept from earlier runs."""
+        self._memory.clear()
+        self._objects.clear()
 
     def _forget(self, prompt: Mapping[str, Any]) -> None:
         """Drops what belongs to nodes that are gone or have become another class."""
@@ -222,9 +261,12 @@ class Runner:
         node = self._objects.setdefault((key, class_type), node_class())
         try:
             results = _each(node, node_class.FUNCTION, given)
+        except Interrupted:
+            raise
         except Exception as error:
             said = str(error) if isinstance(error, (ValueError, RuntimeError, OSError)) else repr(error)
-            raise NodeError(f"Node {key} ({title}): {said or type(error).__name__}") from error
+            said = said or type(error).__name__
+            raise NodeError(f"Node {key} ({title}): {said}", key, said) from error
         return _collect(results, node_class)
 
 

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from .workflow import Prompt, WorkflowError, declared_inputs, is_link
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with one input of a node, or with the node."""
+
+    kind: str
+    """ComfyUI's name for it, by which its front end knows what to show."""
+    sentence: str
+    input: str | None = None
 
 
 def validate(
@@ -17,27 +28,29 @@ def validate(
     Raises:
         WorkflowError: names every node and input at fault.
     """
-    faults = []
-    for key in needed:
-        node = prompt[key]
-        for fault in _node_faults(key, node, prompt, classes):
-            faults.append(f"Node {key} ({titles.get(key) or node['class_type']}): {fault}")
-    if faults:
-        raise WorkflowError("\n".join(faults))
+    lines = [
+        f"Node {key} ({titles.get(key) or prompt[key]['class_type']}): {fault.sentence}"
+        for key in needed
+        for fault in node_faults(prompt[key], prompt, classes)
+    ]
+    if lines:
+        raise WorkflowError("\n".join(lines))
 
 
-def _node_faults(key: str, node: dict[str, Any], prompt: Prompt, classes: Mapping[str, type]) -> list[str]:
+def node_faults(node: dict[str, Any], prompt: Prompt, classes: Mapping[str, type]) -> list[Fault]:
+    """What is wrong with one node's links and values; numbers are turned into their declared types in place."""
     node_class: Any = classes[node["class_type"]]
     types = node_class.INPUT_TYPES()
     required = types.get("required") or {}
     declared = declared_inputs(types)
     inputs = node["inputs"]
     checks = _own_checks(node_class)
-    faults = []
+    faults: list[Fault] = []
     for name, (kind, options) in declared.items():
         if name not in inputs:
             if name in required:
-                faults.append(f"Required input is missing: {name}. Connect it or give it a value.")
+                sentence = f"Required input is missing: {name}. Connect it or give it a value."
+                faults.append(Fault("required_input_missing", sentence, name))
             continue
         value = inputs[name]
         if is_link(value):
@@ -49,7 +62,8 @@ def _node_faults(key: str, node: dict[str, Any], prompt: Prompt, classes: Mappin
         try:
             value = inputs[name] = _convert(value, kind)
         except (TypeError, ValueError):
-            faults.append(f"Failed to convert an input value to a {kind} value: {name}, {value!r}.")
+            sentence = f"Failed to convert an input value to a {kind} value: {name}, {value!r}."
+            faults.append(Fault("invalid_input_type", sentence, name))
             continue
         if not checks.covers(name):
             faults += _range_faults(name, value, kind, options)
@@ -58,7 +72,7 @@ def _node_faults(key: str, node: dict[str, Any], prompt: Prompt, classes: Mappin
     unknown = [name for name, value in inputs.items() if name not in declared and not (uploads and value == "image")]
     if unknown:
         known = ", ".join(declared) or "none"
-        faults.append(f"Unknown input: {', '.join(unknown)}. It has: {known}.")
+        faults.append(Fault("unknown_input", f"Unknown input: {', '.join(unknown)}. It has: {known}.", unknown[0]))
     if not faults:
         faults += _custom_faults(node_class, checks, inputs, declared, prompt, classes)
     return faults
@@ -83,16 +97,18 @@ def _own_checks(node_class: Any) -> _OwnChecks:
     return _OwnChecks(frozenset([*spec.args, *spec.kwonlyargs]) - {"cls", "self"}, spec.varkw is not None)
 
 
-def _link_faults(name: str, kind: Any, link: list[Any], prompt: Prompt, classes: Mapping[str, type]) -> list[str]:
+def _link_faults(name: str, kind: Any, link: list[Any], prompt: Prompt, classes: Mapping[str, type]) -> list[Fault]:
     origin: Any = classes[prompt[str(link[0])]["class_type"]]
     offered = origin.RETURN_TYPES
     if not 0 <= link[1] < len(offered):
-        return [f"Bad linked input: {name} asks for output {link[1]} of node {link[0]}, which has {len(offered)}."]
+        sentence = f"Bad linked input: {name} asks for output {link[1]} of node {link[0]}, which has {len(offered)}."
+        return [Fault("bad_linked_input", sentence, name)]
     received = offered[link[1]]
     if types_match(received, kind):
         return []
     wanted = "COMBO" if isinstance(kind, (list, tuple)) else kind
-    return [f"Return type mismatch between linked nodes: {name}, received {received}, wants {wanted}."]
+    sentence = f"Return type mismatch between linked nodes: {name}, received {received}, wants {wanted}."
+    return [Fault("return_type_mismatch", sentence, name)]
 
 
 def types_match(received: Any, wanted: Any) -> bool:
@@ -118,17 +134,19 @@ def _convert(value: Any, kind: Any) -> Any:
     return value
 
 
-def _range_faults(name: str, value: Any, kind: Any, options: Mapping[str, Any]) -> list[str]:
+def _range_faults(name: str, value: Any, kind: Any, options: Mapping[str, Any]) -> list[Fault]:
     if kind in ("INT", "FLOAT"):
         if "min" in options and value < options["min"]:
-            return [f"Value {value} smaller than min of {options['min']}: {name}."]
+            sentence = f"Value {value} smaller than min of {options['min']}: {name}."
+            return [Fault("value_smaller_than_min", sentence, name)]
         if "max" in options and value > options["max"]:
-            return [f"Value {value} bigger than max of {options['max']}: {name}."]
+            sentence = f"Value {value} bigger than max of {options['max']}: {name}."
+            return [Fault("value_bigger_than_max", sentence, name)]
     if isinstance(kind, (list, tuple)) or kind == "COMBO":
         offered = list(kind) if isinstance(kind, (list, tuple)) else list(options.get("options") or [])
         if value not in offered:
             shown = ", ".join(repr(option) for option in offered[:20]) + (", ..." if len(offered) > 20 else "")
-            return [f"Value not in list: {name}: {value!r} not in [{shown}]."]
+            return [Fault("value_not_in_list", f"Value not in list: {name}: {value!r} not in [{shown}].", name)]
     return []
 
 
@@ -139,7 +157,7 @@ def _custom_faults(
     declared: Mapping[str, tuple[Any, Any]],
     prompt: Prompt,
     classes: Mapping[str, type],
-) -> list[str]:
+) -> list[Fault]:
     """What VALIDATE_INPUTS says. A linked input is not known yet and given as None."""
     if not checks.names and not checks.everything:
         return []
@@ -157,7 +175,10 @@ def _custom_faults(
     try:
         result = node_class.VALIDATE_INPUTS(**given)
     except Exception as error:  # whatever a node's own check raises is a fault of that node, reported with the others
-        return [f"Exception when validating inputs: {error}"]
+        return [Fault("exception_during_validation", f"Exception when validating inputs: {error}")]
     if result is True:
         return []
-    return [str(result) if isinstance(result, str) else "Custom validation failed."]
+    sentence = str(result) if isinstance(result, str) else "Custom validation failed."
+    # A node that checks one input speaks of that one.
+    checked = next(iter(given), None) if len(given) == 1 else None
+    return [Fault("custom_validation_failed", sentence, checked)]

@@ -6,8 +6,10 @@ import inspect
 import logging
 import sys
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from .host import in_comfyui
 from .images import to_pil
@@ -23,6 +25,45 @@ PREVIEW_SIZE = 512
 BAR_WIDTH = 24
 TERMINAL_INTERVAL = 0.1
 LOG_INTERVAL = 5.0
+LOSS_INTERVAL = 0.2
+LOSS_EVENT = "facestylist.losses"
+"""The websocket message from which the front-end extension draws a training's loss curve."""
+
+
+class Interrupted(Exception):
+    """A person cancelled what was running, where there is no ComfyUI to raise its own exception for it."""
+
+
+class Watcher(Protocol):
+    """Who follows a run where there is no ComfyUI; every method may raise `Interrupted`."""
+
+    def progress(self, step: int, total: int) -> None:
+        """So many steps of the running node are done."""
+
+    def preview(self, picture: Any) -> None:
+        """A Pillow picture of how far the running node is."""
+
+    def text(self, line: str) -> None:
+        """A line of text for the running node."""
+
+    def losses(self, report: Mapping[str, Any]) -> None:
+        """Rows of a loss table, as `LossReport.take` gives them."""
+
+    def check(self) -> None:
+        """Only the chance to raise `Interrupted`."""
+
+
+_watcher: ContextVar[Watcher | None] = ContextVar("facestylist_watcher", default=None)
+
+
+@contextmanager
+def use_watcher(watcher: Watcher) -> Iterator[None]:
+    """Sends progress to `watcher` and not to a terminal, until the block ends."""
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
 
 
 class ProgressReporter:
@@ -34,7 +75,8 @@ class ProgressReporter:
         node_id: the node's UNIQUE_ID inside ComfyUI, for the text on the node.
         stream: where lines go outside ComfyUI; stderr by default.
 
-    Inside ComfyUI every method may raise its InterruptProcessingException, which the caller lets through.
+    Inside ComfyUI every method may raise its InterruptProcessingException, and under `use_watcher` Interrupted; the
+    caller lets them through.
     """
 
     def __init__(
@@ -45,17 +87,24 @@ class ProgressReporter:
         self._title = title
         self._node_id = node_id
         self._bar = _comfy_bar(self._total, node_id) if in_comfyui() else None
-        self._lines = None if self._bar is not None else _Lines(stream or sys.stderr)
+        self._watcher = None if self._bar is not None else _watcher.get()
+        self._lines = None if self._bar is not None or self._watcher is not None else _Lines(stream or sys.stderr)
+        self._losses = LossReport()
 
     def update(self, step: int, total: int | None = None, losses: Mapping[str, float] | None = None) -> None:
         """Says that `step` of `total` steps are done, with the losses of a training."""
         self._step = step
         self._total = max(total or self._total, 1)
         note = "  ".join(f"{name} {value:.4g}" for name, value in (losses or {}).items())
-        if self._bar is not None:
-            self._bar.update_absolute(step, self._total)
+        if self._bar is not None or self._watcher is not None:
+            if losses and self._losses.add(step, losses, last=step >= self._total):
+                self._send_losses()
             if note:
                 self.text(f"step {step} of {self._total}  {note}")
+        if self._bar is not None:
+            self._bar.update_absolute(step, self._total)
+        elif self._watcher is not None:
+            self._watcher.progress(step, self._total)
         elif self._lines is not None:
             self._lines.show(self._title, step, self._total, note)
 
@@ -65,16 +114,26 @@ class ProgressReporter:
         if self._bar is not None:
             shown = ("JPEG", to_pil(picture.movedim(0, -1)), PREVIEW_SIZE)
             self._bar.update_absolute(self._step, self._total, shown)
+        elif self._watcher is not None:
+            self._watcher.preview(to_pil(picture.movedim(0, -1)))
 
     def text(self, line: str) -> None:
         """Shows a line of text on the node, where this ComfyUI can."""
-        if self._bar is None:
-            return
-        server = sys.modules.get("server")
-        instance = getattr(getattr(server, "PromptServer", None), "instance", None)
-        send = getattr(instance, "send_progress_text", None)
+        if self._watcher is not None:
+            self._watcher.text(line)
+        send = getattr(_prompt_server(), "send_progress_text", None) if self._bar is not None else None
         if send is not None and self._node_id is not None:
             send(line, self._node_id)
+
+    def _send_losses(self) -> None:
+        """Sends the rows gathered so far to the loss curve on the node."""
+        report = self._losses.take(self._total)
+        if self._watcher is not None:
+            self._watcher.losses(report)
+        server = _prompt_server() if self._bar is not None else None
+        send = getattr(server, "send_sync", None)
+        if send is not None and self._node_id is not None:
+            send(LOSS_EVENT, {"node": self._node_id, **report}, getattr(server, "client_id", None))
 
     def callbacks(self) -> Callbacks:
         """The same as the callbacks that `training/` takes."""
@@ -88,6 +147,8 @@ class ProgressReporter:
             import comfy.model_management
 
             comfy.model_management.throw_exception_if_processing_interrupted()
+        if self._watcher is not None:
+            self._watcher.check()
         return False
 
     def close(self) -> None:
@@ -100,6 +161,24 @@ class ProgressReporter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class LossReport:
+    """Gathers the rows of a loss table, so that fast steps do not become a message each."""
+
+    def __init__(self) -> None:
+        self._rows: list[dict[str, float]] = []
+        self._sent = 0.0
+
+    def add(self, step: int, losses: Mapping[str, float], last: bool) -> bool:
+        """Takes a row, and says whether it is time to send what has gathered."""
+        self._rows.append({"step": step, **losses})
+        return last or time.monotonic() - self._sent >= LOSS_INTERVAL
+
+    def take(self, total: int) -> dict[str, Any]:
+        """`{"total": steps, "rows": [{"step": 3, "loss": 0.5, ...}, ...]}`, and begins to gather anew."""
+        rows, self._rows, self._sent = self._rows, [], time.monotonic()
+        return {"total": total, "rows": rows}
 
 
 class _Lines:
@@ -143,6 +222,11 @@ class _Lines:
         if self._width:
             self._stream.write("\n")
             self._width = 0
+
+
+def _prompt_server() -> Any:
+    """ComfyUI's server object, or None."""
+    return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
 
 
 def _comfy_bar(total: int, node_id: str | None) -> Any:

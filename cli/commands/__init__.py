@@ -22,6 +22,7 @@ from . import (
     stylise,
     train_detector,
     train_embedded,
+    ui,
 )
 
 COMMANDS: dict[str, ModuleType] = {
@@ -37,6 +38,7 @@ COMMANDS: dict[str, ModuleType] = {
     "inspect": inspect,
     "convert": convert,
     "render": render,
+    "ui": ui,
     "train-embedded": train_embedded,
     "train-detector": train_detector,
 }
