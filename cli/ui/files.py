@@ -19,7 +19,7 @@ SHOWN_IN_PLACE = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/b
 """What may be shown by the browser; anything else is handed over as a download, for a page could hide in it."""
 
 ASKED_AT_START = {"user.css": ("text/css", b""), "comfy.templates.json": ("application/json", b"[]")}
-"""What every page asks for, with the type and what it gets while the user has none: an error would look like a fault."""
+"""What every page asks for, its type, and what it gets while the user has none: an error would look like a fault."""
 
 
 def inside(folder: Path, name: str) -> Path | None:

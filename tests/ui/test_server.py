@@ -14,8 +14,8 @@ import pytest
 pytest.importorskip("aiohttp", reason="`facestylist ui` needs aiohttp: pip install aiohttp")
 
 import aiohttp  # noqa: E402
-from conftest import Page, Work, prompt  # noqa: E402
 from PIL import Image  # noqa: E402
+from ui_bench import Page, Work, prompt  # noqa: E402
 
 With = Callable[[Any], None]
 
