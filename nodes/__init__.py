@@ -18,6 +18,7 @@ from .generators import BlendGenerators, ConvertCheckpoint, LoadGenerator, Sampl
 from .guides import DinoGuide, IdentityGuide, LpipsGuide, ParsingGuide
 from .inversion import AlignStyle, InvertByOptimisation, InvertWithEncoder, LoadEncoder, PivotalTuning
 from .latents import DecodeLatent, LoadLatents, MixLatents, SaveLatents
+from .pairs import ExportPairs, LoadPairs, MakePairs, PreviewPairs, SavePairs
 from .reference import ApplyReference, EncodeReference
 from .report import StylisationReport
 from .stylise import StyliseFaces
@@ -58,6 +59,11 @@ NODE_CLASS_MAPPINGS: dict[str, type] = {
     "FaceStylistIdentityGuide": IdentityGuide,
     "FaceStylistDinoGuide": DinoGuide,
     "FaceStylistParsingGuide": ParsingGuide,
+    "FaceStylistMakePairs": MakePairs,
+    "FaceStylistPreviewPairs": PreviewPairs,
+    "FaceStylistExportPairs": ExportPairs,
+    "FaceStylistSavePairs": SavePairs,
+    "FaceStylistLoadPairs": LoadPairs,
 }
 
 NODE_DISPLAY_NAME_MAPPINGS = {
@@ -94,4 +100,9 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "FaceStylistIdentityGuide": "Identity Guide (ArcFace)",
     "FaceStylistDinoGuide": "Structure Guide (DINOv2)",
     "FaceStylistParsingGuide": "Face Parts Guide (BiSeNet)",
+    "FaceStylistMakePairs": "Make Pseudo-Pairs",
+    "FaceStylistPreviewPairs": "Preview Pairs",
+    "FaceStylistExportPairs": "Export Pairs",
+    "FaceStylistSavePairs": "Save Pairs",
+    "FaceStylistLoadPairs": "Load Pairs",
 }

@@ -13,8 +13,17 @@ from facestylist.nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
 from facestylist.nodes.declare import content_hash, from_spec
 from facestylist.training.config import FinetuneConfig, InversionConfig, PivotalConfig, fields_of
 from facestylist.training.mode_config import ApplyConfig, ReferenceConfig, VariationConfig
+from facestylist.training.pairs.config import PairsConfig
 
-OWN_SOCKETS = {"FACE_CROPS", "FACE_GENERATOR", "FACE_ENCODER", "FACE_LATENT", "FACE_DIRECTIONS", "FACE_GUIDE"}
+OWN_SOCKETS = {
+    "FACE_CROPS",
+    "FACE_GENERATOR",
+    "FACE_ENCODER",
+    "FACE_LATENT",
+    "FACE_DIRECTIONS",
+    "FACE_GUIDE",
+    "STYLE_PAIRS",
+}
 CORE_SOCKETS = {"IMAGE", "MASK", "STRING", "FACE_LANDMARKS", "LOSS_MAP", "CLIP_VISION"}
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN"}
 NODES = sorted(NODE_CLASS_MAPPINGS.items())
@@ -60,6 +69,11 @@ def test_the_ids_are_the_ones_workflows_refer_to() -> None:
         "FaceStylistIdentityGuide",
         "FaceStylistDinoGuide",
         "FaceStylistParsingGuide",
+        "FaceStylistMakePairs",
+        "FaceStylistPreviewPairs",
+        "FaceStylistExportPairs",
+        "FaceStylistSavePairs",
+        "FaceStylistLoadPairs",
     }
     assert set(NODE_DISPLAY_NAME_MAPPINGS) == set(NODE_CLASS_MAPPINGS)
     assert len(set(NODE_DISPLAY_NAME_MAPPINGS.values())) == len(NODE_CLASS_MAPPINGS)
@@ -127,6 +141,7 @@ def test_every_socket_of_ours_has_a_maker_and_a_taker() -> None:
         ("FaceStylistStyleVariations", VariationConfig),
         ("FaceStylistEncodeReference", ReferenceConfig),
         ("FaceStylistApplyReference", ApplyConfig),
+        ("FaceStylistMakePairs", PairsConfig),
     ],
 )
 def test_training_widgets_are_the_settings_themselves(node: str, config: type) -> None:

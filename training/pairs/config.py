@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...models.types import PAIR_LEVELS
 from ..config import AUTOMATIC, check_fields, setting
+
+# The same as `models/types.py: PAIR_LEVELS`; importing that would load torch, and nodes read their widgets from here.
+LEVELS = (0, 1, 2, 3)
 
 APPEARANCE_LAYER = 7
 """The first code of W+ that changes appearance and not shape, from 128 px up (MindTheGap, Zhu et al., arXiv 2110.08398;
@@ -133,7 +135,7 @@ class PairsConfig:
             ValueError: `levels` cannot be read.
         """
         parts = [part.strip() for part in self.levels.split(",") if part.strip()]
-        known = {str(level): level for level in PAIR_LEVELS}
+        known = {str(level): level for level in LEVELS}
         if not parts or any(part not in known for part in parts):
             raise ValueError(f"`levels` is {self.levels!r}; write some of 0, 1, 2 and 3 with commas between them.")
         return tuple(sorted({known[part] for part in parts}))

@@ -1,0 +1,319 @@
+"""Nodes of pseudo-pairs: faces before and after a style, for further training here or elsewhere.
+
+STYLE_PAIRS is a manifest of latents: pictures are drawn when a node asks for them, by the two generators that it was
+made with. FACE_LATENT and FACE_GENERATOR are described in `generators.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ..training.config import fields_of
+from ..training.pairs.config import PairsConfig
+from .declare import choice, content_hash, from_spec, integer, socket, switch, text
+from .generators import placed
+from .latents import FILE_TOOLTIP, input_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from ..models.types import FaceGenerator, FaceLatent, StylePairs
+
+CATEGORY = "FaceStylist/Training"
+FOLDER = "pairs"
+"""Where pairs go, inside the output folder."""
+ORDERS = ("as made", "worst structure first", "worst quality first")
+PAIRS_TOOLTIP = "Pairs from Make Pseudo-Pairs or Load Pairs."
+SOURCE_TOOLTIP = "The source generator the pairs were made with."
+TARGET_TOOLTIP = "The style the pairs were made with."
+
+
+@contextmanager
+def both_placed(source: FaceGenerator, target: FaceGenerator) -> Iterator[tuple[FaceGenerator, FaceGenerator]]:
+    """Source and target, with their discriminators, on the device they run on while the block lasts."""
+    critics = [g.discriminator for g in (source, target) if g.discriminator is not None]
+    with placed(source, target.generator, *critics) as before:
+        yield before, target.replace(mean_latent=target.mean_latent.to(before.mean_latent.device))
+
+
+class MakePairs:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Makes pairs of faces before and after a style at four levels, from the generators before and after "
+        "fine-tuning: synthetic people, your photos, and the style pictures themselves. Bad pairs are filtered out, "
+        "and the report says what each filter dropped."
+    )
+    SEARCH_ALIASES = ["pseudo pairs", "paired data", "data set", "dataset", "before after", "distillation", "lora data"]
+    RETURN_TYPES = ("STYLE_PAIRS", "STRING")
+    RETURN_NAMES = ("pairs", "report")
+    OUTPUT_TOOLTIPS = (
+        "The pairs, as latents: for Preview Pairs, Export Pairs, Save Pairs and the trainings.",
+        "How many pairs of each level and origin were made and kept, and what was dropped for which reason.",
+    )
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "source": socket("FACE_GENERATOR", "The generator the style was fine-tuned from."),
+                "target": socket("FACE_GENERATOR", "The style."),
+                **{spec.name: from_spec(spec) for spec in fields_of(PairsConfig)},
+            },
+            "optional": {
+                "photos": socket("IMAGE", "Aligned photos of people, as they were inverted. They become pairs too."),
+                "photo_latent": socket("FACE_LATENT", "Their latents in the source, from an inversion node."),
+                "style_images": socket(
+                    "IMAGE", "Aligned pictures of the style: pairs whose target is a true style picture (level 3)."
+                ),
+                "style_latent": socket(
+                    "FACE_LATENT",
+                    "Source latents that keep the structure of the style pictures: inverting those with the source "
+                    "will do. Needed with style_images.",
+                ),
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
+        }
+
+    def run(
+        self,
+        source: FaceGenerator,
+        target: FaceGenerator,
+        photos: Tensor | None = None,
+        photo_latent: FaceLatent | None = None,
+        style_images: Tensor | None = None,
+        style_latent: FaceLatent | None = None,
+        node_id: str | None = None,
+        **settings: Any,
+    ) -> tuple[StylePairs, str]:
+        from ..runtime.progress import ProgressReporter
+        from ..training.pairs.making import make_pairs
+        from ..training.pairs.report import describe
+
+        config = PairsConfig(**settings)
+        people = _known("photos", photos, "photo_latent", photo_latent)
+        anchors = _known("style_images", style_images, "style_latent", style_latent)
+        with (
+            both_placed(source, target) as (before, after),
+            ProgressReporter(config.count, "pairs", node_id=node_id) as progress,
+        ):
+            pairs = make_pairs(before, after, config, anchors, people, progress.callbacks())
+            report = describe(pairs)
+            progress.text(report)
+        return pairs, report
+
+
+def _known(picture_name: str, pictures: Tensor | None, latent_name: str, latent: FaceLatent | None) -> Any:
+    """Pictures with their latents, None for neither, a sentence for one alone."""
+    from ..runtime.images import image_to_tensor
+    from ..training.pairs.making import KnownFaces
+
+    if pictures is None and latent is None:
+        return None
+    if pictures is None or latent is None:
+        given, missing = (latent_name, picture_name) if pictures is None else (picture_name, latent_name)
+        raise ValueError(f"`{given}` is connected but `{missing}` is not: connect both, or neither.")
+    return KnownFaces(latent, image_to_tensor(pictures)) if len(latent) else None
+
+
+class PreviewPairs:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Draws some pairs of each level and origin, before and after side by side with their scores, so that you can "
+        "judge them before training on them."
+    )
+    SEARCH_ALIASES = ["show pairs", "pair grid", "contact sheet", "inspect pairs", "pseudo pairs"]
+    RETURN_TYPES = ("IMAGE",)
+    RETURN_NAMES = ("sheet",)
+    OUTPUT_TOOLTIPS = ("The sheet, one row for each level and origin.",)
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "pairs": socket("STYLE_PAIRS", PAIRS_TOOLTIP),
+                "source": socket("FACE_GENERATOR", SOURCE_TOOLTIP),
+                "target": socket("FACE_GENERATOR", TARGET_TOOLTIP),
+                "per_row": integer(5, "Pairs shown of each level and origin.", low=1, high=20),
+                "size": integer(128, "Side of each picture in pixels.", low=32, high=512, step=8),
+                "order": choice(
+                    ORDERS,
+                    "as made: spread evenly. Worst first: what the filters were about to drop; if those look good, "
+                    "everything does.",
+                ),
+                "move": switch(True, "Show them mirrored, turned and moved as training sees them.", advanced=True),
+            }
+        }
+
+    def run(
+        self,
+        pairs: StylePairs,
+        source: FaceGenerator,
+        target: FaceGenerator,
+        per_row: int,
+        size: int,
+        order: str,
+        move: bool = True,
+    ) -> tuple[Tensor]:
+        from ..training.pairs.preview import preview_pairs
+
+        with both_placed(source, target) as (before, after):
+            sheet = preview_pairs(pairs, before, after, per_row, size, order, move)
+        return (sheet.permute(1, 2, 0)[None].contiguous(),)
+
+
+class ExportPairs:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Writes pairs as pictures: source/, target/ and metadata.jsonl, the image folder that trainers of editing "
+        "LoRAs and Hugging Face's load_dataset read. The folder appears when it is complete; nothing is overwritten."
+    )
+    SEARCH_ALIASES = ["save dataset", "export dataset", "lora data", "imagefolder", "kontext", "pix2pix"]
+    RETURN_TYPES = ("STRING",)
+    RETURN_NAMES = ("folder",)
+    OUTPUT_TOOLTIPS = ("Where the pictures are.",)
+    OUTPUT_NODE = True
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "pairs": socket("STYLE_PAIRS", PAIRS_TOOLTIP),
+                "source": socket("FACE_GENERATOR", SOURCE_TOOLTIP),
+                "target": socket("FACE_GENERATOR", TARGET_TOOLTIP),
+                "name": text("my_pairs", "Name of the folder, in the folder pairs inside ComfyUI's output folder."),
+                "prompt": text(
+                    "turn the portrait into {style}",
+                    "Text of each pair. {style}, {level} (0 to 3), {degree} (words for it), {origin} are filled in.",
+                ),
+                "levels": text("3", "Levels to write, with commas between them. An editing LoRA wants 3 alone."),
+                "size": integer(
+                    0, "Side of the pictures in pixels; 0 keeps the generators' own.", low=0, high=2048, step=8
+                ),
+                "captions": switch(
+                    False, "Also write each text as a .txt file beside its target picture, as many trainers expect it."
+                ),
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
+        }
+
+    def run(
+        self,
+        pairs: StylePairs,
+        source: FaceGenerator,
+        target: FaceGenerator,
+        name: str,
+        prompt: str,
+        levels: str,
+        size: int,
+        captions: bool,
+        node_id: str | None = None,
+    ) -> tuple[str]:
+        from ..runtime.progress import ProgressReporter
+        from ..training.pairs.export import export_pairs
+
+        chosen = PairsConfig(levels=levels).chosen_levels
+        folder = _unused(name or "pairs", "")
+        with (
+            both_placed(source, target) as (before, after),
+            ProgressReporter(len(pairs), "export", node_id=node_id) as progress,
+        ):
+            export_pairs(pairs, before, after, folder, prompt, size, captions, chosen, progress.callbacks())
+            progress.text(f"Saved {folder}")
+        return (str(folder),)
+
+
+class SavePairs:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Saves pairs as one file: latents, scores, and the photos and style pictures among them. Whoever has the file "
+        "and the two generators draws the same pictures. Nothing is overwritten: names are numbered."
+    )
+    SEARCH_ALIASES = ["save pairs", "pseudo pairs", "write pairs", "manifest"]
+    RETURN_TYPES = ("STRING",)
+    RETURN_NAMES = ("path",)
+    OUTPUT_TOOLTIPS = ("Where the file is; Load Pairs takes it.",)
+    OUTPUT_NODE = True
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "pairs": socket("STYLE_PAIRS", PAIRS_TOOLTIP),
+                "name": text("my_pairs", "File name, in the folder pairs inside ComfyUI's output folder."),
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
+        }
+
+    def run(self, pairs: StylePairs, name: str, node_id: str | None = None) -> tuple[str]:
+        from ..runtime.progress import ProgressReporter
+        from ..training.pairs.manifest import save_pairs
+
+        path = save_pairs(pairs, _unused(name or "pairs", ".safetensors"))
+        ProgressReporter(1, node_id=node_id).text(f"Saved {path}")
+        return (str(path),)
+
+
+class LoadPairs:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Loads pairs that Save Pairs or the command `pairs` wrote. Their pictures are drawn by the generators they "
+        "were made with; others are refused."
+    )
+    SEARCH_ALIASES = ["load pairs", "pseudo pairs", "open pairs", "manifest"]
+    RETURN_TYPES = ("STYLE_PAIRS", "STRING")
+    RETURN_NAMES = ("pairs", "report")
+    OUTPUT_TOOLTIPS = ("The pairs.", "What was made, kept and dropped when they were made.")
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {"file": text(f"{FOLDER}/my_pairs.safetensors [output]", f"The file. {FILE_TOOLTIP}")},
+        }
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, file: str) -> bool | str:
+        from ..runtime.folders import find_input
+
+        told = input_file(file)
+        return True if told is not True and _parts(find_input(file)) else told
+
+    @classmethod
+    def IS_CHANGED(cls, file: str) -> str:
+        from ..runtime.folders import find_input
+
+        path = find_input(file)
+        return content_hash([path, *_parts(path)])
+
+    def run(self, file: str) -> tuple[StylePairs, str]:
+        from ..runtime.folders import find_input
+        from ..training.pairs.manifest import load_pairs
+        from ..training.pairs.report import describe
+
+        pairs = load_pairs(find_input(file))
+        return pairs, describe(pairs)
+
+
+def _parts(path: Path) -> list[Path]:
+    """The files of a run on several processes, which stand for `path` where that is not there."""
+    return [] if path.exists() else sorted(path.parent.glob(f"{path.stem}-?????-of-?????{path.suffix}"))
+
+
+def _unused(name: str, suffix: str) -> Path:
+    """A file or folder of this name in the folder for pairs that is not there yet; the name cannot leave it."""
+    from ..runtime.folders import find_input
+
+    stem = name.removesuffix(suffix) if suffix else name
+    path, copies = find_input(f"{FOLDER}/{stem}{suffix} [output]"), 1
+    while path.exists():
+        copies += 1
+        path = find_input(f"{FOLDER}/{stem}-{copies}{suffix} [output]")
+    return path
