@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .config import check_fields, fields_of, setting
+from .config import check_fields, fields_of, setting, to_mapping
 
-__all__ = ["ApplyConfig", "ReferenceConfig", "VariationConfig", "fields_of"]
+__all__ = ["ApplyConfig", "ReferenceConfig", "VariationConfig", "fields_of", "to_mapping"]
 
 ALIGNMENTS = ("auto", "on", "off")
 SEVERAL = ("average", "batch")

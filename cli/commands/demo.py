@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 HELP = "the bundled workflow on the sample picture, in every embedded style"
 WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / "stylise_a_photo.json"
-PHOTO_HEIGHT = 260
+SHEET_WIDTH = 1640
+MODE_STYLE = "cartoon"
+"""The style that is shown in other appearances, where it ships."""
+VARIATIONS, FIRST_SEED = 6, 0
+REFERENCE_SEEDS, REFERENCE_STEPS = (11, 36), 40
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    from ...runtime.contact_sheet import Row, contact_sheet
+    from ...runtime.contact_sheet import contact_sheet
     from ...runtime.folders import current_folders, list_embedded_styles, use_folders
     from ...runtime.images import write_picture
     from ..runner import Runner
@@ -46,24 +50,21 @@ def run(args: argparse.Namespace, console: Console) -> None:
         folders = dataclasses.replace(current_folders(), output=Path(scratch), temp=Path(scratch) / "temp")
         with use_folders(folders):
             made = _run_styles(runner, document, styles, console)
+            _run_modes(made, MODE_STYLE if MODE_STYLE in styles else styles[0], console)
 
     files = [write_picture(made.photo, args.out / "photo.png")]
     for style, picture in made.pasted.items():
         files.append(write_picture(picture, args.out / f"photo_{style}.png"))
-    for label, batch in made.faces.items():
+    for label, batch in {**made.faces, **made.variations, **made.guided}.items():
+        name = label.replace(" ", "")
         for index, picture in enumerate(batch):
-            files.append(write_picture(picture, args.out / f"face{index + 1}_{label}.png"))
-    count = len(made.faces["aligned"])
-    rows = [Row([made.photo, *made.pasted.values()], ["photo", *made.pasted], PHOTO_HEIGHT)]
-    # The faces of a row together are as wide as the photos.
-    aspect = made.photo.shape[1] / made.photo.shape[0]
-    face_height = min(round(PHOTO_HEIGHT * aspect * (len(styles) + 1) / (len(styles) + 2)), made.face_size)
-    for index in range(count):
-        faces = [batch[index] for batch in made.faces.values()]
-        rows.append(Row(faces, list(made.faces), face_height, f"Face {index + 1}"))
+            files.append(write_picture(picture, args.out / f"face{index + 1}_{name}.png"))
+    for index, picture in enumerate(made.references):
+        files.append(write_picture(picture, args.out / f"reference{index + 1}.png"))
     sheet = args.out / "contact_sheet.png"
-    contact_sheet(rows, "ComfyUI-FaceStylist", f"workflows/{WORKFLOW.name} on the embedded default").save(sheet)
-    seconds = round(time.monotonic() - started, 1)
+    note = f"workflows/{WORKFLOW.name} on the embedded networks, 128 px; nothing here is a photograph of a person."
+    contact_sheet(_rows(made), "ComfyUI-FaceStylist", note, SHEET_WIDTH).save(sheet)
+    count, seconds = len(made.faces["aligned"]), round(time.monotonic() - started, 1)
     for path in [sheet, *files]:
         console.line(str(path))
     console.note(f"{count} faces in {len(styles)} styles in {seconds:.0f} s. Look at {sheet}")
@@ -87,11 +88,81 @@ class _Made:
     """Per face, `[N, S, S, 3]`: as aligned, as reconstructed, and in each style."""
     pasted: dict[str, Tensor] = field(default_factory=dict)
     """The photo in each style."""
+    mode_style: str = ""
+    """The style that is varied and led by references."""
+    variations: dict[str, Tensor] = field(default_factory=dict)
+    """Per seed, `[N, S, S, 3]`."""
+    references: list[Tensor] = field(default_factory=list)
+    """The reference pictures."""
+    guided: dict[str, Tensor] = field(default_factory=dict)
+    """Per reference, `[N, S, S, 3]`."""
+    latent: Any = None
+    generators: dict[str, Any] = field(default_factory=dict)
+    """The source, and the styles by their name."""
+    encoder: Any = None
 
-    @property
-    def face_size(self) -> int:
-        """The side of the largest face picture."""
-        return max(batch.shape[1] for batch in self.faces.values())
+
+def _rows(made: _Made) -> list[Any]:
+    """The contact sheet, from the whole picture to the single face."""
+    from ...runtime.contact_sheet import GAP, Row
+
+    photos = [("the picture", made.photo), *made.pasted.items()]
+    across = 3 if len(photos) > 4 else 2
+    rows = []
+    for start in range(0, len(photos), across):
+        part = photos[start : start + across]
+        free = across - len(part)
+        aspect = made.photo.shape[1] / made.photo.shape[0]
+        height = int((SHEET_WIDTH - GAP * (across + 1)) / across / aspect) if free else 0
+        title = "One picture, its faces found, read, drawn in a style and put back" if start == 0 else ""
+        rows.append(Row([p for _, p in part], [name for name, _ in part], height, title))
+    count = len(made.faces["aligned"])
+    for index in range(count):
+        title = "The faces: as found, as the generator knows them, and in each style" if index == 0 else ""
+        rows.append(Row([batch[index] for batch in made.faces.values()], list(made.faces), 0, title))
+    style = made.mode_style
+    for index in range(count):
+        title = f"Style Variations: {style} in colours by chance, nothing trained" if index == 0 else ""
+        batches = {style: made.faces[style], **made.variations}
+        rows.append(Row([batch[index] for batch in batches.values()], list(batches), 0, title))
+    pictures: list[Any] = []
+    labels: list[str] = []
+    for number, (reference, batch) in enumerate(zip(made.references, made.guided.values(), strict=True), start=1):
+        pictures += [reference, *batch]
+        labels += [f"reference {number}", *[f"face {n + 1} in its look" for n in range(len(batch))]]
+    title = f"Reference-guided: {style} in the look of a drawing, nothing trained"
+    return [*rows, Row(pictures, labels, 0, title)] if pictures else rows
+
+
+def _run_modes(made: _Made, style: str, console: Console) -> None:
+    """One style varied, and led by pictures of other people in it."""
+    import torch
+
+    from ...nodes.faces import RenderFaces
+    from ...nodes.reference import ApplyReference, EncodeReference
+    from ...nodes.variations import StyleVariations
+    from ...training.mode_config import ApplyConfig, ReferenceConfig, VariationConfig, to_mapping
+
+    made.mode_style = style
+    generator, source = made.generators[style], made.generators["source"]
+    console.note(f"{style} in other appearances:")
+    with torch.inference_mode():
+        console.note("  Style Variations")
+        varied = to_mapping(VariationConfig(count=VARIATIONS))
+        by_seed = StyleVariations().run(generator, made.latent, FIRST_SEED, source, **varied)[3]
+        made.variations = {f"seed {FIRST_SEED + k}": batch for k, batch in enumerate(by_seed)}
+        console.note("  Encode Reference Style")
+        drawn = [
+            RenderFaces().run(count=1, seed=seed, look=style, size=generator.resolution)[0] for seed in REFERENCE_SEEDS
+        ]
+        made.references = [picture[0] for picture in drawn]
+        read, _, _ = EncodeReference().run(
+            torch.cat(drawn), generator, "off", source, made.encoder,
+            **to_mapping(ReferenceConfig(steps=REFERENCE_STEPS, several="batch")),
+        )  # fmt: skip
+        console.note("  Apply Reference Style")
+        guided = ApplyReference().run(generator, made.latent, read, 1.0, **to_mapping(ApplyConfig()))[2]
+        made.guided = {f"reference {k + 1}": batch for k, batch in enumerate(guided)}
 
 
 def _run_styles(runner: Runner, document: dict[str, Any], styles: list[str], console: Console) -> _Made:
@@ -120,8 +191,13 @@ def _run_styles(runner: Runner, document: dict[str, Any], styles: list[str], con
         if made is None:
             made = _Made(outputs[_nodes(prompt, "LoadImage")[0]][0][0][0])
             made.faces["aligned"] = outputs[_nodes(prompt, "FaceStylistAlignFaces")[0]][1][0]
-            made.faces["reconstruction"] = outputs[_nodes(prompt, "FaceStylistInvertWithEncoder")[0]][1][0]
-        for style, branch in zip(some, branches, strict=False):
+            inversion = outputs[_nodes(prompt, "FaceStylistInvertWithEncoder")[0]]
+            made.latent, made.faces["reconstruction"] = inversion[0][0], inversion[1][0]
+            made.encoder = outputs[_nodes(prompt, "FaceStylistLoadEncoder")[0]][0][0]
+            given = prompt[_nodes(prompt, "FaceStylistInvertWithEncoder")[0]]["inputs"]["generator"]
+            made.generators["source"] = outputs[str(given[0])][0][0]
+        for style, branch, loader in zip(some, branches, loaders, strict=False):
+            made.generators[style] = outputs[loader][0][0]
             made.faces[style] = outputs[branch][0][0]
             made.pasted[style] = outputs[pastes[branch]][0][0][0]
     assert made is not None  # noqa: S101 - there is at least one style

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facestylist.cli.commands.demo import VARIATIONS
 from facestylist.cli.main import main
 from facestylist.runtime.folders import list_embedded_styles
 
@@ -24,7 +25,7 @@ def test_the_demo_end_to_end(
     assert record["styles"] == styles
     assert len(styles) >= 4
     assert record["faces"] == 2, "the sample picture shows two people"
-    assert len(record["files"]) == 1 + len(styles) + 2 * (2 + len(styles))
+    assert len(record["files"]) == 1 + len(styles) + 2 * (2 + len(styles)) + 2 * VARIATIONS + 2 * 2 + 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made"], "nothing is left elsewhere"
 
     photo = np.asarray(Image.open("made/photo.png")).astype(int)
