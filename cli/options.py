@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..runtime.devices import DEVICES, use_device
 from ..runtime.folders import Folders, use_folders
+from .sharding import own_device
 
 SEED_RANGE = 2**32
 
@@ -34,7 +35,7 @@ def in_force(args: argparse.Namespace) -> Iterator[None]:
         temp=output / "temp",
         models=args.models_dir or defaults.models,
     )
-    with use_device(args.device), use_folders(folders):
+    with use_device(own_device(args.device)), use_folders(folders):
         yield
 
 

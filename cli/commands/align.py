@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..console import Console
 from ..files import DETECTORS, about, face_finder, unique_stems, write_pictures
 from ..options import fraction, positive
+from ..sharding import current_shard
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,9 +49,11 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...runtime.progress import ProgressReporter
 
     find = face_finder(args.detector, args.min_confidence, args.download_if_missing)
+    shard = current_shard()
+    photos = shard.part(list(zip(args.photos, unique_stems(args.photos), strict=True)))
     records: list[dict[str, Any]] = []
-    with ProgressReporter(len(args.photos), "align") as progress:
-        for index, (photo, stem) in enumerate(zip(args.photos, unique_stems(args.photos), strict=True)):
+    with ProgressReporter(len(photos), "align") as progress:
+        for index, (photo, stem) in enumerate(photos):
             found: list[Detection] = []
 
             def detect(picture: Tensor, found: list[Detection] = found) -> list[Detection]:
@@ -78,7 +81,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
                 )
                 console.line(str(path))
             progress.update(index + 1)
-    console.result({"size": args.size, "faces": records})
+    console.result({"size": args.size, "faces": records, **shard.told()})
 
 
 def _box_of(landmarks: Tensor, found: list[Detection]) -> list[float]:

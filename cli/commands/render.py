@@ -9,6 +9,7 @@ from pathlib import Path
 from ..console import Console
 from ..files import need
 from ..options import positive
+from ..sharding import current_shard
 
 HELP = "draw procedural faces with exact landmarks and label maps"
 CHUNK = 32
@@ -36,10 +37,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
     drawn_people = sample_parameters(args.count, torch.Generator().manual_seed(seed))
     everyone = {name: value.to(device) for name, value in drawn_people.items()}
     faces = []
-    with torch.inference_mode(), ProgressReporter(args.count, "render") as progress:
-        for start in range(0, args.count, CHUNK):
-            numbers = range(start, min(start + CHUNK, args.count))
-            drawn = render(select(everyone, slice(numbers.start, numbers.stop)), args.size, look=args.style)
+    shard = current_shard()
+    mine = shard.part(range(args.count))
+    with torch.inference_mode(), ProgressReporter(len(mine), "render") as progress:
+        for start in range(0, len(mine), CHUNK):
+            numbers = mine[start : start + CHUNK]
+            chosen = slice(numbers[0], numbers[-1] + 1, shard.world_size)
+            drawn = render(select(everyone, chosen), args.size, look=args.style)
             pictures = tensor_to_image(drawn.image)
             for row, number in enumerate(numbers):
                 name = f"{number:05}.png"
@@ -48,7 +52,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
                 _write_labels(drawn.labels[row].cpu().numpy(), args.out / "labels" / name, LABEL_COLOURS)
                 landmarks = drawn.landmarks[row].tolist()
                 faces.append({"image": name, "labels": f"labels/{name}", "landmarks": landmarks})
-            progress.update(numbers.stop)
+            progress.update(start + len(numbers))
     record = {
         "style": args.style,
         "size": args.size,
@@ -56,9 +60,11 @@ def run(args: argparse.Namespace, console: Console) -> None:
         "labels": {label.name.lower(): int(label) for label in Label},
         "faces": faces,
     }
-    (args.out / "landmarks.json").write_text(json.dumps(record), encoding="utf-8")
-    console.line(str(args.out / "landmarks.json"))
-    console.result({"out": str(args.out), **record})
+    args.out.mkdir(parents=True, exist_ok=True)
+    landmarks_file = shard.named(args.out / "landmarks.json")
+    landmarks_file.write_text(json.dumps(record), encoding="utf-8")
+    console.line(str(landmarks_file))
+    console.result({"out": str(args.out), **record, **shard.told()})
 
 
 def _write_labels(labels: object, path: Path, colours: object) -> None:

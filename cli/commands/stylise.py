@@ -10,6 +10,7 @@ from ...training.mode_config import ApplyConfig, VariationConfig
 from ..console import Console
 from ..files import about, face_finder, load_encoder, load_generator, need, style_file, unique_stems, write_pictures
 from ..options import fraction, positive
+from ..sharding import current_shard
 from .align import add_detection
 from .invert import find_latents, tune
 
@@ -103,9 +104,11 @@ def run(args: argparse.Namespace, console: Console) -> None:
     find = face_finder(args.detector, args.min_confidence, args.download_if_missing)
     label = style.style or Path(args.style).stem
     look = read_references(args, style, source, encoder) if args.reference else None
+    shard = current_shard()
+    photos = shard.part(list(zip(args.photos, unique_stems(args.photos), strict=True)))
     records: list[dict[str, Any]] = []
-    with ProgressReporter(len(args.photos), "stylise") as progress, torch.inference_mode():
-        for index, (photo, stem) in enumerate(zip(args.photos, unique_stems(args.photos), strict=True)):
+    with ProgressReporter(len(photos), "stylise") as progress, torch.inference_mode():
+        for index, (photo, stem) in enumerate(photos):
             with about(photo):
                 pictures = image_to_tensor(read_picture(photo)[0])
                 faces = align_faces(pictures, find, args.size, args.on_no_face)
@@ -143,7 +146,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
                 {"photo": str(photo), "faces": len(faces), "files": [str(f) for f in files], "errors": errors}
             )
             progress.update(index + 1)
-    console.result({"style": label, "photos": records})
+    console.result({"style": label, "photos": records, **shard.told()})
 
 
 def read_references(

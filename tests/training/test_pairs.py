@@ -16,7 +16,7 @@ from facestylist.models.types import FaceGenerator, FaceLatent, StylePairs
 from facestylist.training.loop import Callbacks
 from facestylist.training.pairs import making
 from facestylist.training.pairs.config import PairsConfig
-from facestylist.training.pairs.drawing import draw, from_bytes, level_generators, move_pictures
+from facestylist.training.pairs.drawing import _matrices, draw, from_bytes, level_generators, move_pictures
 from facestylist.training.pairs.filters import REASONS, filter_pairs
 from facestylist.training.pairs.making import KnownFaces, make_pairs
 from facestylist.training.pairs.manifest import load_pairs, merge_pairs, save_pairs
@@ -156,6 +156,15 @@ def test_both_sides_move_alike(source: FaceGenerator, target: FaceGenerator, pai
     assert len(mirrored) and torch.equal(moved[1][mirrored], still[1][mirrored].flip(3))
     resting = torch.nonzero(~pairs.flip & (pairs.affine[:, 1] == 1.0))[:, 0]
     assert len(resting) and torch.equal(moved[0][resting], still[0][resting])
+
+
+def test_moved_pictures_show_no_border(source: FaceGenerator, target: FaceGenerator) -> None:
+    config = PairsConfig(count=40, levels="0", affine_prob=1.0, max_rotation=45.0, max_shift=0.2, **LOOSE)
+    made = make_pairs(source, target, config)
+    corners = torch.tensor([[-1.0, -1, 1], [1, -1, 1], [-1, 1, 1], [1, 1, 1]]).t()
+    reach = (_matrices(made.affine) @ corners).abs().amax((1, 2))
+    assert float(reach.max()) <= 1.0 + 1e-6 and float(reach.max()) > 0.9
+    assert float(made.affine[:, 0].abs().max()) > 30
 
 
 def test_a_shift_goes_right_and_down_and_a_scale_enlarges(pairs: StylePairs) -> None:

@@ -115,10 +115,9 @@ def _candidates(
     shape = (len(levels), count)
     flip = torch.rand(shape, generator=random) < config.flip_prob
     moves = torch.rand(shape, generator=random) < config.affine_prob
-    extent = torch.tensor([config.max_rotation, 1.0, config.max_shift, config.max_shift])
+    extent = torch.tensor([config.max_rotation, config.max_scaling, config.max_shift, config.max_shift])
     affine = (torch.rand((*shape, 4), generator=random) * 2.0 - 1.0) * extent
-    # As large an enlargement as a reduction, and neither more often than the other.
-    affine[..., 1] = (1.0 + config.max_scaling) ** affine[..., 1]
+    affine[..., 1] = _covering_scale(affine) * (1.0 + affine[..., 1].abs())
     affine = torch.where(moves[..., None], affine, torch.tensor(IDENTITY))
     stored = torch.zeros(0, 3, 1, 1, dtype=torch.uint8)
     picture = torch.full((count,), -1)
@@ -126,6 +125,13 @@ def _candidates(
         stored = to_bytes(resize(pictures.detach().float(), source.resolution))
         picture = torch.arange(len(stored)).repeat_interleave(count // len(stored))
     return Candidates(origin, levels, codes, target_codes, stored, picture, flip, affine)
+
+
+def _covering_scale(affine: Tensor) -> Tensor:
+    """The least enlargement with which turned and shifted pictures still fill their frame: no border is made up."""
+    radians = affine[..., 0] * (math.pi / 180.0)
+    diagonal = torch.cos(radians).abs() + torch.sin(radians).abs()
+    return diagonal * (1.0 + 2.0 * affine[..., 2:].abs().amax(-1))
 
 
 def _checked(source: FaceGenerator, faces: KnownFaces, what: str) -> Tensor:

@@ -82,17 +82,18 @@ class PairsConfig:
         0.5, "Share of pairs that are mirrored, both sides alike.", min=0.0, max=1.0, step=0.05, advanced=True
     )
     affine_prob: float = setting(
-        0.5, "Share of pairs that are turned, scaled and moved a little, both sides alike.",
+        0.5, "Share of pairs that are turned, enlarged and moved a little, both sides alike.",
         min=0.0, max=1.0, step=0.05, advanced=True,
     )  # fmt: skip
     max_rotation: float = setting(
-        8.0, "Greatest turn of such pairs.", min=0.0, max=45.0, step=1.0, unit="degrees", advanced=True
+        5.0, "Greatest turn of such pairs.", min=0.0, max=45.0, step=1.0, unit="degrees", advanced=True
     )
     max_scaling: float = setting(
-        0.1, "Greatest enlargement or reduction of such pairs.", min=0.0, max=0.5, step=0.01, advanced=True
-    )
+        0.05, "Greatest enlargement of such pairs, beyond the little that keeps their borders out of sight.",
+        min=0.0, max=0.5, step=0.01, advanced=True,
+    )  # fmt: skip
     max_shift: float = setting(
-        0.04, "Greatest shift of such pairs, in parts of the picture's side.",
+        0.02, "Greatest shift of such pairs, in parts of the picture's side.",
         min=0.0, max=0.5, step=0.01, advanced=True,
     )  # fmt: skip
     level_1_resolution: int = setting(

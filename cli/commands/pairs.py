@@ -1,0 +1,141 @@
+"""Make pseudo-pairs: faces before and after a style, as one file of latents or as a folder of pictures.
+
+Under `torchrun` each process makes its share; the files together are read as one under the name given to --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...training.config import FieldSpec, fields_of, from_mapping
+from ...training.pairs.config import PairsConfig
+from ..console import Console
+from ..files import load_encoder, load_generator, need, read_settings, style_file
+from ..sharding import Shard, current_shard
+from .invert import find_latents
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ...models.types import FaceGenerator
+
+HELP = "make pairs of faces before and after a style"
+PROMPT = "turn the portrait into {style}"
+SEED_STRIDE = 2**32
+"""Between the seeds of two processes; a seed from the command line is below it."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", default="embedded", metavar="FILE", help="what the style was fine-tuned from")
+    parser.add_argument("--target", required=True, metavar="NAME|FILE", help="an embedded style, or a checkpoint")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the pairs, a .safetensors file")
+    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name; flags go before them")
+    faces = parser.add_argument_group("photos and style pictures")
+    faces.add_argument("--photos", type=Path, metavar="DIR", help="photos of people that become pairs too")
+    faces.add_argument("--styles", type=Path, metavar="DIR", help="pictures of the style, as targets of level 3")
+    faces.add_argument("--no-align", dest="align", action="store_false", help="they are aligned faces already")
+    faces.add_argument("--encoder", metavar="FILE", help="the source's encoder (default: embedded for embedded)")
+    faces.add_argument(
+        "--steps", type=int, metavar="N", help="optimisation steps (default: 100 after an encoder, else 300)"
+    )
+    faces.add_argument("--arcface", metavar="FILE", help="an ArcFace network, for the identity filter")
+    export = parser.add_argument_group("pictures")
+    export.add_argument("--export", type=Path, metavar="DIR", help="also write source/, target/ and metadata.jsonl")
+    export.add_argument("--prompt", default=PROMPT, help=f"text of each pair (default: {PROMPT!r})")
+    export.add_argument("--captions", action="store_true", help="also write each text as a file beside its picture")
+    export.add_argument("--export-levels", metavar="L,L", help="levels to write (default: all)")
+    export.add_argument("--preview", type=Path, metavar="FILE.png", help="also write a sheet of some pairs")
+    settings = parser.add_argument_group("settings")
+    for spec in fields_of(PairsConfig):
+        if spec.name != "seed":
+            _add_setting(settings, spec)
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
+    need(args.steps is None or args.steps >= 0, "--steps is below 0")
+    shard = current_shard()
+    config = _config(args, shard)
+    levels = PairsConfig(levels=args.export_levels).chosen_levels if args.export_levels else None
+    from ...models.checkpoints import load_arcface
+    from ...runtime.images import write_picture
+    from ...runtime.progress import ProgressReporter
+    from ...training.pairs.export import export_pairs, fill_in
+    from ...training.pairs.making import make_pairs
+    from ...training.pairs.manifest import save_pairs
+    from ...training.pairs.preview import preview_pairs
+    from ...training.pairs.report import describe
+
+    # What would only be found wrong after minutes of work is asked for first.
+    fill_in(args.prompt, style="", level="", degree="", origin="")
+    export_dir = args.export and shard.named(args.export)
+    if export_dir and export_dir.exists() and any(export_dir.iterdir()):
+        raise ValueError(f"{export_dir} exists already and is not empty. Choose another folder.")
+    source, target = load_generator(args.source), load_generator(style_file(args.target))
+    arcface = load_arcface(args.arcface) if args.arcface else None
+    photos = _known(args, args.photos, source, shard)
+    anchors = _known(args, args.styles, source, shard)
+    with ProgressReporter(config.count, "pairs") as progress:
+        pairs = make_pairs(source, target, config, anchors, photos, progress.callbacks(), arcface)
+    files = [save_pairs(pairs, shard.named(args.out))]
+    if args.preview:
+        sheet = preview_pairs(pairs, source, target)
+        files.append(write_picture(sheet.permute(1, 2, 0), shard.named(args.preview)))
+    if export_dir:
+        with ProgressReporter(len(pairs), "export") as progress:
+            callbacks = progress.callbacks()
+            export_pairs(pairs, source, target, export_dir, args.prompt, 0, args.captions, levels, callbacks)
+        files.append(export_dir)
+    for line in describe(pairs).splitlines():
+        console.note(line)
+    for path in files:
+        console.line(str(path))
+    console.result({"files": [str(path) for path in files], "pairs": len(pairs), **pairs.report, **shard.told()})
+
+
+def _known(
+    args: argparse.Namespace, folder: Path | None, source: FaceGenerator, shard: Shard
+) -> tuple[Any, Tensor] | None:
+    """The pictures of a folder that are this process's, and their latents in the source; None for none."""
+    if folder is None:
+        return None
+    from ...runtime.folders import model_dirs
+    from ...training.style_images import largest_face_aligner, load_style_folder
+
+    size = source.resolution
+    aligner = largest_face_aligner(size, "auto", model_dirs("face_detection")) if args.align else False
+    pictures = load_style_folder(folder, size, aligner).images[shard.rank :: shard.world_size]
+    if not len(pictures):
+        return None
+    encoder_name = args.encoder or ("embedded" if args.source == "embedded" else None)
+    encoder = load_encoder(encoder_name) if encoder_name else None
+    steps = args.steps if args.steps is not None else (100 if encoder else 300)
+    need(steps > 0 or encoder is not None, "with --steps 0 an --encoder is needed")
+    return find_latents(pictures, source, encoder, steps, {"seed": args.seed or 0}), pictures
+
+
+def _add_setting(group: Any, spec: FieldSpec) -> None:
+    """One setting as a flag; its default stays unset, so that a TOML file can give it."""
+    flag = "--" + spec.name.replace("_", "-")
+    text = f"{spec.tooltip} (default: {spec.default})".replace("%", "%%")
+    if spec.type is bool:
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+    else:
+        metavar = "N" if spec.name == "count" else spec.type.__name__.upper()
+        group.add_argument(flag, type=spec.type, metavar=metavar, help=text)
+
+
+def _config(args: argparse.Namespace, shard: Shard) -> PairsConfig:
+    """Settings from the TOML file, then from the flags; of the count and the seeds this process's share."""
+    values = read_settings(args.config) if args.config else {}
+    for spec in fields_of(PairsConfig):
+        given = getattr(args, spec.name, None)
+        if given is not None:
+            values[spec.name] = given
+    config = from_mapping(PairsConfig, values)
+    return replace(
+        config, count=shard.share(config.count), seed=config.seed + shard.rank * SEED_STRIDE
+    )

@@ -1,0 +1,70 @@
+"""A share of the work for each process of a launcher: `torchrun`, `accelerate launch`, or anything that sets RANK.
+
+    torchrun --nproc-per-node 4 -m facestylist stylise photos/*.jpg --style cartoon --out out
+
+Each process takes every WORLD_SIZE-th input, beginning with its RANK. Names of results do not depend on the number of
+processes, and files that belong to all of the inputs carry the share in their name: `landmarks-00001-of-00004.json`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Which share a process has; rank 0 of 1 is all of it."""
+
+    rank: int = 0
+    world_size: int = 1
+
+    def part(self, items: Sequence[Item]) -> list[Item]:
+        """This process's share."""
+        return list(items[self.rank :: self.world_size])
+
+    def share(self, count: int) -> int:
+        """How many of `count` this process does: those of all processes add up to it."""
+        return len(range(self.rank, count, self.world_size))
+
+    def named(self, path: Path) -> Path:
+        """Where this process writes what one process alone would write to `path`."""
+        if self.world_size == 1:
+            return path
+        return path.with_name(f"{path.stem}-{self.rank:05}-of-{self.world_size:05}{path.suffix}")
+
+    def told(self) -> dict[str, Any]:
+        """What a JSON result says of the share; nothing where there is one process."""
+        return {} if self.world_size == 1 else {"rank": self.rank, "world_size": self.world_size}
+
+
+def current_shard(environment: Mapping[str, str] | None = None) -> Shard:
+    """The share that the launcher gave this process by RANK and WORLD_SIZE.
+
+    Raises:
+        ValueError: the two do not make sense.
+    """
+    env = os.environ if environment is None else environment
+    rank, world_size = env.get("RANK", "0"), env.get("WORLD_SIZE", "1")
+    if not (rank.isdecimal() and world_size.isdecimal() and int(rank) < int(world_size)):
+        raise ValueError(
+            f"RANK is {rank!r} and WORLD_SIZE {world_size!r}: a launcher sets them so that RANK is below WORLD_SIZE. "
+            "Unset both to run one process."
+        )
+    return Shard(int(rank), int(world_size))
+
+
+def own_device(device: str, environment: Mapping[str, str] | None = None) -> str:
+    """The device of this process: for `auto` under a launcher, the graphics card that LOCAL_RANK counts to."""
+    env = os.environ if environment is None else environment
+    local = env.get("LOCAL_RANK", "")
+    if device not in ("auto", "cuda") or not local.isdecimal():
+        return device
+    import torch
+
+    return f"cuda:{int(local) % torch.cuda.device_count()}" if torch.cuda.is_available() else device

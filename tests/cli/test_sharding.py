@@ -1,0 +1,61 @@
+"""Several processes of one launcher: shares of the work, names of files, devices."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from facestylist.cli.main import main
+from facestylist.cli.sharding import Shard, current_shard, own_device
+
+
+def test_the_shares_are_all_of_it_and_disjoint() -> None:
+    items = list(range(11))
+    shards = [current_shard({"RANK": str(rank), "WORLD_SIZE": "3"}) for rank in range(3)]
+    assert sorted(item for shard in shards for item in shard.part(items)) == items
+    assert [shard.share(11) for shard in shards] == [4, 4, 3]
+    assert current_shard({}) == Shard(0, 1) and current_shard({}).part(items) == items
+    assert Shard().named(Path("a/b.json")) == Path("a/b.json")
+    assert shards[1].named(Path("a/b.json")) == Path("a/b-00001-of-00003.json")
+    assert Shard().told() == {} and shards[2].told() == {"rank": 2, "world_size": 3}
+
+
+@pytest.mark.parametrize("rank,world", [("3", "3"), ("-1", "2"), ("x", "2"), ("0", "0")])
+def test_nonsense_from_a_launcher_is_told(rank: str, world: str) -> None:
+    with pytest.raises(ValueError, match="RANK is"):
+        current_shard({"RANK": rank, "WORLD_SIZE": world})
+
+
+def test_each_process_has_its_graphics_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert own_device("auto", {"LOCAL_RANK": "6"}) == "cuda:2"
+    assert own_device("cuda:1", {"LOCAL_RANK": "6"}) == "cuda:1" and own_device("cpu", {"LOCAL_RANK": "1"}) == "cpu"
+    assert own_device("auto", {}) == "auto"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert own_device("auto", {"LOCAL_RANK": "1"}) == "auto"
+
+
+def test_rendering_in_two_processes_draws_what_one_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["render", "--count", "3", "--size", "32", "--seed", "4", "--out"]
+    assert main([*arguments, str(tmp_path / "one")]) == 0
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        assert main([*arguments, str(tmp_path / "two")]) == 0
+    names = sorted(path.name for path in (tmp_path / "one").glob("*.png"))
+    assert names == sorted(path.name for path in (tmp_path / "two").glob("*.png")) and len(names) == 3
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    faces = []
+    for rank in range(2):
+        text = (tmp_path / "two" / f"landmarks-0000{rank}-of-00002.json").read_text()
+        faces += json.loads(text)["faces"]
+    whole = json.loads((tmp_path / "one" / "landmarks.json").read_text())["faces"]
+    by_name = sorted(faces, key=lambda face: face["image"])
+    assert [face["image"] for face in by_name] == [face["image"] for face in whole]
+    for a, b in zip(by_name, whole, strict=True):
+        assert torch.allclose(torch.tensor(a["landmarks"]), torch.tensor(b["landmarks"]), atol=1e-4)
