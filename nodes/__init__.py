@@ -21,8 +21,9 @@ from .latents import DecodeLatent, LoadLatents, MixLatents, SaveLatents
 from .pairs import ExportPairs, LoadPairs, MakePairs, PreviewPairs, SavePairs
 from .reference import ApplyReference, EncodeReference
 from .report import StylisationReport
+from .style_images import LoadStyleImages
 from .stylise import StyliseFaces
-from .training import FinetuneGenerator, LoadStyleImages
+from .training import FinetuneGenerator
 from .variations import StyleVariations
 
 NODE_CLASS_MAPPINGS: dict[str, type] = {

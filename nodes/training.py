@@ -12,11 +12,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ..training.config import FinetuneConfig, fields_of, to_mapping
-from .declare import content_hash, from_spec, integer, socket, switch, text
-from .faces import MIN_CONFIDENCE, face_finder
+from .declare import from_spec, socket, switch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -27,89 +26,6 @@ if TYPE_CHECKING:
 CATEGORY = "FaceStylist/Training"
 PREVIEW_FACES = 6
 PREVIEW_TRUNCATION = 0.8
-
-
-class LoadStyleImages:
-    CATEGORY = CATEGORY
-    DESCRIPTION = (
-        "Loads a folder of style pictures to train on, finds and aligns the face in each, and reports what it left out "
-        "and why. 100 to 300 pictures of one style are plenty, 10 are a start."
-    )
-    SEARCH_ALIASES = ["load folder", "image folder", "training images", "data set", "dataset", "style pictures"]
-    RETURN_TYPES = ("IMAGE", "STRING")
-    RETURN_NAMES = ("style_images", "report")
-    OUTPUT_TOOLTIPS = (
-        "The style pictures as one batch.",
-        "How many pictures were taken, and each one that was not, with its reason.",
-    )
-    FUNCTION = "run"
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "folder": text("my_style", "A folder of pictures: inside ComfyUI's input folder, or a full path."),
-                "align": switch(
-                    True,
-                    "Find the face and cut it out as the generator expects. Turn off for pictures that are aligned "
-                    "already, or for drawings in which no face is found; they are then only cut square and resized.",
-                ),
-                "size": integer(
-                    256,
-                    "Side of the pictures in pixels; training resizes them to its generator.",
-                    low=64,
-                    high=1024,
-                    step=8,
-                ),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
-
-    @classmethod
-    def VALIDATE_INPUTS(cls, folder: str | None) -> bool | str:
-        """Says before anything runs that a folder is missing; one that comes over a wire is None here."""
-        from ..runtime.folders import find_input
-
-        if folder is None:
-            return True
-        try:
-            path = find_input(folder)
-        except ValueError as error:
-            return str(error)
-        return path.is_dir() or f"There is no folder {path}. Give the folder that holds the style pictures."
-
-    @classmethod
-    def IS_CHANGED(cls, folder: str, align: bool, size: int) -> str:
-        from ..runtime.folders import find_input
-
-        path = find_input(folder)
-        return content_hash(path.iterdir() if path.is_dir() else [])
-
-    def run(self, folder: str, align: bool, size: int, node_id: str | None = None) -> tuple[Tensor, str]:
-        from ..runtime.folders import find_input
-        from ..runtime.images import tensor_to_image
-        from ..runtime.progress import ProgressReporter
-        from ..training.style_images import load_style_folder
-
-        styles = load_style_folder(find_input(folder), size, _largest_face(size) if align else False)
-        lines = [f"{len(styles.paths)} pictures taken, {len(styles.skipped)} left out."]
-        lines += [f"{path.name}: {reason}" for path, reason in styles.skipped]
-        report = "\n".join(lines)
-        ProgressReporter(1, node_id=node_id).text(report)
-        return tensor_to_image(styles.images), report
-
-
-def _largest_face(size: int) -> Callable[[Tensor], Tensor | None]:
-    """The function that cuts the main face out of a picture, or finds none."""
-    from ..faces.align import align_faces
-
-    find = face_finder("auto", MIN_CONFIDENCE)
-
-    def align(picture: Tensor) -> Tensor | None:
-        faces = align_faces(picture[None], find, size, on_no_face="skip", max_faces=1)
-        return faces.crops[0] if len(faces) else None
-
-    return align
 
 
 class FinetuneGenerator:

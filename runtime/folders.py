@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,6 +87,17 @@ def output_dir() -> Path:
 def temp_dir() -> Path:
     """Where previews are written."""
     return current_folders().temp
+
+
+def cache_dir() -> Path:
+    """Where things are kept that can be made again: `FACESTYLIST_CACHE`, else `facestylist` in the user's cache folder.
+
+    It may be deleted at any time.
+    """
+    own = os.environ.get("FACESTYLIST_CACHE")
+    if own:
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "facestylist"
 
 
 def register_model_folders() -> None:

@@ -10,6 +10,7 @@ from ...training.config import FieldSpec, FinetuneConfig, fields_of, from_mappin
 from ...training.guides.hints import GuideRequest, parse_request
 from ..console import Console
 from ..files import load_generator, need, read_settings
+from ..options import fraction
 
 if TYPE_CHECKING:
     from ...training.guides.networks import NetworkGuide
@@ -31,6 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-align", dest="align", action="store_false", help="the pictures are aligned faces already; only resize"
     )
+    parser.add_argument("--subfolders", action="store_true", help="take the pictures of DIR's subfolders, too")
+    parser.add_argument(
+        "--max-pictures", type=int, default=0, metavar="N", help="no more than N, spread over the folder (default: all)"
+    )
+    parser.add_argument(
+        "--validation", type=fraction, default=0.0, metavar="SHARE",
+        help="hold out this share of the pictures, 0 to 1; they are named with --json (default: 0)",
+    )  # fmt: skip
     parser.add_argument(
         "--guide", type=_guide, action="append", default=[], metavar="KIND=FILE[:WEIGHT]",
         help="something else to keep, seen by a network you have: lpips, identity, dino or parsing; may be repeated",
@@ -48,23 +57,27 @@ def run(args: argparse.Namespace, console: Console) -> None:
     need(args.resume is None or args.resume.is_dir(), f"there is no run in {args.resume}")
     config = _config(args)
     from ...models.checkpoints import save_generator
-    from ...runtime.folders import model_dirs
+    from ...runtime.folders import cache_dir, model_dirs
     from ...runtime.progress import ProgressReporter
     from ...training.finetune import check_source, finetune
-    from ...training.style_images import largest_face_aligner, load_style_folder
+    from ...training.style_images import FolderSettings, largest_face_aligner, scan_style_folder
 
     source = load_generator(args.source)
     check_source(source)
     size = source.resolution
     aligner = largest_face_aligner(size, "auto", model_dirs("face_detection")) if args.align else False
-    styles = load_style_folder(args.styles, size, aligner)
-    console.note(f"{len(styles.paths)} style pictures, {len(styles.skipped)} left out")
+    settings = FolderSettings(size, subfolders=args.subfolders, most=args.max_pictures)
+    with ProgressReporter(1, "style pictures") as progress:
+        styles = scan_style_folder(args.styles, settings, aligner, cache_dir() / "style_crops", progress.update)
+    console.note(styles.report())
+    training, held_out = styles.split(args.validation)
     guides = [_open(request) for request in args.guide]
     run_dir = args.resume or args.run_dir or Path("runs") / config.style_name
     try:
         with ProgressReporter(config.steps, "fine-tune") as progress:
             resume = args.resume is not None
-            result = finetune(source, styles.images, config, progress.callbacks(), run_dir, resume, guides=guides)
+            pictures = styles.read(training)
+            result = finetune(source, pictures, config, progress.callbacks(), run_dir, resume, guides=guides)
     except KeyboardInterrupt:
         console.note(f"\nThe run is kept; the same command with --resume {run_dir} continues it.")
         raise
@@ -74,7 +87,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
         {
             "files": [str(args.out)],
             "run": str(run_dir),
-            "pictures": len(styles.paths),
+            "pictures": len(training),
+            "held_out": [str(styles.paths[index]) for index in held_out],
             "skipped": [{"picture": str(path), "reason": reason} for path, reason in styles.skipped],
             "settings": to_mapping(config),
             "last": result.history[-1] if result.history else {},

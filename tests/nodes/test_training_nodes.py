@@ -1,8 +1,7 @@
-"""Style folders and fine-tuning as nodes, on a tiny generator."""
+"""Fine-tuning as a node, on a tiny generator."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +10,7 @@ from node_bench import RESOLUTION, run_node
 from torch import Tensor
 
 from facestylist.models.types import FaceGenerator
-from facestylist.nodes import NODE_CLASS_MAPPINGS
 from facestylist.runtime.folders import Folders
-from facestylist.runtime.images import write_picture
 
 pytestmark = pytest.mark.usefixtures("global_rng_untouched")
 
@@ -25,61 +22,6 @@ def style_images() -> Tensor:
     """Reddish pictures that differ."""
     noise = torch.rand(6, RESOLUTION, RESOLUTION, 3, generator=torch.Generator().manual_seed(1))
     return noise * 0.3 + torch.tensor([0.7, 0.1, 0.1])
-
-
-def fill(folder: Path, count: int) -> None:
-    random = torch.Generator().manual_seed(2)
-    for index in range(count):
-        write_picture(torch.rand(90, 80, 3, generator=random), folder / f"{index}.png")
-
-
-def test_a_folder_becomes_a_batch_and_a_report(folders: Folders) -> None:
-    fill(folders.input / "mine", 3)
-    (folders.input / "mine" / "broken.png").write_text("not a picture")
-    images, report = run_node("LoadStyleImages", folder="mine", align=False, size=64)
-    assert images.shape == (3, 64, 64, 3)
-    assert report.startswith("3 pictures taken, 1 left out.")
-    assert "broken.png" in report
-    by_path, _ = run_node("LoadStyleImages", folder=str(folders.input / "mine"), align=False, size=64)
-    assert torch.equal(by_path, images)
-
-
-@pytest.mark.usefixtures("two_faces")
-def test_aligning_takes_the_main_face(folders: Folders) -> None:
-    fill(folders.input / "mine", 2)
-    images, _ = run_node("LoadStyleImages", folder="mine", size=64)
-    whole, _ = run_node("LoadStyleImages", folder="mine", align=False, size=64)
-    assert images.shape == whole.shape
-    assert not torch.allclose(images, whole, atol=0.05)
-
-
-def test_a_folder_counts_as_changed_when_a_picture_is_added(folders: Folders) -> None:
-    node: Any = NODE_CLASS_MAPPINGS["FaceStylistLoadStyleImages"]
-    fill(folders.input / "mine", 1)
-    before = node.IS_CHANGED(folder="mine", align=True, size=64)
-    assert node.IS_CHANGED(folder="mine", align=True, size=64) == before
-    fill(folders.input / "mine", 2)
-    assert node.IS_CHANGED(folder="mine", align=True, size=64) != before
-    assert isinstance(node.IS_CHANGED(folder="missing", align=True, size=64), str)
-
-
-def test_unusable_folders_are_sentences(folders: Folders) -> None:
-    with pytest.raises(ValueError, match="no folder"):
-        run_node("LoadStyleImages", folder="missing", align=False)
-    (folders.input / "empty").mkdir(parents=True)
-    with pytest.raises(ValueError, match="holds no pictures"):
-        run_node("LoadStyleImages", folder="empty", align=False)
-    with pytest.raises(ValueError, match="lies outside"):
-        run_node("LoadStyleImages", folder="../elsewhere", align=False)
-
-
-def test_a_missing_folder_is_said_before_anything_runs(folders: Folders) -> None:
-    node: Any = NODE_CLASS_MAPPINGS["FaceStylistLoadStyleImages"]
-    (folders.input / "mine").mkdir(parents=True)
-    assert node.VALIDATE_INPUTS(folder="mine") is True
-    assert node.VALIDATE_INPUTS(folder=None) is True
-    assert "There is no folder" in node.VALIDATE_INPUTS(folder="missing")
-    assert "lies outside" in node.VALIDATE_INPUTS(folder="../mine")
 
 
 def test_fine_tuning_makes_a_style_of_the_source(
