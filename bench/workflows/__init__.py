@@ -15,6 +15,8 @@ from .canvas import Canvas
 NAMES = (
     "stylise_a_photo",
     "several_faces_in_one_photo",
+    "multimodal_grid",
+    "reference_guided",
     "finetune_a_style_and_use_it",
 )
 """The bundled workflows, in the order in which one would try them."""
