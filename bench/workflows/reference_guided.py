@@ -14,9 +14,10 @@ def build() -> Canvas:
         "In the look of a reference",
         "**Press Run.** The reference is a drawing of somebody else in the style. *Encode Reference Style* finds the "
         "code of its colours and textures, *Apply Reference Style* draws your faces with it. Nothing is trained.\n\n"
-        "Use your own: connect a *Load Image* to *Encode Reference Style* in place of the rendered drawing. It has to be in the "
-        "style; the face in it is found and cut out. Several pictures in one batch give the look between them.\n\n"
-        "*amount* says how much of the look is taken, *structure* borrows a little of its eyes, nose and mouth too.",
+        "Use your own: connect a *Load Image* to *Encode Reference Style* in place of the rendered drawing. It has to "
+        "be in the style; the face in it is found and cut out. Several pictures in one batch give the look between "
+        "them.\n\n*amount* says how much of the look is taken, *structure* borrows a little of its eyes, nose and "
+        "mouth too.",
     )
     with canvas.group("1. Photo", width=380):
         photo, _ = canvas.node("LoadImage", "Photo", image=SAMPLE)
