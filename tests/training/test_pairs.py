@@ -135,16 +135,24 @@ def test_anchors_and_photos_are_the_pictures_themselves(
     assert set(pairs.level[anchor].tolist()) == {3}
     assert torch.equal(after, from_bytes(pairs.style_pictures[pairs.picture[anchor]]))
     assert pairs.target_w_plus is not None
-    # With 8 codes the first five hold the shape; only the others take random colours, and not in every variant.
+    # With 8 codes the first five hold the shape; only the others take random colours.
     first = PairsConfig().appearance_from(source.num_ws)
     assert torch.equal(pairs.w_plus[anchor, :first], pairs.target_w_plus[anchor, :first])
-    kept = (pairs.w_plus[anchor] == pairs.target_w_plus[anchor]).all(2).all(1)
-    assert kept.any() and not kept.all()
+    assert not (pairs.w_plus[anchor] == pairs.target_w_plus[anchor]).all(2).all(1).any()
     photo = torch.nonzero(pairs.origin == 1)[:, 0]
     before, _ = draw(pairs, photo, source, target, move=False)
     assert torch.equal(before, from_bytes(pairs.photos[pairs.picture[photo]]))
     assert pairs.scores["reconstruction_error"][photo].max() < 1e-4
     assert pairs.scores["reconstruction_error"][anchor].isnan().all()
+
+
+def test_the_first_of_an_anchors_pairs_may_keep_its_colours(
+    source: FaceGenerator, target: FaceGenerator, anchors: KnownFaces
+) -> None:
+    made = make_pairs(source, target, PairsConfig(count=0, keep_anchor_colours=True, **LOOSE, drop_structure=0), anchors)
+    assert made.target_w_plus is not None
+    kept = (made.w_plus == made.target_w_plus).all(2).all(1)
+    assert kept.tolist() == [True, False, False, False] * 3
 
 
 def test_both_sides_move_alike(source: FaceGenerator, target: FaceGenerator, pairs: StylePairs) -> None:
@@ -251,12 +259,13 @@ def test_each_filter_drops_what_it_is_for() -> None:
     assert REASONS[int(again[1])] == "duplicate"
 
 
-def test_anchors_are_not_questioned_by_the_discriminator_nor_trimmed() -> None:
-    level, origin = torch.full((5,), 3), torch.full((5,), 2)
-    verdict = filter_pairs(
-        level, origin, scores_of(5, quality=[1.0, 2, 3, 4, 5]), torch.zeros(5, dtype=torch.bool), PairsConfig(count=1)
-    )
-    assert verdict.tolist() == [0] * 5
+@pytest.mark.parametrize("origin,level,dropped", [(2, 3, 0), (1, 0, 0), (1, 3, 1)])
+def test_true_pictures_are_not_questioned_by_the_discriminator_nor_trimmed(
+    origin: int, level: int, dropped: int
+) -> None:
+    quality = scores_of(5, quality=[1.0, 2, 3, 4, 5])
+    levels, origins, new = torch.full((5,), level), torch.full((5,), origin), torch.zeros(5, dtype=torch.bool)
+    assert int((filter_pairs(levels, origins, quality, new, PairsConfig(count=1)) > 0).sum()) == dropped
 
 
 def test_a_repeated_face_is_found_once() -> None:

@@ -93,10 +93,12 @@ def random_codes(source: FaceGenerator, count: int, config: PairsConfig, random:
 
 
 def _recoloured(source: FaceGenerator, codes: Tensor, config: PairsConfig, random: torch.Generator) -> Tensor:
-    """Codes whose appearance layers are a random face's, but for the first variant of each [JoJoGAN]."""
+    """Codes whose appearance layers are a random face's [JoJoGAN]; the first variant of each may keep its own."""
     first = config.appearance_from(source.num_ws)
     other = random_codes(source, len(codes), config, random)
     mixed = torch.cat([codes[:, :first], other[:, first:]], 1)
+    if not config.keep_anchor_colours:
+        return mixed
     keeps = torch.arange(len(codes)) % config.anchor_variants == 0
     return torch.where(keeps[:, None, None], codes, mixed)
 

@@ -71,9 +71,13 @@ class PairsConfig:
         min=-1.0, max=1.0, step=0.05, advanced=True,
     )  # fmt: skip
     anchor_variants: int = setting(
-        4, "Pairs per style picture: the first keeps its colours on the input side, the others get random ones.",
+        4, "Pairs per style picture, each with other random colours on the input side.",
         min=1, max=64, step=1, advanced=True,
     )  # fmt: skip
+    keep_anchor_colours: bool = setting(
+        False, "The first of them keeps the colours of its latent. Turn on where that is no longer in the style's colours.",
+        advanced=True,
+    )
     appearance_layer: int = setting(
         AUTOMATIC, "First code of W+ that such random colours replace. -1: 7, or 5 for generators of 64 px.",
         min=-1, max=26, step=1, advanced=True,

@@ -12,7 +12,7 @@ from .config import PairsConfig
 
 REASONS = ("kept", "reconstruction", "saturated", "flat", "duplicate", "identity", "quality", "structure", "surplus")
 """In the order in which filters look; a pair is dropped by the first that objects, and counted there."""
-SYNTHETIC, ANCHOR = PAIR_ORIGINS.index("synthetic"), PAIR_ORIGINS.index("anchor")
+SYNTHETIC, PHOTO, ANCHOR = (PAIR_ORIGINS.index(origin) for origin in ("synthetic", "photo", "anchor"))
 
 
 def filter_pairs(
@@ -27,7 +27,7 @@ def filter_pairs(
         config: the thresholds.
 
     The shares of `quality` and `structure` are of each level and origin by itself, of what filters before have left;
-    equal scores at the boundary all stay. Anchors are true pictures of the style: their quality is not questioned.
+    equal scores at the boundary all stay. The quality of true pictures is not questioned: anchors, photos at level 0.
     """
     verdict = torch.zeros(len(level), dtype=torch.long)
 
@@ -42,7 +42,7 @@ def filter_pairs(
         drop("identity", (level == k) & (scores["identity"] < least))
     groups = [(level == k) & (origin == o) for k in PAIR_LEVELS for o in range(len(PAIR_ORIGINS))]
     for group in groups:
-        questioned = group & (origin != ANCHOR)
+        questioned = group & (origin != ANCHOR) & ~((origin == PHOTO) & (level == 0))
         drop("quality", _worst(-scores["quality"], questioned & (verdict == 0), config.drop_quality))
     for group in groups:
         drop("structure", _worst(scores["structure"], group & (verdict == 0), config.drop_structure))
