@@ -6,6 +6,7 @@ below. A node's id and the names of its sockets and inputs never change once shi
 
 from __future__ import annotations
 
+from .compare import CompareFaces
 from .directions import (
     FindLatentDirections,
     LatentWalk,
@@ -54,6 +55,7 @@ NODE_CLASS_MAPPINGS: dict[str, type] = {
     "FaceStylistEncodeReference": EncodeReference,
     "FaceStylistApplyReference": ApplyReference,
     "FaceStylistStylisationReport": StylisationReport,
+    "FaceStylistCompare": CompareFaces,
     "FaceStylistLoadStyleImages": LoadStyleImages,
     "FaceStylistFinetuneGenerator": FinetuneGenerator,
     "FaceStylistLpipsGuide": LpipsGuide,
@@ -95,6 +97,7 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "FaceStylistEncodeReference": "Encode Reference Style",
     "FaceStylistApplyReference": "Apply Reference Style",
     "FaceStylistStylisationReport": "Stylisation Report",
+    "FaceStylistCompare": "Compare Faces",
     "FaceStylistLoadStyleImages": "Load Style Images",
     "FaceStylistFinetuneGenerator": "Fine-tune Generator",
     "FaceStylistLpipsGuide": "LPIPS Guide",

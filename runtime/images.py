@@ -34,6 +34,30 @@ def tensor_to_image(tensor: Tensor) -> Tensor:
     return (tensor.detach().float() * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).contiguous().cpu()
 
 
+def side_by_side(left: Tensor, right: Tensor) -> Tensor:
+    """Pairs of two IMAGE batches next to each other, IMAGE `[B, H, W_left + W_right, 3]`, at the left ones' height.
+
+    Raises:
+        ValueError: the batches differ in length and neither is a single picture.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    count = max(len(left), len(right))
+    if {len(left), len(right)} - {1, count}:
+        raise ValueError(
+            f"{len(left)} and {len(right)} pictures cannot be paired. Give equally many, or a single one on one side."
+        )
+    a = image_to_tensor(left)
+    b = image_to_tensor(right)
+    height = a.shape[2]
+    if b.shape[2] != height:
+        size = (height, max(1, round(b.shape[3] * height / b.shape[2])))
+        b = F.interpolate(b, size, mode="bilinear", antialias=True, align_corners=False)
+    pairs = torch.cat([a.expand(count, -1, -1, -1), b.expand(count, -1, -1, -1)], dim=3)
+    return tensor_to_image(pairs)
+
+
 def to_pil(image: Tensor) -> Any:
     """One picture `[H, W, 3]` in 0..1 to a Pillow image of 8 bits per channel."""
     import numpy as np
