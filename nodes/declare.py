@@ -63,6 +63,9 @@ def from_spec(spec: FieldSpec) -> Input:
     kind = {int: "INT", float: "FLOAT", bool: "BOOLEAN", str: "STRING"}[spec.type]
     limits = {"min": spec.min, "max": spec.max, "step": spec.step}
     options = {name: value for name, value in limits.items() if value is not None}
+    if kind == "INT" and options.get("min", 0) % options.get("step", 1):
+        # The front end snaps a typed number to min + n * step, and 400 steps would become 401.
+        options["step"] = 1
     if spec.name == "seed":
         # Changing it after each run, as the front end would by itself, would train anew every time.
         options |= {"max": MAX_SEED, "control_after_generate": False}

@@ -63,6 +63,7 @@ def test_the_ids_are_the_ones_workflows_refer_to() -> None:
         "FaceStylistEncodeReference",
         "FaceStylistApplyReference",
         "FaceStylistStylisationReport",
+        "FaceStylistCompare",
         "FaceStylistLoadStyleImages",
         "FaceStylistFinetuneGenerator",
         "FaceStylistLpipsGuide",
@@ -183,3 +184,14 @@ def test_importing_the_nodes_loads_neither_torch_nor_comfyui() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", NODE_CLASS_MAPPINGS)
+def test_a_typed_whole_number_is_the_one_that_is_sent(name: str) -> None:
+    """The front end snaps numbers to min % step + n * step: with min 1 and step 50, 400 steps would become 401."""
+    types = NODE_CLASS_MAPPINGS[name].INPUT_TYPES()  # type: ignore[attr-defined]
+    for group in ("required", "optional"):
+        for given, (kind, *rest) in types.get(group, {}).items():
+            if kind == "INT":
+                assert rest[0].get("min", 0) % rest[0].get("step", 1) == 0, given
+                assert rest[0]["default"] % rest[0].get("step", 1) == 0, given
