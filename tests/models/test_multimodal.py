@@ -43,6 +43,8 @@ def test_an_amount_of_0_is_the_identity_to_the_bit(source: FaceGenerator, faces:
     noisy = faces.replace(noise=noise)
     varied = vary(source, noisy, [7, 8, 9], amount=0.0)
     assert torch.equal(varied.w_plus, faces.w_plus.repeat_interleave(3, 0))
+    assert varied.noise is not None
+    assert torch.equal(varied.noise[0], noise[0].repeat_interleave(3, 0)), "each face's own noise, face by face"
     once = vary(source, noisy, [7], amount=0.0)
     assert torch.equal(synthesise(source, once), synthesise(source, noisy)), (
         "noise that belongs to a face stays with it"
