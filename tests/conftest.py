@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from comfy_server import ComfyServer, serving
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,6 +32,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACESTYLIST_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def comfyui(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
+    """A real ComfyUI, started once; see `comfy_server.py` for where it is looked for."""
+    with serving(root, tmp_path_factory.mktemp("comfyui")) as server:
+        yield server
 
 
 @pytest.fixture

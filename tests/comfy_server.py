@@ -1,4 +1,4 @@
-"""A real ComfyUI with this pack in it, for the tests marked `comfyui`.
+"""A real ComfyUI with this pack in it, for the tests marked `comfyui` and for the browser's.
 
 `COMFYUI_DIR` names its checkout (default `~/.cache/facestylist/ComfyUI`) and `COMFYUI_PYTHON` the interpreter that has
 its requirements (default `comfy-venv` beside the checkout). Without them these tests are skipped. The server listens on
@@ -7,6 +7,7 @@ loopback only and keeps everything it writes in a folder that is removed.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,16 +46,18 @@ def _python(checkout: Path) -> Path:
     return Path(given).expanduser() if given else checkout.parent / "comfy-venv" / "bin" / "python"
 
 
-@pytest.fixture(scope="session")
-def comfyui(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
-    """A server started for these tests."""
+@contextmanager
+def serving(root: Path, base: Path) -> Iterator[ComfyServer]:
+    """A server with the pack linked into an isolated base directory; skips the test where there is no ComfyUI."""
     checkout = _checkout()
     python = _python(checkout)
     if not (checkout / "main.py").is_file():
         pytest.skip(f"no ComfyUI at {checkout}; set COMFYUI_DIR to a checkout")
     if not python.is_file():
         pytest.skip(f"no interpreter at {python}; set COMFYUI_PYTHON to one with ComfyUI's requirements")
-    base = tmp_path_factory.mktemp("comfyui")
+    (base / "user" / "default").mkdir(parents=True)
+    settings = {"Comfy.TutorialCompleted": True, "Comfy.Notification.ShowVersionUpdates": False}
+    (base / "user" / "default" / "comfy.settings.json").write_text(json.dumps(settings))
     (base / "custom_nodes").mkdir()
     (base / "custom_nodes" / "ComfyUI-FaceStylist").symlink_to(root)
     with socket.socket() as probe:

@@ -1,0 +1,146 @@
+"""The pack in ComfyUI's own front end: workflows open, say the same as the runner, run, and show what we add."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from facestylist.cli.runner import Runner, known_classes
+from facestylist.cli.workflow import node_types
+from facestylist.runtime.folders import Folders, use_folders
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+SMALL = {
+    "FaceStylistInvertByOptimisation": {"steps": 3},
+    "FaceStylistFinetuneGenerator": {"steps": 2, "batch_size": 2, "preview_interval": 1},
+    "FaceStylistEncodeReference": {"steps": 3},
+    "FaceStylistRenderFaces": {"count": 4, "size": 64},
+}
+OVERLAPS = """() => { const boxes = app.graph.nodes.map((node) => [node.title, ...node.getBounding()]);
+    return boxes.flatMap(([a, ax, ay, aw, ah], index) => boxes.slice(index + 1)
+        .filter(([, bx, by, bw, bh]) => ax < bx + bw && bx < ax + aw && ay < by + bh && by < ay + ah)
+        .map(([b]) => `${a} / ${b}`)); }"""
+
+SHOWN = """(wanted) => wanted.every((id) => { const node = app.graph.nodes.find((node) => String(node.id) === id);
+    return node?.imgs?.length && node.imgs.every((picture) => picture.naturalWidth > 0); })"""
+
+
+def read(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document
+
+
+def ours() -> list[Path]:
+    """The bundled workflows that use only what the runner knows."""
+    known = known_classes()
+    return [path for path in sorted(WORKFLOWS.glob("*.json")) if set(node_types(read(path)).values()) <= set(known)]
+
+
+@pytest.mark.parametrize("path", ours(), ids=lambda path: path.stem)
+def test_a_workflow_opens_says_the_same_and_runs(front_end: Any, path: Path, tmp_path: Path) -> None:
+    document = read(path)
+    front_end.open(document, path.stem)
+    missing = front_end.page.evaluate(
+        "() => app.graph.nodes.map((node) => node.type).filter((type) => !LiteGraph.registered_node_types[type])"
+    )
+    assert missing == []
+    assert front_end.page.evaluate(OVERLAPS) == []
+    with use_folders(Folders(tmp_path, tmp_path, tmp_path, tmp_path)):
+        assert front_end.prompt() == Runner().open(document).prompt
+
+    front_end.set_widgets(SMALL)
+    kind, data = front_end.run()
+    assert kind == "execution_success", data
+    # What is outside the window is not loaded: the whole graph is brought into it first.
+    assert front_end.picture(path.stem).stat().st_size > 50_000
+    expected = [n["id"] for n in document["nodes"] if n["type"] in ("SaveImage", "PreviewImage") and not n.get("mode")]
+    front_end.page.wait_for_function(SHOWN, arg=[str(key) for key in expected], timeout=20_000)
+    assert front_end.own_complaints() == []
+
+
+def test_losses_are_drawn_and_two_pictures_compared(front_end: Any) -> None:
+    settings = {"steps": 4, "batch_size": 2, "preview_interval": 2}
+    prompt = {
+        "1": {"class_type": "FaceStylistLoadGenerator", "inputs": {"name": "embedded"}},
+        "2": {"class_type": "FaceStylistRenderFaces", "inputs": {"count": 4, "size": 64, "look": "sketch"}},
+        "3": {"class_type": "FaceStylistFinetuneGenerator", "inputs": {"source": ["1", 0], "style_images": ["2", 0],
+                                                                     "resume": False, **settings}},
+        "4": {"class_type": "FaceStylistCompare", "inputs": {"image_a": ["2", 0], "image_b": ["3", 1]}},
+        "5": {"class_type": "PreviewImage", "inputs": {"images": ["3", 1]}},
+    }  # fmt: skip
+    front_end.page.evaluate("(prompt) => app.loadApiJson(prompt, 'training')", prompt)
+    front_end.page.evaluate("() => app.graph.arrange(60)")
+    assert set(front_end.prompt()["4"]["inputs"]) == {"image_a", "image_b"}, "the slider is no input"
+    kind, data = front_end.run()
+    assert kind == "execution_success", data
+    steps = front_end.page.evaluate("() => app.graph.getNodeById(3).facestylistCurve.rows.map((row) => row.step)")
+    assert steps == [1, 2, 3, 4]
+    saved = front_end.page.evaluate("() => app.graph.serialize().nodes.find((node) => node.id === 3).widgets_values")
+    assert len(saved) == len(front_end.prompt()["3"]["inputs"]) - 2 or None not in saved
+
+    front_end.page.evaluate(
+        "() => { const node = app.graph.getNodeById(4); node.setSize([400, 320]); node.pos = [0, 0]; "
+        "app.canvas.ds.scale = 1; app.canvas.ds.offset = [300, 300]; app.canvas.setDirty(true, true); }"
+    )
+    front_end.page.wait_for_timeout(800)
+    slider = front_end.page.locator(".facestylist-compare")
+    assert slider.locator("img").evaluate_all("(list) => list.every((img) => img.naturalWidth > 0)")
+    box = slider.bounding_box()
+    front_end.page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] / 2)
+    clip = slider.locator("img").nth(1).evaluate("(img) => img.style.clipPath")
+    assert clip.startswith("inset(0") and 70 < float(clip.split()[1].rstrip("%")) < 80
+    slider.locator("button").click(force=True)
+    assert slider.locator("button").inner_text() == "2 / 4"
+    front_end.page.screenshot(path=front_end.pictures / f"{front_end.name}-compare.png")
+    assert front_end.own_complaints() == []
+
+
+DROP = """async ([bytes, name, x, y]) => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([new Uint8Array(bytes)], name));
+    const target = document.elementFromPoint(x, y);
+    target.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true,
+                                                clientX: x, clientY: y }));
+}"""
+
+
+def test_a_dropped_latent_file_becomes_a_node(front_end: Any) -> None:
+    import torch
+    from safetensors.torch import save
+
+    from facestylist.models.latents import KIND, our_metadata
+
+    front_end.page.evaluate("() => app.graph.clear()")
+    content = list(save({"w_plus": torch.zeros(1, 10, 8)}, our_metadata(KIND)))
+    front_end.page.evaluate(DROP, [content, "anna.safetensors", 800, 500])
+    front_end.page.wait_for_function("() => app.graph.nodes.length === 1")
+    front_end.page.wait_for_function("() => app.graph.nodes[0].widgets[0].value.endsWith('anna.safetensors')")
+    assert front_end.page.evaluate("() => app.graph.nodes[0].type") == "FaceStylistLoadLatents"
+    assert front_end.page.evaluate("() => app.graph.nodes[0].widgets[0].value").startswith("facestylist/anna")
+
+    foreign = list(save({"w": torch.zeros(2)}, {"format": "pt"}))
+    front_end.page.evaluate(DROP, [foreign, "model.safetensors", 800, 500])
+    front_end.page.wait_for_timeout(700)
+    assert front_end.page.evaluate("() => app.graph.nodes.length") == 1, "another file goes its old way"
+
+
+def test_an_error_is_shown_on_its_node(front_end: Any) -> None:
+    prompt = {
+        "1": {"class_type": "FaceStylistLoadLatents", "inputs": {"file": "facestylist/nobody.safetensors"}},
+        "2": {"class_type": "FaceStylistLoadGenerator", "inputs": {"name": "embedded"}},
+        "3": {"class_type": "FaceStylistDecodeLatent", "inputs": {"latent": ["1", 0], "generator": ["2", 0]}},
+        "4": {"class_type": "PreviewImage", "inputs": {"images": ["3", 0]}},
+    }
+    front_end.page.evaluate("(prompt) => app.loadApiJson(prompt, 'wrong')", prompt)
+    answer = front_end.page.evaluate(
+        "async () => { try { return await app.api.queuePrompt(0, await app.graphToPrompt()); } "
+        "catch (error) { return error.response; } }"
+    )
+    assert list(answer["node_errors"]) == ["1"]
+    (fault,) = answer["node_errors"]["1"]["errors"]
+    assert "nobody.safetensors" in json.dumps(fault)
