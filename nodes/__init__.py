@@ -20,6 +20,7 @@ from .guides import DinoGuide, IdentityGuide, LpipsGuide, ParsingGuide
 from .inversion import AlignStyle, InvertByOptimisation, InvertWithEncoder, LoadEncoder, PivotalTuning
 from .latents import DecodeLatent, LoadLatents, MixLatents, SaveLatents
 from .pairs import ExportPairs, LoadPairs, MakePairs, PreviewPairs, SavePairs
+from .plots import LossPlot
 from .reference import ApplyReference, EncodeReference
 from .report import StylisationReport
 from .style_images import LoadStyleImages
@@ -58,6 +59,7 @@ NODE_CLASS_MAPPINGS: dict[str, type] = {
     "FaceStylistCompare": CompareFaces,
     "FaceStylistLoadStyleImages": LoadStyleImages,
     "FaceStylistFinetuneGenerator": FinetuneGenerator,
+    "FaceStylistLossPlot": LossPlot,
     "FaceStylistLpipsGuide": LpipsGuide,
     "FaceStylistIdentityGuide": IdentityGuide,
     "FaceStylistDinoGuide": DinoGuide,
@@ -100,6 +102,7 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "FaceStylistCompare": "Compare Faces",
     "FaceStylistLoadStyleImages": "Load Style Images",
     "FaceStylistFinetuneGenerator": "Fine-tune Generator",
+    "FaceStylistLossPlot": "Loss Plot",
     "FaceStylistLpipsGuide": "LPIPS Guide",
     "FaceStylistIdentityGuide": "Identity Guide (ArcFace)",
     "FaceStylistDinoGuide": "Structure Guide (DINOv2)",

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ..training.config import FinetuneConfig, fields_of, to_mapping
-from .declare import from_spec, socket, switch
+from .declare import choice, from_spec, socket, switch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CATEGORY = "FaceStylist/Training"
 PREVIEW_FACES = 6
 PREVIEW_TRUNCATION = 0.8
-
+IF_CANCELLED = ("stop", "use it so far")
 
 class FinetuneGenerator:
     CATEGORY = CATEGORY
@@ -36,16 +36,20 @@ class FinetuneGenerator:
         "keeps the run, and the same settings resume it."
     )
     SEARCH_ALIASES = ["train style", "finetune", "fine-tune", "stylegan train", "few-shot", "train generator"]
-    RETURN_TYPES = ("FACE_GENERATOR", "IMAGE")
-    RETURN_NAMES = ("style", "preview")
+    RETURN_TYPES = ("FACE_GENERATOR", "IMAGE", "LOSS_MAP")
+    RETURN_NAMES = ("style", "preview", "losses")
     OUTPUT_TOOLTIPS = (
         "The style, ready for Stylise Faces and Save Face Generator.",
         "The same faces before (above) and after (below).",
+        "The loss curves, for Loss Plot, Stylisation Report and ComfyUI's own loss graph.",
     )
     FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
+        # Workflows store widgets by position: `resume` came when `seed` was the last setting.
+        settings = [(spec.name, from_spec(spec)) for spec in fields_of(FinetuneConfig)]
+        before_resume = [name for name, _ in settings].index("seed") + 1
         return {
             "required": {
                 "source": socket(
@@ -54,11 +58,18 @@ class FinetuneGenerator:
                 "style_images": socket(
                     "IMAGE", "Aligned pictures of the style, 10 to 300: Load Style Images, or any other IMAGE batch."
                 ),
-                **{spec.name: from_spec(spec) for spec in fields_of(FinetuneConfig)},
+                **dict(settings[:before_resume]),
                 "resume": switch(
                     True,
                     "Continue a cancelled run that had the same settings, generator and pictures. Turn off to start "
                     "it again.",
+                    advanced=True,
+                ),
+                **dict(settings[before_resume:]),
+                "if_cancelled": choice(
+                    IF_CANCELLED,
+                    "stop: the workflow ends, and the run is kept to be resumed. use it so far: cancelling only ends "
+                    "the training; the style as it is then goes on through the workflow, and the run is kept too.",
                     advanced=True,
                 ),
             },
@@ -78,9 +89,10 @@ class FinetuneGenerator:
         style_images: Tensor,
         resume: bool = True,
         guides: tuple[NetworkGuide, ...] | None = None,
+        if_cancelled: str = IF_CANCELLED[0],
         node_id: str | None = None,
         **settings: Any,
-    ) -> tuple[FaceGenerator, Tensor]:
+    ) -> tuple[FaceGenerator, Tensor, dict[str, list[float]]]:
         import shutil
 
         import torch
@@ -88,7 +100,8 @@ class FinetuneGenerator:
         from ..models.sampling import sample_latent, synthesise
         from ..runtime.devices import room_for_training
         from ..runtime.images import image_to_tensor, tensor_to_image
-        from ..runtime.progress import ProgressReporter
+        from ..runtime.progress import ProgressReporter, ends_quietly
+        from ..training.curves import loss_map
         from ..training.finetune import finetune
 
         config = FinetuneConfig(**settings)
@@ -101,20 +114,22 @@ class FinetuneGenerator:
             room_for_training() as device,
             ProgressReporter(config.steps, "fine-tune", node_id=node_id) as progress,
         ):
+            callbacks = progress.callbacks()
+            if if_cancelled != IF_CANCELLED[0]:
+                callbacks = ends_quietly(callbacks)
             try:
-                result = finetune(
-                    source.to(device), pictures, config, progress.callbacks(), run_dir, resume=True, guides=guides
-                )
+                result = finetune(source.to(device), pictures, config, callbacks, run_dir, resume=True, guides=guides)
             finally:
                 for guide in guides:
                     guide.to("cpu")
         # Only an unfinished run needs its state, and that of a large generator fills gigabytes.
-        shutil.rmtree(run_dir / "state", ignore_errors=True)
+        if result.steps >= config.steps:
+            shutil.rmtree(run_dir / "state", ignore_errors=True)
 
         style = result.generator.to("cpu")
         faces = sample_latent(source, range(PREVIEW_FACES), PREVIEW_TRUNCATION)
         before, after = (torch.cat(list(synthesise(generator, faces)), dim=2) for generator in (source, style))
-        return style, tensor_to_image(torch.cat([before, after], dim=1)[None])
+        return style, tensor_to_image(torch.cat([before, after], dim=1)[None]), loss_map(result.history)
 
 
 def _run_dir(

@@ -6,7 +6,7 @@ import inspect
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
@@ -90,6 +90,7 @@ class ProgressReporter:
         self._watcher = None if self._bar is not None else _watcher.get()
         self._lines = None if self._bar is not None or self._watcher is not None else _Lines(stream or sys.stderr)
         self._losses = LossReport()
+        self._pace = Pace()
 
     def update(self, step: int, total: int | None = None, losses: Mapping[str, float] | None = None) -> None:
         """Says that `step` of `total` steps are done, with the losses of a training."""
@@ -100,7 +101,7 @@ class ProgressReporter:
             if losses and self._losses.add(step, losses, last=step >= self._total):
                 self._send_losses()
             if note:
-                self.text(f"step {step} of {self._total}  {note}")
+                self.text(f"step {step} of {self._total}  {self._pace.note(step, self._total)}{note}")
         if self._bar is not None:
             self._bar.update_absolute(step, self._total)
         elif self._watcher is not None:
@@ -161,6 +162,67 @@ class ProgressReporter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def ends_quietly(callbacks: Callbacks) -> Callbacks:
+    """Callbacks with which a person's cancelling ends a training in good order, with its result, and nothing else.
+
+    Only for a step whose user asked for it: ComfyUI forgets an interrupt that it has raised, so the workflow goes on.
+    """
+    from ..training.loop import Callbacks
+
+    cancelled = False
+
+    def quietly(call: Callable[..., Any] | None) -> Callable[..., None]:
+        def run(*arguments: Any) -> None:
+            nonlocal cancelled
+            try:
+                if call is not None:
+                    call(*arguments)
+            except _interrupts():
+                cancelled = True
+
+        return run
+
+    asks = quietly(callbacks.should_stop)
+
+    def should_stop() -> bool:
+        if not cancelled:
+            asks()
+        return cancelled
+
+    return Callbacks(quietly(callbacks.on_progress), quietly(callbacks.on_preview), should_stop)
+
+
+def _interrupts() -> tuple[type[BaseException], ...]:
+    """What is raised when a person cancels."""
+    if not in_comfyui():
+        return (Interrupted,)
+    import comfy.model_management
+
+    return Interrupted, comfy.model_management.InterruptProcessingException
+
+
+class Pace:
+    """How fast steps go and how long the rest takes."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._first: tuple[int, float] | None = None
+
+    def note(self, step: int, total: int) -> str:
+        """`2.1 steps/s  1:05 to go  `, or nothing before two steps; a resumed run is timed anew."""
+        now = self._now()
+        if self._first is None or step < self._first[0]:
+            self._first = step, now
+        steps, seconds = step - self._first[0], now - self._first[1]
+        if steps <= 0 or seconds <= 0.0:
+            return ""
+        rate = steps / seconds
+        left = round((total - step) / rate)
+        hours, minutes = left // 3600, left // 60 % 60
+        clock = f"{hours}:{minutes:02}:{left % 60:02}" if hours else f"{minutes}:{left % 60:02}"
+        return f"{rate:.2g} steps/s  {clock} to go  "
 
 
 class LossReport:

@@ -11,7 +11,7 @@ import pytest
 from facestylist.cli.commands import COMMANDS
 from facestylist.cli.main import build_parser
 from facestylist.nodes import NODE_DISPLAY_NAME_MAPPINGS
-from facestylist.training.config import FinetuneConfig
+from facestylist.training.config import FinetuneConfig, fields_of
 
 PROGRAMS = ("facestylist ", "python -m facestylist ")
 
@@ -73,3 +73,9 @@ def test_the_defaults_of_the_method_are_those_of_the_code(root: Path) -> None:
                 assert told == default, f"{name} is {default} and not {value}"
                 checked += 1
     assert checked > 8
+
+
+def test_the_table_of_settings_is_the_one_of_the_code(root: Path) -> None:
+    text = (root / "docs/training.md").read_text(encoding="utf-8")
+    for spec in fields_of(FinetuneConfig):
+        assert f"| `{spec.name}` | {spec.default} | {spec.tooltip} |" in text, spec.name

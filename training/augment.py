@@ -34,12 +34,47 @@ def augment(images: Tensor, probability: float, generator: torch.Generator, cuto
     asked for, a grey square. Differentiable in the pictures. `generator` lives on the CPU and is advanced equally
     whatever the probability, so that runs stay comparable; pictures that nothing happens to come back bit for bit.
     """
-    count = images.shape[0]
-    chosen = torch.rand(6, count, generator=generator) < probability
-    amounts = torch.rand(9, count, generator=generator) * 2.0 - 1.0
+    return apply_augmentation(images, draw_augmentation(images.shape[0], generator), probability, cutout)
+
+
+def draw_augmentation(count: int, generator: torch.Generator) -> Tensor:
+    """The random numbers of `count` pictures, `[count, 15]` in 0..1: whether each change happens, and how much."""
+    whether = torch.rand(6, count, generator=generator)
+    return torch.cat([whether, torch.rand(9, count, generator=generator)]).t()
+
+
+def apply_augmentation(images: Tensor, drawn: Tensor, probability: float, cutout: bool = False) -> Tensor:
+    """`augment` with numbers `[N, 15]` drawn before."""
+    chosen, amounts = drawn[:, :6].t() < probability, drawn[:, 6:].t() * 2.0 - 1.0
     images = _warp(images, chosen[0], chosen[1], amounts[:4])
     images = _recolour(images, chosen[2:5], amounts[4:7])
     return _cut_out(images, chosen[5], amounts[7:9]) if cutout else images
+
+
+def apply_diffaugment(images: Tensor, drawn: Tensor) -> Tensor:
+    """The published policy "color,translation,cutout" of DiffAugment on pictures `[N,3,R,R]`, always at full strength.
+
+    Brightness +-0.5 on the -1..1 scale, as published, saturation x 0..2, contrast x 0.5..1.5, translation of up to 1/8
+    of the side over black, and a grey square of half the side.
+    `drawn [N, 15]` are the numbers of `draw_augmentation`, so that either choice advances a generator equally.
+    """
+    side = images.shape[3]
+    amounts = drawn[:, 6:].to(images)[:, :, None, None, None]
+    images = images + (amounts[:, 0] - 0.5)
+    grey = images.mean(1, keepdim=True)
+    images = grey + (images - grey) * (amounts[:, 1] * 2.0)
+    mean = images.mean((1, 2, 3), keepdim=True)
+    images = mean + (images - mean) * (amounts[:, 2] + 0.5)
+    shift = ((drawn[:, 9:11] * 2.0 - 1.0) * 2.0 * MAX_TRANSLATION).to(images)
+    matrices = torch.eye(2, 3, device=images.device, dtype=images.dtype).repeat(len(images), 1, 1)
+    # Whole pixels: a translation should not blur.
+    matrices[:, :, 2] = (shift * side / 2.0).round() / (side / 2.0)
+    grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
+    images = F.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    centre = (drawn[:, 11:13].t() * side).to(images.device)
+    distance = (torch.arange(side, device=images.device) + 0.5 - centre[:, :, None]).abs()
+    inside = distance < 0.5 * side / 2.0
+    return images.masked_fill((inside[1][:, :, None] & inside[0][:, None, :])[:, None], 0.0)
 
 
 def flip(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -17,8 +17,9 @@ AUTOMATIC = -1
 """The value of `r1_gamma` and `freeze_d_blocks` that stands for "derive it from resolution and batch size"."""
 
 SCHEDULES = ("cosine", "constant", "ramp_up")
-AUGMENTATIONS = ("ada", "fixed", "off")
-PRECISIONS = ("auto", "fp32", "bf16")
+AUGMENTATIONS = ("ada", "fixed", "off", "diffaugment")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+TRAINED_LAYERS = ("all", "convolutions", "modulation")
 NOISE_MODES = ("fixed", "optimised")
 LATENT_SPACES = ("w_plus", "w")
 
@@ -175,7 +176,8 @@ class FinetuneConfig:
         min=1, max=64, step=1, unit="iterations", advanced=True,
     )  # fmt: skip
     augment: str = setting(
-        "ada", "Augmentation of what the discriminator sees. ada: as strong as overfitting asks for. fixed. off.",
+        "ada", "Augmentation of what the discriminator sees. ada: as strong as overfitting asks for. fixed. off. "
+        "diffaugment: colour, translation and cutout, always.",
         choices=AUGMENTATIONS, advanced=True,
     )  # fmt: skip
     augment_probability: float = setting(
@@ -198,8 +200,9 @@ class FinetuneConfig:
         min=0.0, max=0.99999, step=0.001, advanced=True,
     )  # fmt: skip
     precision: str = setting(
-        "auto", "auto: bf16 where the device computes it natively, else fp32.", choices=PRECISIONS, advanced=True
-    )
+        "auto", "auto: bf16 where the device computes it natively, else fp32. fp16 scales its losses by itself.",
+        choices=PRECISIONS, advanced=True,
+    )  # fmt: skip
     preview_interval: int = setting(
         50, "A preview picture every so many iterations; 0 makes none.",
         min=0, max=10_000, step=10, unit="iterations", advanced=True,
@@ -209,9 +212,27 @@ class FinetuneConfig:
         min=1, max=10_000, step=10, unit="iterations", advanced=True,
     )  # fmt: skip
     seed: int = setting(0, "Same seed, same pictures, same settings: same result.", min=0, max=2**63 - 1, step=1)
+    # Workflows store widgets by position: what is added later stands last.
+    accumulate: int = setting(
+        1, "Parts that a batch is computed in, one after the other: less memory, about the same result.",
+        min=1, max=128, step=1, unit="parts", advanced=True,
+    )  # fmt: skip
+    freeze_g_blocks: int = setting(
+        0, "Generator blocks from 4 px up that stay as they were (FreezeG): 2 keep the pose, 4 the shape of the face.",
+        min=0, max=10, step=1, unit="blocks", advanced=True,
+    )  # fmt: skip
+    train_layers: str = setting(
+        "all", "What of the generator learns. convolutions: the filters only. modulation: only how w steers them.",
+        choices=TRAINED_LAYERS, advanced=True,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"`batch_size` is {self.batch_size}, which cannot be computed in {self.accumulate} equal parts; "
+                "choose an `accumulate` that divides it."
+            )
         if not self.style_name.strip():
             raise ValueError("`style_name` is empty; give the style a name.")
         if -1.0 < self.r1_gamma < 0.0:

@@ -29,11 +29,12 @@ from ..models.discriminator import Discriminator
 from ..models.generator import SynthesisNetwork, resolutions_up_to
 from ..models.sampling import device_of
 from ..models.types import FaceGenerator
-from .augment import AdaptiveProbability, augment, flip
+from .augment import AdaptiveProbability, apply_augmentation, apply_diffaugment, draw_augmentation, flip
 from .config import AUTOMATIC, FinetuneConfig, to_mapping
+from .distributed import ALONE, Processes, check_batch, share_of
 from .ema import ExponentialMovingAverage
 from .guides.protocol import Guide, check_guides, column
-from .loop import Callbacks, require_finite, train
+from .loop import Callbacks, NonFiniteLoss, require_finite, train
 from .losses import (
     discriminator_loss,
     generator_loss,
@@ -49,10 +50,13 @@ from .semantic import FEW_SHOTS, HIGHEST_RESOLUTION, SemanticProbe, SemanticWeig
 
 PREVIEW_FACES = 5
 PALETTE_FACES = 64
+FIRST_LOSS_SCALE = 4096.0
+"""What losses are multiplied with in fp16, so that small gradients are not rounded to nothing."""
 TEXTURE_MEMORY = 0.9
 """How much of the style pictures' running texture statistics a step keeps."""
 SETTINGS_FREE_TO_CHANGE = ("style_name", "preview_interval", "snapshot_interval")
 """What may differ when a run is resumed."""
+LATER_SETTINGS = ("accumulate", "freeze_g_blocks", "train_layers")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +67,8 @@ class FinetuneResult:
     """The averaged generator with the discriminator as it ended, on the source's device."""
     history: list[dict[str, float]]
     """A row of numbers per step: `step`, the losses, the augmentation probability."""
+    steps: int = 0
+    """Steps done, less than asked for where the run was ended early."""
 
 
 def finetune(
@@ -74,6 +80,7 @@ def finetune(
     resume: bool = False,
     probe: SemanticProbe | None = None,
     guides: Sequence[Guide] = (),
+    processes: Processes = ALONE,
 ) -> FinetuneResult:
     """Fine-tunes `source` to the style of `style_images`; the source is left as it is.
 
@@ -85,6 +92,7 @@ def finetune(
     run_dir       folder for state, losses and previews; with `resume` a run there is continued exactly.
     probe         reader of face parts for `keep_labels`, see `semantic.fit_probe`.
     guides        further pulls on the generator, read off its pictures: see `guides.protocol`.
+    processes     where several train together, see `distributed`; all are given the same of everything else.
 
     Works under `torch.inference_mode()`. Raises ValueError with a sentence for pictures or a source that cannot be
     used, `loop.TrainingDiverged` when the losses stay NaN or infinite.
@@ -96,7 +104,7 @@ def finetune(
     check_guides(guides)
     with torch.inference_mode(False), torch.enable_grad():
         pictures = prepare_style_images(style_images, source)
-        task = FinetuneTask(source, pictures, config, probe, guides)
+        task = FinetuneTask(source, pictures, config, probe, guides, processes)
         history = train(
             task,
             config.steps,
@@ -106,8 +114,9 @@ def finetune(
             settings=_settings_that_must_match(config, source, pictures, guides),
             snapshot_interval=config.snapshot_interval,
             preview_interval=config.preview_interval,
+            processes=processes,
         )
-        return FinetuneResult(task.result(), history)
+        return FinetuneResult(task.result(), history, task.steps_done)
 
 
 def check_source(source: FaceGenerator) -> None:
@@ -154,6 +163,65 @@ def use_bf16(precision: str, device: torch.device) -> bool:
     return False
 
 
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """What one step works on, with everything random about it."""
+
+    w_plus: Tensor
+    reals: Tensor
+    augmented_reals: Tensor
+    augmented_fakes: Tensor
+    path_w: Tensor | None
+    path_direction: Tensor | None
+    weight: float
+    """Of the semantic constraint, by schedule."""
+    probability: float
+    lazy_r1: bool
+
+    def share(self, index: int, shares: int) -> _Batch:
+        """Part `index` of `shares` equal ones."""
+        parts: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            parts[field.name] = share_of(value, index, shares) if isinstance(value, Tensor) else value
+        return _Batch(**parts)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Losses and gradients of one part of a batch."""
+
+    terms: dict[str, Tensor]
+    g_gradients: Sequence[Tensor]
+    d_gradients: Sequence[Tensor]
+    r1_gradients: Sequence[Tensor] | None
+    path_gradients: Sequence[Tensor] | None
+    mean_path_length: Tensor
+    textures: list[Tensor]
+
+
+def _mean_of(parts: Sequence[_Found]) -> _Found:
+    """The mean of equal parts; one alone as it is."""
+    if len(parts) == 1:
+        return parts[0]
+
+    def mean(lists: Sequence[Sequence[Tensor] | None]) -> list[Tensor] | None:
+        present = [found for found in lists if found is not None]
+        return [torch.stack(same).mean(0) for same in zip(*present, strict=True)] if present else None
+
+    names = list(parts[0].terms)
+    terms = {name: torch.stack([part.terms[name].detach() for part in parts]).mean(0) for name in names}
+    return _Found(
+        terms,
+        mean([part.g_gradients for part in parts]) or [],
+        mean([part.d_gradients for part in parts]) or [],
+        mean([part.r1_gradients for part in parts]),
+        mean([part.path_gradients for part in parts]),
+        torch.stack([part.mean_path_length for part in parts]).mean(0),
+        mean([part.textures for part in parts]) or [],
+    )
+
+
 class FinetuneTask:
     """One fine-tuning: the networks, their optimisers, and one iteration (`step`). Driven by `loop.train`."""
 
@@ -169,14 +237,19 @@ class FinetuneTask:
         config: FinetuneConfig,
         probe: SemanticProbe | None = None,
         guides: Sequence[Guide] = (),
+        processes: Processes = ALONE,
     ) -> None:
         """`pictures [N, 3, R, R]` as `prepare_style_images` gives them."""
+        self.processes = processes
+        self.shares = processes.count * config.accumulate
+        check_batch(config.batch_size, self.shares, f"{processes.count} processes x {config.accumulate} parts")
         assert source.discriminator is not None  # noqa: S101 - check_source has been there
         self.source, self.pictures, self.config, self.probe = source, pictures, config, probe
         self.guides = tuple(guide for guide in guides if guide.weight > 0.0)
         self.terms = (*self.terms, *map(column, self.guides))
         self.device = device_of(source)
         self.bf16 = use_bf16(config.precision, self.device)
+        self.loss_scale = FIRST_LOSS_SCALE if config.precision == "fp16" else 1.0
 
         # Copies, also because weights loaded under inference mode cannot be trained.
         self.target = copy.deepcopy(source.generator).requires_grad_(False).train()
@@ -184,6 +257,8 @@ class FinetuneTask:
         # The noise is fixed, so a strength that grew would print one pattern of grain into every picture.
         for convolution in self.target.synthesis.convolutions():
             convolution.noise_strength.requires_grad_(False)
+        for frozen in frozen_weights(self.target.synthesis, config.freeze_g_blocks, config.train_layers):
+            frozen.requires_grad_(False)
         if config.freeze_palette:
             for to_rgb in projections(self.target.synthesis):
                 to_rgb.weight.requires_grad_(False)
@@ -218,6 +293,7 @@ class FinetuneTask:
         self.random = torch.Generator().manual_seed(config.seed)
         self.order = torch.randperm(pictures.shape[0], generator=self.random)
         self.position = 0
+        self.steps_done = 0
         self._preview_w = self._latents(PREVIEW_FACES, torch.Generator().manual_seed(config.seed + 1), mix=False)
         self._preview_source: Tensor | None = None
         if config.match_palette:
@@ -226,15 +302,74 @@ class FinetuneTask:
     def step(self, step: int) -> dict[str, float]:
         """One update of G_t, D and the average. Nothing but the random generator has moved when it raises."""
         config = self.config
-        probability = 0.0 if config.augment == "off" else self.ada.probability
+        drawn = self._draw_batch(step)
+        self.steps_done = step
+        while True:
+            found, real_logits = self._compute(drawn)
+            # Averaged, so that every process sees the same numbers and comes to the same decision.
+            terms = dict(zip(found.terms, self.processes.mean(list(found.terms.values())), strict=True))
+            g_gradients, d_gradients = (self.processes.mean(g) for g in (found.g_gradients, found.d_gradients))
+            try:
+                # Everything is known and finite before anything changes.
+                norms = _norms(g_gradients, "generator") | _norms(d_gradients, "discriminator")
+                numbers = require_finite(terms | norms)
+                break
+            except NonFiniteLoss as error:
+                # In fp16 a gradient may only have been too large for the format: the same step, scaled down.
+                if not error.term.startswith("gradient of") or self.loss_scale <= 1.0:
+                    raise
+                self.loss_scale /= 4.0
+        _apply(self.generator_optimiser, self.generator_parameters, g_gradients)
+        _apply(self.generator_optimiser, self.generator_parameters, self._averaged(found.path_gradients))
+        _apply(self.discriminator_optimiser, self.discriminator_parameters, d_gradients)
+        _apply(self.discriminator_optimiser, self.discriminator_parameters, self._averaged(found.r1_gradients))
+        self.mean_path_length = found.mean_path_length
+        self.textures = found.textures
+        self.ema.update()
+        if config.augment == "ada":
+            self.ada.update(self.processes.gather(real_logits))
+        reported = {name: numbers[name] for name in self.terms if name in numbers}
+        return {**reported, "semantic_weight": drawn.weight, "augment_probability": drawn.probability}
+
+    def _draw_batch(self, step: int) -> _Batch:
+        """All random choices of one step, for the whole batch: the same in every process."""
+        config = self.config
         w_plus = self._latents(config.batch_size, self.random, mix=True)
-        reals = augment(self._next_styles(config.batch_size), probability, self.random)
+        reals = self._next_styles(config.batch_size)
+        augmented_reals, augmented_fakes = (draw_augmentation(config.batch_size, self.random) for _ in range(2))
+        path_w = path_direction = None
+        if config.path_length_weight > 0 and step % config.path_length_interval == 0:
+            half = max(config.batch_size // 2, 1)
+            half += -half % self.shares
+            path_w = self._latents(half, self.random, mix=True)
+            size = self.source.resolution
+            path_direction = torch.randn(half, 3, size, size, generator=self.random)
+        return _Batch(
+            w_plus, reals, augmented_reals, augmented_fakes, path_w, path_direction,
+            weight=config.semantic_weight * schedule(config.semantic_schedule, (step - 1) / config.steps),
+            probability={"off": 0.0, "diffaugment": 1.0}.get(config.augment, self.ada.probability),
+            lazy_r1=self.r1_gamma > 0 and step % config.r1_interval == 0,
+        )  # fmt: skip
+
+    def _compute(self, batch: _Batch) -> tuple[_Found, Tensor]:
+        """The mean over this process's parts of the batch, and D's logits on its real pictures."""
+        first = self.processes.rank * self.config.accumulate
+        parts, logits = [], []
+        for index in range(first, first + self.config.accumulate):
+            part, real_logits = self._compute_part(batch.share(index, self.shares))
+            parts.append(part)
+            logits.append(real_logits)
+        return _mean_of(parts), torch.cat(logits)
+
+    def _compute_part(self, batch: _Batch) -> tuple[_Found, Tensor]:
+        """Losses and gradients on one part of the batch; changes nothing."""
+        config, w_plus, weight = self.config, batch.w_plus, batch.weight
+        reals = self._augment(batch.reals, batch.augmented_reals, batch.probability)
 
         # The one pass through G_t, and L_sem on its features.
         with self._autocast():
             fakes, features = self.target.synthesis(w_plus, return_features=True)
         terms: dict[str, Tensor] = {}
-        weight = config.semantic_weight * schedule(config.semantic_schedule, (step - 1) / config.steps)
         semantic: Tensor | None = None
         if weight > 0.0:
             with torch.no_grad(), self._autocast():
@@ -243,10 +378,9 @@ class FinetuneTask:
 
         # The one pass of the fakes through D: `cut` is where G_t's graph ends and D's begins.
         cut = fakes.detach().requires_grad_()
-        seen = augment(cut, probability, self.random)
-        lazy_r1 = self.r1_gamma > 0 and step % config.r1_interval == 0
+        seen = self._augment(cut, batch.augmented_fakes, batch.probability)
         r1_gradients: tuple[Tensor, ...] | None = None
-        if lazy_r1:
+        if batch.lazy_r1:
             # Its own update, before the graph of the ordinary one is built: the two are never in memory together.
             terms["r1"], _ = r1_penalty(self.discriminator, reals)
             scale = 0.5 * self.r1_gamma * config.r1_interval
@@ -261,40 +395,41 @@ class FinetuneTask:
         pull = terms["generator"]
         textures = self.textures
         if config.match_texture > 0.0:
-            textures = running_statistics(textures, second_moments(real_features), TEXTURE_MEMORY)
+            moments = self.processes.mean(second_moments(real_features))
+            textures = running_statistics(textures, moments, TEXTURE_MEMORY)
             terms["texture"] = texture_distance(second_moments(fake_features), textures)
             pull = pull + config.match_texture * terms["texture"]
         for guide, value in self._guidance(cut, w_plus):
             terms[column(guide)] = value
             pull = pull + guide.weight * value
-        (image_gradient,) = torch.autograd.grad(pull, cut, retain_graph=True)
-        d_gradients = torch.autograd.grad(terms["discriminator"], self.discriminator_parameters)
+        (image_gradient,) = torch.autograd.grad(self.loss_scale * pull, cut, retain_graph=True)
+        d_gradients = torch.autograd.grad(self.loss_scale * terms["discriminator"], self.discriminator_parameters)
 
         # On through G_t, both losses at once.
         if semantic is None:
             g_gradients = torch.autograd.grad(fakes, self.generator_parameters, image_gradient)
         else:
             g_gradients = torch.autograd.grad(
-                [fakes, weight * semantic], self.generator_parameters, [image_gradient, torch.ones_like(semantic)]
+                [fakes, self.loss_scale * weight * semantic],
+                self.generator_parameters,
+                [image_gradient, torch.ones_like(semantic)],
             )
+        if self.loss_scale != 1.0:
+            g_gradients, d_gradients = (tuple(g / self.loss_scale for g in p) for p in (g_gradients, d_gradients))
         path_gradients: tuple[Tensor, ...] | None = None
         mean_path_length = self.mean_path_length
-        if config.path_length_weight > 0 and step % config.path_length_interval == 0:
-            terms["path_length"], mean_path_length, path_gradients = self._path_length()
+        if batch.path_w is not None:
+            terms["path_length"], mean_path_length, path_gradients = self._path_length(batch)
+        found = _Found(terms, g_gradients, d_gradients, r1_gradients, path_gradients, mean_path_length, textures)
+        return found, real_logits.detach()
 
-        # Everything is known and finite before anything changes.
-        numbers = require_finite(terms | _norms(g_gradients, "generator") | _norms(d_gradients, "discriminator"))
-        _apply(self.generator_optimiser, self.generator_parameters, g_gradients)
-        _apply(self.generator_optimiser, self.generator_parameters, path_gradients)
-        _apply(self.discriminator_optimiser, self.discriminator_parameters, d_gradients)
-        _apply(self.discriminator_optimiser, self.discriminator_parameters, r1_gradients)
-        self.mean_path_length = mean_path_length
-        self.textures = textures
-        self.ema.update()
-        if config.augment == "ada":
-            self.ada.update(real_logits)
-        reported = {name: numbers[name] for name in self.terms if name in numbers}
-        return {**reported, "semantic_weight": weight, "augment_probability": probability}
+    def _augment(self, images: Tensor, drawn: Tensor, probability: float) -> Tensor:
+        if self.config.augment == "diffaugment":
+            return apply_diffaugment(images, drawn)
+        return apply_augmentation(images, drawn, probability)
+
+    def _averaged(self, gradients: Sequence[Tensor] | None) -> list[Tensor] | None:
+        return None if gradients is None else self.processes.mean(gradients)
 
     def _guidance(self, made: Tensor, w_plus: Tensor) -> list[tuple[Guide, Tensor]]:
         """What each guide says of the faces `made [N, 3, R, R]`, compared with the source's of the same `w_plus`."""
@@ -344,9 +479,11 @@ class FinetuneTask:
             "ada": self.ada.state_dict(),
             "mean_path_length": self.mean_path_length,
             "textures": self.textures,
+            "loss_scale": self.loss_scale,
             "random": self.random.get_state(),
             "order": self.order,
             "position": self.position,
+            "steps_done": self.steps_done,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -360,8 +497,10 @@ class FinetuneTask:
         self.ada.load_state_dict(state["ada"])
         self.mean_path_length = state["mean_path_length"].to(self.device)
         self.textures = [texture.to(self.device) for texture in state["textures"]]
+        self.loss_scale = state.get("loss_scale", self.loss_scale)
         self.random.set_state(state["random"])
         self.order, self.position = state["order"], state["position"]
+        self.steps_done = state.get("steps_done", 0)
 
     @torch.no_grad()
     def _match_palette(self) -> None:
@@ -376,7 +515,9 @@ class FinetuneTask:
             recolour(synthesis, matrix, offset)
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+        half = self.config.precision == "fp16"
+        dtype = torch.float16 if half else torch.bfloat16
+        return torch.autocast(self.device.type, dtype=dtype, enabled=half or self.bf16)
 
     @torch.no_grad()
     def _latents(self, count: int, random: torch.Generator, mix: bool) -> Tensor:
@@ -405,12 +546,16 @@ class FinetuneTask:
         pictures = self.pictures[torch.cat(chosen).to(self.device)]
         return flip(pictures, self.random) if self.config.flip_styles else pictures
 
-    def _path_length(self) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    def _path_length(self, batch: _Batch) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """The penalty, its new running mean and its gradients, on half a batch, in fp32."""
         config = self.config
-        w_plus = self._latents(max(config.batch_size // 2, 1), self.random, mix=True).clone().requires_grad_()
+        assert batch.path_w is not None  # noqa: S101 - for mypy: asked by the caller
+        w_plus = batch.path_w.clone().requires_grad_()
         images = self.target.synthesis(w_plus)
-        penalty, mean = path_length_penalty(images, w_plus, self.mean_path_length, self.random)
+        penalty, mean = path_length_penalty(
+            images, w_plus, self.mean_path_length, direction=batch.path_direction,
+            average=lambda length: self.processes.mean([length])[0],
+        )  # fmt: skip
         scaled = penalty * (config.path_length_weight * config.path_length_interval)
         gradients = torch.autograd.grad(scaled, self.generator_parameters, allow_unused=True, materialize_grads=True)
         return penalty, mean, gradients
@@ -449,6 +594,17 @@ def frozen_parts(discriminator: Discriminator, blocks: int) -> list[nn.Module]:
     return [discriminator.from_rgb, *list(discriminator.blocks)[:blocks]] if blocks else []
 
 
+def frozen_weights(synthesis: SynthesisNetwork, blocks: int, layers: str) -> list[nn.Parameter]:
+    """What stays as it was: the lowest `blocks` blocks (FreezeG, Cartoon-StyleGAN), and what `layers` leaves out."""
+    modulation = [module for name, module in synthesis.named_modules() if name.rpartition(".")[2] == "affine"]
+    steering = {id(parameter) for module in modulation for parameter in module.parameters()}
+    frozen = [parameter for block in list(synthesis.blocks)[:blocks] for parameter in block.parameters()]
+    for parameter in synthesis.parameters():
+        if layers != "all" and (id(parameter) in steering) == (layers == "convolutions"):
+            frozen.append(parameter)
+    return frozen
+
+
 def lazy_adam(parameters: list[nn.Parameter], rate: float, interval: int, lazy: bool) -> torch.optim.Adam:
     """Adam with betas (0, 0.99), corrected for an extra regularisation update every `interval` steps (StyleGAN2, B)."""
     ratio = interval / (interval + 1) if lazy else 1.0
@@ -462,7 +618,10 @@ def _apply(
     if gradients is None:
         return
     for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
+        # Laid out as the parameter is: fused Adam on the CPU walks both by position in memory, and convolutions give
+        # gradients with channels last.
+        same = gradient.stride() == parameter.stride()
+        parameter.grad = gradient if same else torch.empty_like(parameter).copy_(gradient)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
 
@@ -476,6 +635,10 @@ def _settings_that_must_match(
 ) -> dict[str, Any]:
     """What decides the course of a run, so that a state is only continued by the run it is from."""
     settings = {name: value for name, value in to_mapping(config).items() if name not in SETTINGS_FREE_TO_CHANGE}
+    # Runs begun before these settings existed had their defaults.
+    for name in LATER_SETTINGS:
+        if settings[name] == getattr(FinetuneConfig, name):
+            del settings[name]
     assert source.discriminator is not None  # noqa: S101 - check_source has been there
     return {
         **settings,

@@ -2,12 +2,15 @@
 
 A training is a `Task`: something that can do one step, draw a preview and hand out its state. `train` drives it.
 A run folder holds `losses.csv`, `settings.json`, `previews/` and `state/` (the two newest states). A resumed run
-continues bit for bit where the saved state was, whether it was cancelled or killed.
+continues bit for bit where the saved state was, whether it was cancelled or killed. A file `stop` put into the folder
+ends the run in good order after the step at hand, with the result so far.
 """
 
 from __future__ import annotations
 
 import csv
+import errno
+import io
 import json
 import logging
 import math
@@ -21,10 +24,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from .distributed import ALONE, Processes
+
 log = logging.getLogger(__name__)
 
 STATE_FORMAT = 1
 STATES_KEPT = 2
+NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+"""What the operating system says when a disk, a quota or a limit on file sizes is used up."""
 MAX_BAD_STEPS = 3
 """So many non-finite steps in a row end the training."""
 
@@ -72,6 +79,14 @@ class TrainingDiverged(RuntimeError):
     """Several steps in a row came out as NaN or infinite."""
 
 
+class DiskFull(OSError):
+    """A file of the run could not be written."""
+
+
+class OutOfMemory(MemoryError):
+    """A step did not fit into memory."""
+
+
 class CannotResume(ValueError):
     """The run folder holds no state that fits."""
 
@@ -97,27 +112,28 @@ def train(
     settings: Mapping[str, Any] | None = None,
     snapshot_interval: int = 100,
     preview_interval: int = 0,
+    processes: Processes = ALONE,
 ) -> list[dict[str, float]]:
     """Runs a task for `steps` steps and returns the loss table, a row of numbers per step.
 
     run_dir   where state, losses and previews go; None keeps nothing.
     resume    continue from the newest state in run_dir, from the start where there is none.
     settings  what must be equal for a state to fit, as plain values; kept beside the state.
+    processes where several train together: the first writes and calls back, all start from its state. The task has to
+              come to the same numbers, and the same `NonFiniteLoss`, in each.
 
     An exception from a callback (an interrupt) propagates after the state has been saved. A step that is not finite is
     left out; three in a row raise `TrainingDiverged`, the last good state being saved.
     """
-    callbacks = callbacks or Callbacks()
-    history: list[dict[str, float]] = []
-    done = bad_steps = 0
-    folder = RunFolder(run_dir, task.terms) if run_dir is not None else None
-    if folder is not None:
-        done, history, bad_steps = folder.open(task, settings or {}, resume)
+    callbacks = (callbacks if processes.first else None) or Callbacks()
+    folder = RunFolder(run_dir, task.terms) if run_dir is not None and processes.first else None
+    done, history, bad_steps = _open(folder, task, settings or {}, resume, run_dir is not None, processes)
     saved = done
-    within_step = False
+    # False while a step is under way, whose weights may be half updated, and when the disk has refused a state.
+    may_save = True
     try:
-        while done < steps and not (callbacks.should_stop is not None and callbacks.should_stop()):
-            within_step = True
+        while done < steps and not processes.broadcast(_asked_to_stop(callbacks, folder)):
+            may_save = False
             losses = None
             try:
                 losses = task.step(done + 1)
@@ -126,38 +142,114 @@ def train(
                 bad_steps += 1
                 log.warning("Step %d is left out: %s", done + 1, error)
                 if bad_steps >= MAX_BAD_STEPS:
-                    within_step = False
+                    may_save = True
                     raise TrainingDiverged(
                         f"The loss term `{error.term}` was not a finite number in {bad_steps} steps in a row (the "
                         f"last was step {done + 1}). Lower the learning rate, or set `precision` to fp32."
                     ) from error
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                raise OutOfMemory(
+                    f"Memory ran out in step {done + 1}. Raise `accumulate`, or lower `batch_size` or the number of "
+                    + ("processes." if run_dir is None else f"processes. {_kept(saved)}")
+                ) from error
             done += 1
-            within_step = False
+            may_save = True
 
             # The table first, then the state: a state never knows of a row that is not on disk.
-            if losses is not None:
-                row = {"step": float(done), **losses}
-                history.append(row)
-                if folder is not None:
-                    folder.append(row)
-            if folder is not None and done % snapshot_interval == 0:
-                folder.save(task, done, bad_steps)
-                saved = done
-            if preview_interval and (done % preview_interval == 0 or done == steps):
-                picture = task.preview()
-                if folder is not None:
-                    folder.save_preview(picture, done)
-                if callbacks.on_preview is not None:
-                    callbacks.on_preview(done, picture)
+            try:
+                if losses is not None:
+                    row = {"step": float(done), **losses}
+                    history.append(row)
+                    if folder is not None:
+                        folder.append(row)
+                if folder is not None and done % snapshot_interval == 0:
+                    folder.save(task, done, bad_steps)
+                    saved = done
+                if preview_interval and (done % preview_interval == 0 or done == steps) and processes.first:
+                    picture = task.preview()
+                    if folder is not None:
+                        folder.save_preview(picture, done)
+                    if callbacks.on_preview is not None:
+                        callbacks.on_preview(done, picture)
+            except OSError as error:
+                if folder is None or error.errno not in NO_ROOM:
+                    raise
+                may_save = False
+                raise _disk_full(folder, done, saved, error) from error
             if callbacks.on_progress is not None:
                 callbacks.on_progress(done, steps, losses or {})
     finally:
-        # After an exception inside a step the weights may be half updated: then the last saved state stands.
+        # After an exception inside a step, or on a full disk, the last saved state stands.
         if folder is not None:
-            if not within_step and saved != done:
-                folder.save(task, done, bad_steps)
-            folder.close()
+            try:
+                if may_save and saved != done:
+                    folder.save(task, done, bad_steps)
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                raise _disk_full(folder, done, saved, error) from error
+            finally:
+                folder.close()
     return history
+
+
+def _open(
+    folder: RunFolder | None,
+    task: Task,
+    settings: Mapping[str, Any],
+    resume: bool,
+    kept: bool,
+    processes: Processes,
+) -> tuple[int, list[dict[str, float]], int]:
+    """Steps done, loss rows and bad steps in a row, in every process, with the task in the state they belong to."""
+    begun: tuple[int, list[dict[str, float]], int] = (0, [], 0)
+    refused: CannotResume | None = None
+    if folder is not None:
+        try:
+            begun = folder.open(task, settings, resume)
+        except CannotResume as error:
+            if processes.count == 1:
+                raise
+            refused = error
+    if processes.count == 1 or not kept:
+        return begun
+    # The others may be on machines that do not see the folder, and must not wait for a process that has given up.
+    state = task.state_dict() if processes.first and begun[0] else None
+    begun, state, refusal = processes.broadcast((begun, state, str(refused) if refused else None))
+    if refusal is not None:
+        raise CannotResume(refusal)
+    if state is not None and not processes.first:
+        task.load_state_dict(state)
+    return begun
+
+
+def _asked_to_stop(callbacks: Callbacks, folder: RunFolder | None) -> bool:
+    """Whether the training is to end in good order now."""
+    if callbacks.should_stop is not None and callbacks.should_stop():
+        return True
+    return folder is not None and folder.take_stop_file()
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """CUDA and MPS raise their own class, the CPU's allocator a RuntimeError with a sentence of its own."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return any(words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory"))
+
+
+def _kept(saved: int) -> str:
+    if not saved:
+        return "No state was kept yet."
+    return f"The state after step {saved} is kept, and a resumed run continues there."
+
+
+def _disk_full(folder: RunFolder, done: int, saved: int, error: OSError) -> DiskFull:
+    return DiskFull(
+        f"The run in {folder.path} could not be written after step {done}: {error.strerror or error}. Make room there. "
+        + _kept(saved)
+    )
 
 
 class RunFolder:
@@ -200,6 +292,14 @@ class RunFolder:
         write_atomically(self._state_path(done), lambda file: torch.save(state, file))
         for old in self._states()[STATES_KEPT:]:
             old.unlink(missing_ok=True)
+
+    def take_stop_file(self) -> bool:
+        """Whether somebody has put a file `stop` into the folder; it is taken away, so that a resumed run goes on."""
+        asked = self.path / "stop"
+        if not asked.exists():
+            return False
+        asked.unlink(missing_ok=True)
+        return True
 
     def save_preview(self, picture: Tensor, done: int) -> None:
         """Writes a picture `[3, H, W]` in 0..1 as `previews/step-<n>.png`."""
@@ -262,13 +362,40 @@ def write_atomically(path: Path, write: Callable[[Any], Any]) -> None:
     """Writes a file through `write(open binary file)` so that, killed at any time, the old or the new one is there."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("wb", buffering=0) as raw:
+            file = _Patient(raw)
             write(file)
             file.flush()
-            os.fsync(file.fileno())
+            if file.refusal is not None:
+                raise file.refusal
+            os.fsync(raw.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class _Patient(io.BufferedWriter):
+    """A file that remembers what the disk refused instead of raising at once.
+
+    torch.save writes through C++, where an exception from Python comes out as another one, or ends the process.
+    """
+
+    refusal: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        if self.refusal is None:
+            try:
+                return super().write(data)
+            except OSError as error:
+                self.refusal = error
+        return memoryview(data).nbytes
+
+    def flush(self) -> None:
+        if self.refusal is None:
+            try:
+                super().flush()
+            except OSError as error:
+                self.refusal = error
 
 
 def _json(settings: Mapping[str, Any]) -> str:

@@ -41,21 +41,31 @@ def r1_gamma_heuristic(resolution: int, batch_size: int) -> float:
 
 
 def path_length_penalty(
-    images: Tensor, w_plus: Tensor, mean_length: Tensor, generator: torch.Generator, decay: float = 0.01
+    images: Tensor,
+    w_plus: Tensor,
+    mean_length: Tensor,
+    generator: torch.Generator | None = None,
+    decay: float = 0.01,
+    direction: Tensor | None = None,
+    average: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """How far a unit step in W changes the picture, held near its running mean (StyleGAN2, section 3.2).
 
     images      `[N,3,R,R]`, computed from w_plus with a graph.
     w_plus      `[N,num_ws,w_dim]`, requiring gradient.
     mean_length scalar running mean of the length, 0 at the start of training.
-    generator   draws the random picture direction on the CPU.
+    generator   draws the random picture direction on the CPU, unless `direction [N,3,R,R]` gives it.
+    average     of the mean length over processes, where there are several.
     Returns the unweighted penalty and the new running mean (detached).
     """
-    direction = torch.randn(images.shape, generator=generator).to(images.device, images.dtype)
+    if direction is None:
+        direction = torch.randn(images.shape, generator=generator)
+    direction = direction.to(images.device, images.dtype)
     direction = direction / (images.shape[2] * images.shape[3]) ** 0.5
     (gradient,) = torch.autograd.grad((images * direction).sum(), w_plus, create_graph=True)
     lengths = gradient.square().sum(2).mean(1).sqrt()
-    mean_length = torch.lerp(mean_length, lengths.detach().mean(), decay)
+    length = lengths.detach().mean()
+    mean_length = torch.lerp(mean_length, length if average is None else average(length), decay)
     return (lengths - mean_length).square().mean(), mean_length
 
 

@@ -57,12 +57,17 @@ def run(args: argparse.Namespace, console: Console) -> None:
     need(args.resume is None or args.resume.is_dir(), f"there is no run in {args.resume}")
     config = _config(args)
     from ...models.checkpoints import save_generator
+    from ...runtime.devices import pick_device
     from ...runtime.folders import cache_dir, model_dirs
     from ...runtime.progress import ProgressReporter
+    from ...training.distributed import FabricProcesses, launch
     from ...training.finetune import check_source, finetune
     from ...training.style_images import FolderSettings, largest_face_aligner, scan_style_folder
 
+    processes = launch(pick_device().type)
     source = load_generator(args.source)
+    if isinstance(processes, FabricProcesses):
+        source = source.to(processes.device)
     check_source(source)
     size = source.resolution
     aligner = largest_face_aligner(size, "auto", model_dirs("face_detection")) if args.align else False
@@ -81,6 +86,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
     except KeyboardInterrupt:
         console.note(f"\nThe run is kept; the same command with --resume {run_dir} continues it.")
         raise
+    if not processes.first:
+        return
     save_generator(result.generator, args.out, dict(result.generator.provenance), half=args.half)
     console.line(str(args.out))
     console.result(

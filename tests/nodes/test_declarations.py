@@ -66,6 +66,7 @@ def test_the_ids_are_the_ones_workflows_refer_to() -> None:
         "FaceStylistCompare",
         "FaceStylistLoadStyleImages",
         "FaceStylistFinetuneGenerator",
+        "FaceStylistLossPlot",
         "FaceStylistLpipsGuide",
         "FaceStylistIdentityGuide",
         "FaceStylistDinoGuide",

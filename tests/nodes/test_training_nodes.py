@@ -28,10 +28,11 @@ def test_fine_tuning_makes_a_style_of_the_source(
     source: FaceGenerator, style_images: Tensor, folders: Folders
 ) -> None:
     before = {name: tensor.clone() for name, tensor in source.generator.state_dict().items()}
-    style, preview = run_node("FinetuneGenerator", source=source, style_images=style_images, **SHORT)
+    style, preview, losses = run_node("FinetuneGenerator", source=source, style_images=style_images, **SHORT)
     assert style.style == "red"
     assert style.w_space == source.w_space
     assert style.discriminator is not None
+    assert len(losses["loss"]) == len(losses["discriminator"]) == 3
     assert preview.shape == (1, 2 * RESOLUTION, 6 * RESOLUTION, 3)
     assert not torch.equal(preview[0, :RESOLUTION], preview[0, RESOLUTION:])
     for name, tensor in source.generator.state_dict().items():
@@ -40,7 +41,7 @@ def test_fine_tuning_makes_a_style_of_the_source(
     assert run.name.startswith("red-")
     assert (run / "losses.csv").is_file()
     assert not (run / "state").exists(), "a finished run leaves no state behind"
-    again, _ = run_node("FinetuneGenerator", source=source, style_images=style_images, **SHORT)
+    again, _, _ = run_node("FinetuneGenerator", source=source, style_images=style_images, **SHORT)
     for name, tensor in style.generator.state_dict().items():
         assert torch.equal(tensor, again.generator.state_dict()[name]), f"{name} differs in a second run"
 
@@ -55,7 +56,7 @@ def test_a_cancelled_run_is_resumed(
     from facestylist.runtime.progress import ProgressReporter
 
     given = {"source": source, "style_images": style_images, **SHORT}
-    whole, _ = run_node("FinetuneGenerator", **given, resume=False)
+    whole, _, _ = run_node("FinetuneGenerator", **given, resume=False)
 
     steps: list[int] = []
 
@@ -69,7 +70,7 @@ def test_a_cancelled_run_is_resumed(
         run_node("FinetuneGenerator", **given)
     (run,) = (folders.output / "facestylist_runs").iterdir()
     assert (run / "state").is_dir()
-    resumed, _ = run_node("FinetuneGenerator", **given)
+    resumed, _, _ = run_node("FinetuneGenerator", **given)
     assert steps == [1, 2, 3], "the resumed run starts after the last step"
     for name, tensor in whole.generator.state_dict().items():
         assert torch.equal(tensor, resumed.generator.state_dict()[name]), f"{name} differs after resuming"
@@ -78,3 +79,44 @@ def test_a_cancelled_run_is_resumed(
 def test_a_generator_without_discriminator_is_refused(source: FaceGenerator, style_images: Tensor) -> None:
     with pytest.raises(ValueError, match="without its discriminator"):
         run_node("FinetuneGenerator", source=source.replace(discriminator=None), style_images=style_images, **SHORT)
+
+
+def test_cancelling_can_give_what_there_is(
+    source: FaceGenerator, style_images: Tensor, folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from facestylist.runtime import progress
+
+    given = {"source": source, "style_images": style_images, **SHORT}
+    steps: list[int] = []
+
+    def update(_: progress.ProgressReporter, step: int, total: int | None = None, losses: Any = None) -> None:
+        steps.append(step)
+        if step == 2 and len(steps) == 2:
+            raise progress.Interrupted
+
+    monkeypatch.setattr(progress.ProgressReporter, "update", update)
+    style, _, losses = run_node("FinetuneGenerator", **given, if_cancelled="use it so far")
+    assert steps == [1, 2] and len(losses["loss"]) == 2
+    moved = style.generator.synthesis.blocks[0].const, source.generator.synthesis.blocks[0].const
+    assert not torch.equal(*moved)
+    (run,) = (folders.output / "facestylist_runs").iterdir()
+    assert list((run / "state").iterdir()), "the run can still be finished"
+    run_node("FinetuneGenerator", **given)
+    assert steps == [1, 2, 3]
+
+
+@pytest.mark.parametrize("losses", [{"loss": [1.0]}, {"a": [2.0, 2.0], "b": [float("nan")]}, {}, [3.0, 1.0, 2.0]])
+def test_any_loss_map_can_be_plotted(losses: Any) -> None:
+    pytest.importorskip("matplotlib", reason="the loss plot is drawn by matplotlib: pip install matplotlib")
+    (plot,) = run_node("LossPlot", losses=losses, width=300, height=200)
+    assert plot.shape == (1, 200, 300, 3) and plot.min() >= 0 and plot.max() <= 1
+    assert plot.std() > 0.01 or not losses
+
+
+def test_without_matplotlib_the_plot_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    with pytest.raises(RuntimeError, match="pip install matplotlib"):
+        run_node("LossPlot", losses={"loss": [1.0]})

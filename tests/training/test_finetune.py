@@ -19,7 +19,15 @@ from torch import Tensor
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
 from facestylist.models.types import FaceGenerator
 from facestylist.training.config import FinetuneConfig, from_mapping
-from facestylist.training.finetune import FinetuneTask, finetune, frozen_parts, shallow_synthesis, use_bf16
+from facestylist.training.finetune import (
+    FinetuneTask,
+    _apply,
+    finetune,
+    frozen_parts,
+    lazy_adam,
+    shallow_synthesis,
+    use_bf16,
+)
 from facestylist.training.loop import Callbacks, CannotResume, TrainingDiverged
 from facestylist.training.semantic import fit_probe
 
@@ -368,3 +376,90 @@ def test_guides_are_part_of_what_a_run_is(source: FaceGenerator, styles: Tensor,
         finetune(source, styles, quick(), guides=[Darkness(1.0), Darkness(2.0)])
     with pytest.raises(ValueError, match="0 or more"):
         finetune(source, styles, quick(), guides=[Darkness(-1.0)])
+
+
+@pytest.mark.slow
+def test_killed_ten_times_equals_never_killed(tmp_path: Path) -> None:
+    """SIGKILL at ten random moments, wherever they fall: within steps, within a write, before anything is there."""
+    import random
+
+    run_dir, here = tmp_path / "run", Path(__file__).parent
+    out, reference = tmp_path / "killed.pt", tmp_path / "whole.pt"
+    script = f"""
+import sys
+sys.path.insert(0, {str(here)!r})
+from pathlib import Path
+import torch
+from tiny_networks import make_source, make_styles
+from test_finetune import quick
+from facestylist.training.finetune import finetune
+run_dir, out = Path(sys.argv[1]), sys.argv[2]
+result = finetune(make_source(), make_styles(12), quick(steps=60, snapshot_interval=1), run_dir=run_dir, resume=True)
+torch.save((result.generator.generator.state_dict(), result.generator.discriminator.state_dict(), result.history), out)
+"""
+    threads = os.environ | {"OMP_NUM_THREADS": "1"}
+    moments = random.Random(4)
+    kills = 0
+    for _ in range(10):
+        process = subprocess.Popen([sys.executable, "-c", script, str(run_dir), str(out)], env=threads)
+        try:
+            deadline = time.monotonic() + 120
+            begun = len(list(run_dir.glob("state/*.pt")))
+            newest = max(run_dir.glob("state/*.pt"), default=None)
+            # Until it has moved on: then a random moment within the next few steps.
+            while max(run_dir.glob("state/*.pt"), default=None) == newest and process.poll() is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
+            assert begun <= 2
+            time.sleep(moments.uniform(0.0, 0.25))
+        finally:
+            process.send_signal(signal.SIGKILL)
+            kills += process.wait() == -signal.SIGKILL
+    assert kills == 10 and not out.exists(), "it was killed each time before its end"
+    for folder, file in ((run_dir, out), (tmp_path / "never", reference)):
+        subprocess.run([sys.executable, "-c", script, str(folder), str(file)], env=threads, check=True, timeout=300)
+    killed, whole = (torch.load(file, weights_only=True) for file in (out, reference))
+    assert equal(killed[0], whole[0]) and equal(killed[1], whole[1]) and killed[2] == whole[2]
+
+
+def test_gradients_of_another_memory_layout_reach_the_right_weights() -> None:
+    """Fused Adam on the CPU pairs weights and gradients by their place in memory."""
+    random = torch.Generator().manual_seed(0)
+    weight, gradient = torch.randn(2, 4, 5, 3, 3, generator=random)
+    ours, plain = (torch.nn.Parameter(weight.clone()) for _ in range(2))
+    last = gradient.contiguous(memory_format=torch.channels_last)
+    _apply(lazy_adam([ours], 0.1, 1, False), [ours], [last])
+    optimiser = torch.optim.Adam([plain], lr=0.1, betas=(0.0, 0.99), eps=1e-8, fused=False)
+    plain.grad = gradient
+    optimiser.step()
+    assert torch.allclose(ours, plain, atol=1e-6)
+
+
+@pytest.mark.parametrize("choice", [{"freeze_g_blocks": 2}, {"train_layers": "modulation"}])
+def test_parts_of_the_generator_can_stay(
+    source: FaceGenerator, styles: Tensor, weights_of: Weights, choice: dict[str, object]
+) -> None:
+    result = finetune(source, styles, quick(match_palette=False, **choice))
+    before, after = weights_of(source), weights_of(result.generator)
+    moved = {name for name in before if name.startswith("g.") and not torch.equal(before[name], after[name])}
+    assert moved
+    if "train_layers" in choice:
+        assert all(".affine." in name for name in moved)
+    else:
+        assert not any(name.startswith(("g.synthesis.blocks.0", "g.synthesis.blocks.1")) for name in moved)
+
+
+@pytest.mark.parametrize("choice", [{"augment": "diffaugment"}, {"precision": "fp16"}, {"batch_size": 5}])
+def test_further_choices_train(source: FaceGenerator, styles: Tensor, choice: dict[str, object]) -> None:
+    first, second = (finetune(source, styles, quick(steps=3, **choice)) for _ in range(2))
+    assert len(first.history) == 3 and first.history == second.history
+
+
+def test_fp16_scales_down_until_the_step_fits(source: FaceGenerator, styles: Tensor) -> None:
+    task = FinetuneTask(source, styles, quick(precision="fp16"))
+    task.loss_scale = 2.0**60
+    task.step(1)
+    assert 1.0 <= task.loss_scale < 2.0**60
+    twin = FinetuneTask(source, styles, quick(precision="fp16"))
+    twin.load_state_dict(task.state_dict())
+    assert twin.loss_scale == task.loss_scale

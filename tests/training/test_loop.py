@@ -13,7 +13,9 @@ from torch import Tensor
 from facestylist.training.loop import (
     Callbacks,
     CannotResume,
+    DiskFull,
     NonFiniteLoss,
+    OutOfMemory,
     TrainingDiverged,
     require_finite,
     train,
@@ -186,3 +188,95 @@ def test_files_of_a_run(tmp_path: Path) -> None:
     assert rows[1]["odd"] == "" and rows[2]["odd"] == "3.0"
     assert sorted(p.name for p in (tmp_path / "previews").iterdir()) == ["step-000002.png", "step-000004.png"]
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_stop_file_ends_in_good_order(tmp_path: Path) -> None:
+    def on_progress(step: int, total: int, losses: dict[str, float]) -> None:
+        if step == 3:
+            (tmp_path / "stop").touch()
+
+    assert len(train(Walk(), 9, Callbacks(on_progress=on_progress), tmp_path)) == 3
+    assert not (tmp_path / "stop").exists()
+    resumed, whole = Walk(), Walk()
+    train(whole, 9)
+    assert len(train(resumed, 9, run_dir=tmp_path, resume=True)) == 9
+    assert torch.equal(resumed.place, whole.place)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory: 8")]
+)
+def test_out_of_memory_is_a_sentence(tmp_path: Path, error: Exception) -> None:
+    class Large(Walk):
+        def step(self, step: int) -> dict[str, float]:
+            if step == 4:
+                raise error
+            return super().step(step)
+
+    with pytest.raises(OutOfMemory, match="step 4. Raise `accumulate`, or lower `batch_size`.*after step 2 is kept"):
+        train(Large(), 9, run_dir=tmp_path, snapshot_interval=2)
+
+
+@pytest.mark.parametrize("file", ["losses.csv", "step-00000004.pt", "step-000004.png"])
+def test_a_full_disk_is_a_sentence_and_keeps_the_last_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    """ENOSPC on one file of step 4: the disk refuses its bytes, as a full one does."""
+    import errno
+
+    from facestylist.training import loop
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if file == "losses.csv":
+        append = loop.RunFolder.append
+        monkeypatch.setattr(
+            loop.RunFolder, "append", lambda self, row: refuse() if row["step"] == 4 else append(self, row)
+        )
+    else:
+        replace = loop.os.replace
+        monkeypatch.setattr(loop.os, "replace", lambda a, b: refuse() if Path(b).name == file else replace(a, b))
+    with pytest.raises(DiskFull, match="after step 4: No space left.*The state after step [24] is kept"):
+        train(Walk(), 9, run_dir=tmp_path, snapshot_interval=2, preview_interval=4)
+    monkeypatch.undo()
+    assert not list(tmp_path.rglob("*.tmp"))
+    resumed, whole = Walk(), Walk()
+    rows = train(whole, 9)
+    assert train(resumed, 9, run_dir=tmp_path, resume=True, snapshot_interval=2) == rows
+    assert torch.equal(resumed.place, whole.place)
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, {here!r})
+import torch
+from test_loop import Walk
+from facestylist.training.loop import DiskFull, train
+class Grows(Walk):
+    def state_dict(self):
+        return super().state_dict() | {{"ballast": torch.zeros(int(self.taken) * 10_000)}}
+    taken = 0
+    def step(self, step):
+        self.taken = step
+        return super().step(step)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+try:
+    train(Grows(), 9, run_dir=Path({run_dir!r}), snapshot_interval=2)
+except DiskFull as error:
+    sys.exit("said: " + str(error))
+"""
+
+
+def test_a_limit_on_file_sizes_is_a_sentence_and_keeps_the_last_state(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    script = LIMITED.format(here=str(Path(__file__).parent), run_dir=str(tmp_path / "run"))
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 1, "an exit status of its own, not a signal"
+    assert "said: " in ended.stderr and "File too large" in ended.stderr and "after step 4 is kept" in ended.stderr
+    resumed, whole = Walk(), Walk()
+    assert train(resumed, 9, run_dir=tmp_path / "run", resume=True) == train(whole, 9)
+    assert torch.equal(resumed.place, whole.place)

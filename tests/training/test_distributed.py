@@ -1,0 +1,161 @@
+"""Several processes: two over gloo train what one trains, and a run changes hands between them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_finetune import quick
+from tiny_networks import make_source, make_styles
+
+from facestylist.models.types import FaceGenerator
+from facestylist.training import distributed
+from facestylist.training.distributed import share_of
+from facestylist.training.finetune import FinetuneTask
+from facestylist.training.loop import train
+
+SETTINGS = {"batch_size": 8, "steps": 4, "match_texture": 0.0, "freeze_d_blocks": 0}
+
+WORKER = """
+import sys
+sys.path.insert(0, {here!r})
+from pathlib import Path
+import torch
+from test_distributed import SETTINGS, smooth
+from test_finetune import quick
+from tiny_networks import make_source, make_styles
+from facestylist.training.distributed import launch
+from facestylist.training.finetune import FinetuneTask
+from facestylist.training.loop import Callbacks, train
+processes = launch("cpu")
+assert processes.count == 2
+before = torch.get_rng_state()
+task = FinetuneTask(make_source(), make_styles(12), quick(**SETTINGS), processes=processes)
+averaged = []
+for step in (1, 2, 3):
+    found, _ = task._compute(task._draw_batch(step))
+    kinds = found.g_gradients, found.d_gradients, found.r1_gradients, found.path_gradients
+    averaged.append([processes.mean(gradients or []) for gradients in kinds])
+done = []
+stop = Callbacks(on_progress=lambda step, *_: done.append(step), should_stop=lambda: done[-1:] == [{stop_at}])
+task = smooth(FinetuneTask(make_source(), make_styles(12), quick(**SETTINGS), processes=processes))
+history = train(task, 4, stop, Path({run_dir!r}), True, processes=processes)
+assert torch.equal(torch.get_rng_state(), before)
+assert bool(done) == (processes.rank == 0), "only the first one talks"
+torch.save((task.result().generator.state_dict(), history, averaged), Path({run_dir!r}) / f"rank{{processes.rank}}.pt")
+"""
+
+
+def distance(ours: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> float:
+    """The largest difference of two lists of gradients, relative to the largest number of the same tensor."""
+    pairs = zip(ours, expected, strict=True)
+    return max((float((a - b).abs().max() / (b.abs().max() + 1e-12)) for a, b in pairs), default=0.0)
+
+
+def run_two(run_dir: Path, stop_at: int = -1) -> list[Any]:
+    """What each of two processes over gloo came to."""
+    run_dir.mkdir(exist_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = WORKER.format(here=str(Path(__file__).parent), run_dir=str(run_dir), stop_at=stop_at)
+    common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "1", "GROUP_RANK": "0"}
+    # What torchrun sets.
+    common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "x", "OMP_NUM_THREADS": "1"}
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", script], env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+        )
+        for rank in range(2)
+    ]
+    try:
+        assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
+    finally:
+        for worker in workers:
+            worker.kill()
+    return [torch.load(run_dir / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does_and_hand_over(tmp_path: Path) -> None:
+    pytest.importorskip("lightning_fabric", reason="several processes need it: pip install lightning-fabric")
+    alone = smooth(FinetuneTask(make_source(), make_styles(12), quick(**SETTINGS)))
+    expected_history = train(alone, 4)
+    whole = alone.result().generator.state_dict()
+
+    (one, history, averaged), (two, _, _) = run_two(tmp_path / "two")
+    assert all(torch.equal(one[name], two[name]) for name in one), "the processes keep the same weights, bit for bit"
+    task = FinetuneTask(make_source(), make_styles(12), quick(**SETTINGS))
+    for step, gradients in enumerate(averaged, start=1):
+        found, _ = task._compute(task._draw_batch(step))
+        kinds = found.g_gradients, found.d_gradients, found.r1_gradients, found.path_gradients
+        for ours, expected in zip(gradients, kinds, strict=True):
+            assert distance(ours, expected or []) < 1e-4
+    start = make_source().generator.state_dict()
+    apart = norm_apart(one, whole) / norm_apart(whole, start)
+    assert apart < 1e-3
+    for row, expected in zip(history, expected_history, strict=True):
+        assert row == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    assert {p.name for p in (tmp_path / "two").iterdir()} >= {"losses.csv", "settings.json", "state"}
+
+    # Begun by two, ended by one.
+    run_two(tmp_path / "handed", stop_at=2)
+    assert [p.name for p in (tmp_path / "handed/state").iterdir()] == ["step-00000002.pt"]
+    ended = FinetuneTask(make_source(), make_styles(12), quick(**SETTINGS))
+    assert len(train(ended, 4, run_dir=tmp_path / "handed", resume=True)) == 4
+    assert norm_apart(ended.result().generator.state_dict(), whole) / norm_apart(whole, start) < 1e-3
+
+
+def smooth(task: FinetuneTask) -> FinetuneTask:
+    """Adam makes whole steps of gradients that are nearly nothing, which turns rounding into weights; not here."""
+    for optimiser in (task.generator_optimiser, task.discriminator_optimiser):
+        for group in optimiser.param_groups:
+            group["eps"] = 1e-2
+    return task
+
+
+def norm_apart(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    return float(sum((a[name] - b[name]).square().sum() for name in a)) ** 0.5
+
+
+def test_a_share_holds_whole_groups_of_the_minibatch_deviation() -> None:
+    batch, group = torch.arange(16), 4
+    groups = {frozenset(batch[i :: 16 // group].tolist()) for i in range(16 // group)}
+    parts = [share_of(batch, index, 2) for index in range(2)]
+    of_parts = {frozenset(part[i :: 8 // group].tolist()) for part in parts for i in range(8 // group)}
+    assert groups == of_parts
+
+
+def test_parts_of_a_batch_make_the_gradients_of_the_whole(source: FaceGenerator) -> None:
+    tasks = [FinetuneTask(source, make_styles(12), quick(**SETTINGS | {"accumulate": n})) for n in (1, 2)]
+    for step in (1, 2):
+        whole, parts = (task._compute(task._draw_batch(step))[0] for task in tasks)
+        for kind in ("g_gradients", "d_gradients", "r1_gradients"):
+            assert distance(getattr(parts, kind) or [], getattr(whole, kind) or []) < 1e-4
+        for name, value in whole.terms.items():
+            assert parts.terms[name].item() == pytest.approx(value.item(), rel=1e-4)
+
+
+def test_an_uneven_batch_is_refused(source: FaceGenerator) -> None:
+    with pytest.raises(ValueError, match="`batch_size` is 4, which cannot be computed in 3 equal parts"):
+        quick(accumulate=3)
+    two = distributed.Processes()
+    two.count = 2
+    with pytest.raises(ValueError, match="choose a multiple of 2"):
+        FinetuneTask(source, make_styles(12), quick(batch_size=5), processes=two)
+
+
+def test_several_processes_without_fabric_are_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(RuntimeError, match="pip install lightning-fabric. Without it, start one process"):
+        distributed.launch()
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert distributed.launch() is distributed.ALONE
