@@ -26,7 +26,7 @@ def build() -> Canvas:
         canvas.node("PreviewImage", "What it learns from", images=styles)
     with canvas.group("2. Learn the style", PURPLE, width=340):
         (source,) = canvas.node("FaceStylistLoadGenerator", "Source generator")
-        style, before_after = canvas.node(
+        style, before_after, _ = canvas.node(
             "FaceStylistFinetuneGenerator", source=source, style_images=styles, style_name="my style", steps=400
         )
         canvas.column(560)
