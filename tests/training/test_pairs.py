@@ -149,7 +149,8 @@ def test_anchors_and_photos_are_the_pictures_themselves(
 def test_the_first_of_an_anchors_pairs_may_keep_its_colours(
     source: FaceGenerator, target: FaceGenerator, anchors: KnownFaces
 ) -> None:
-    made = make_pairs(source, target, PairsConfig(count=0, keep_anchor_colours=True, **LOOSE, drop_structure=0), anchors)
+    config = PairsConfig(count=0, keep_anchor_colours=True, **LOOSE, drop_structure=0)
+    made = make_pairs(source, target, config, anchors)
     assert made.target_w_plus is not None
     kept = (made.w_plus == made.target_w_plus).all(2).all(1)
     assert kept.tolist() == [True, False, False, False] * 3

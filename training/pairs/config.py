@@ -75,7 +75,8 @@ class PairsConfig:
         min=1, max=64, step=1, advanced=True,
     )  # fmt: skip
     keep_anchor_colours: bool = setting(
-        False, "The first of them keeps the colours of its latent. Turn on where that is no longer in the style's colours.",
+        False,
+        "The first of them keeps the colours of its latent. Turn on where that is no longer in the style's colours.",
         advanced=True,
     )
     appearance_layer: int = setting(
