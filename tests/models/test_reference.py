@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from facestylist.models import checkpoints
+from facestylist.models import checkpoints, ops
 from facestylist.models.generator import Generator
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -42,6 +42,61 @@ def _gradient(generator: Generator, w_plus: torch.Tensor) -> torch.Tensor:
     return torch.autograd.grad((image * probe).mean(), w_plus)[0]
 
 
+class _Kinks:
+    """Leaky ReLUs of one pass: the inputs they saw, and which of those are to be taken for the other sign.
+
+    A few of a million inputs lie within rounding of zero, and the order in which a processor sums decides which slope
+    their gradient gets. Both are right; the reference's processor chose one.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.inputs: list[torch.Tensor] = []
+        self.flipped: list[tuple[int, tuple[int, ...]]] = []
+        monkeypatch.setattr(ops, "leaky_relu", self.leaky_relu)
+
+    def leaky_relu(self, x: torch.Tensor, gain: float = ops.SQRT2) -> torch.Tensor:
+        slope = torch.where(x > 0, 1.0, ops.LEAKY_SLOPE)
+        for layer, where in self.flipped:
+            if layer == len(self.inputs):
+                slope[where] = 1.0 + ops.LEAKY_SLOPE - slope[where]
+        self.inputs.append(x.detach())
+        return x * slope * gain
+
+    def gradient(self, generator: Generator, w_plus: torch.Tensor) -> torch.Tensor:
+        self.inputs = []
+        return _gradient(generator, w_plus)
+
+    def near_zero(self, layer: int, sample: int) -> list[tuple[int, ...]]:
+        """Where that layer's input is zero but for rounding: nearer than a millionth of its largest value."""
+        x = self.inputs[layer]
+        found = (x[sample].abs() < 1e-6 * x.abs().max()).nonzero().tolist()
+        return [(sample, *where) for where in found]
+
+
+def _assert_gradient_but_for_kinks(generator: Generator, w_plus: torch.Tensor, reference: torch.Tensor) -> None:
+    """The gradient is the reference's to 1e-4, if need be with another slope at no more than three inputs that are zero
+    but for rounding."""
+    ours = _gradient(generator, w_plus)
+    tolerance = 1e-4 * reference.abs().max()
+    with pytest.MonkeyPatch.context() as patch:
+        kinks = _Kinks(patch)
+        while (ours - reference).abs().max() > tolerance:
+            assert len(kinks.flipped) < 3, "more than rounding sets the gradients apart"
+            off = (ours - reference).abs().amax(dim=2) > tolerance
+            sample = int(off.any(dim=1).nonzero()[0])
+            # A layer's slope reaches its own code and those before it; after the last layer off there is none.
+            layer = int(off[sample].nonzero().max())
+            kinks.gradient(generator, w_plus)
+            before, known = (ours - reference).abs().max(), list(kinks.flipped)
+            for where in kinks.near_zero(layer, sample):
+                kinks.flipped = [*known, (layer, where)]
+                candidate = kinks.gradient(generator, w_plus)
+                if (candidate - reference)[sample, layer].abs().max() <= tolerance:
+                    ours = candidate
+                    break
+            assert (ours - reference).abs().max() < before, f"nothing within rounding explains layer {layer}"
+
+
 @pytest.fixture(scope="module", params=["ros_g64_narrow", "ros_g64_cm1"])
 def rosinality(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """(case, native file); the wide one is rebuilt from its description."""
@@ -65,7 +120,7 @@ def test_rosinality_generator(rosinality: tuple[str, Path]) -> None:
         _assert_close(generator(expected["z"], truncation_psi=0.7), expected["img_psi07"])
         _assert_close(generator.truncate(expected["w"], 0.7), expected["latent_psi07"])
         _assert_close(generator.synthesis(expected["wplus"]), expected["img_wplus"])
-    _assert_close(_gradient(generator, expected["wplus"]), expected["grad_wplus"])
+    _assert_gradient_but_for_kinks(generator, expected["wplus"], expected["grad_wplus"])
 
 
 def _assert_discriminates(
@@ -96,6 +151,6 @@ def test_nvidia_generator_and_discriminator() -> None:
         _assert_close(generator(expected["z"]), expected["img_const"])
         _assert_close(generator(expected["z"], truncation_psi=0.7, noise="none"), expected["img_psi07_nonoise"])
         _assert_close(generator.synthesis(expected["wplus"]), expected["img_wplus"])
-    _assert_close(_gradient(generator, expected["wplus"]), expected["grad_wplus"])
+    _assert_gradient_but_for_kinks(generator, expected["wplus"], expected["grad_wplus"])
     assert loaded.discriminator is not None
     _assert_discriminates(loaded.discriminator, expected["d_in_u8"], expected["d_logits"], expected["d_r1"])

@@ -59,9 +59,12 @@ def test_select_features_concatenate() -> None:
     faces = sample_parameters(6, seeded(7))
     rows = features(faces)
     assert rows.shape == (6, sum(v.shape[1] for v in faces.values()))
-    assert torch.equal(features(select(faces, [4, 1])), rows[[4, 1]])
-    assert torch.equal(features(select(faces, slice(2, 5))), rows[2:5])
-    assert torch.equal(features(concatenate([select(faces, slice(0, 2)), select(faces, slice(2, 6))])), rows)
+    joined = concatenate([select(faces, slice(0, 2)), select(faces, slice(2, 6))])
+    pairs = ((select(faces, [4, 1]), rows[[4, 1]]), (select(faces, slice(2, 5)), rows[2:5]), (joined, rows))
+    # A power is rounded differently within a vector of eight and in its remainder, so not to the last bit.
+    for given, expected in pairs:
+        assert torch.allclose(features(given), expected, rtol=1e-6, atol=1e-7)
+    assert all(torch.equal(joined[name], value) for name, value in faces.items())
     colours = torch.rand(2, 3, generator=seeded(1))
     assert torch.allclose(to_linear(to_srgb(colours)), colours, atol=1e-4)
 
