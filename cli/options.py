@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ..runtime.devices import DEVICES, use_device
 from ..runtime.folders import Folders, use_folders
+from ..training.config import Config, fields_of, from_mapping
+from .files import read_settings
 from .sharding import own_device
 
 SEED_RANGE = 2**32
@@ -90,3 +93,29 @@ def fraction(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return value
+
+
+def add_settings(group: Any, config_class: type, but: Collection[str] = ()) -> None:
+    """The settings of a training as flags, except those in `but`. Defaults stay unset, so that a TOML file can give
+    them; `read_config` puts both together."""
+    for spec in fields_of(config_class):
+        if spec.name in but:
+            continue
+        flag = "--" + spec.name.replace("_", "-")
+        text = f"{spec.tooltip} (default: {spec.default})".replace("%", "%%")
+        if spec.type is bool:
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+        else:
+            choices = list(spec.choices) or None
+            metavar = None if choices else spec.type.__name__.upper()
+            group.add_argument(flag, type=spec.type, choices=choices, metavar=metavar, help=text)
+
+
+def read_config(args: argparse.Namespace, config_class: type[Config]) -> Config:
+    """Settings from the TOML file `--config`, then from the flags."""
+    values = read_settings(args.config) if args.config else {}
+    for spec in fields_of(config_class):
+        given = getattr(args, spec.name, None)
+        if given is not None:
+            values[spec.name] = given
+    return from_mapping(config_class, values)

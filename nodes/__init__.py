@@ -19,6 +19,7 @@ from .generators import BlendGenerators, ConvertCheckpoint, LoadGenerator, Sampl
 from .guides import DinoGuide, IdentityGuide, LpipsGuide, ParsingGuide
 from .inversion import AlignStyle, InvertByOptimisation, InvertWithEncoder, LoadEncoder, PivotalTuning
 from .latents import DecodeLatent, LoadLatents, MixLatents, SaveLatents
+from .pair_training import Destylise, TrainWithPairs
 from .pairs import ExportPairs, LoadPairs, MakePairs, PreviewPairs, SavePairs
 from .plots import LossPlot
 from .reference import ApplyReference, EncodeReference
@@ -64,11 +65,13 @@ NODE_CLASS_MAPPINGS: dict[str, type] = {
     "FaceStylistIdentityGuide": IdentityGuide,
     "FaceStylistDinoGuide": DinoGuide,
     "FaceStylistParsingGuide": ParsingGuide,
+    "FaceStylistDestylise": Destylise,
     "FaceStylistMakePairs": MakePairs,
     "FaceStylistPreviewPairs": PreviewPairs,
     "FaceStylistExportPairs": ExportPairs,
     "FaceStylistSavePairs": SavePairs,
     "FaceStylistLoadPairs": LoadPairs,
+    "FaceStylistTrainWithPairs": TrainWithPairs,
 }
 
 NODE_DISPLAY_NAME_MAPPINGS = {
@@ -107,9 +110,11 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "FaceStylistIdentityGuide": "Identity Guide (ArcFace)",
     "FaceStylistDinoGuide": "Structure Guide (DINOv2)",
     "FaceStylistParsingGuide": "Face Parts Guide (BiSeNet)",
+    "FaceStylistDestylise": "Destylise Style Images",
     "FaceStylistMakePairs": "Make Pseudo-Pairs",
     "FaceStylistPreviewPairs": "Preview Pairs",
     "FaceStylistExportPairs": "Export Pairs",
     "FaceStylistSavePairs": "Save Pairs",
     "FaceStylistLoadPairs": "Load Pairs",
+    "FaceStylistTrainWithPairs": "Train with Pseudo-Pairs",
 }

@@ -23,6 +23,7 @@ from . import (
     stylise,
     train_detector,
     train_embedded,
+    train_pairs,
     ui,
 )
 
@@ -34,6 +35,7 @@ COMMANDS: dict[str, ModuleType] = {
     "invert": invert,
     "finetune": finetune,
     "pairs": pairs,
+    "train-pairs": train_pairs,
     "generate": generate,
     "discriminate": discriminate,
     "encode": encode,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -321,3 +322,26 @@ def test_finetune_settings_and_interrupt(
     without = [networks / "style.safetensors" if part == source else part for part in arguments]
     assert main([str(part) for part in without]) == 1
     assert "without its discriminator" in capsys.readouterr().err
+
+
+def test_train_pairs(
+    networks: Path, tmp_path: Path, record: Shown, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = load_generator(str(networks / "source.safetensors"))
+    save_generator(replace(source, style="ink"), tmp_path / "ink.safetensors")
+    loose = ["--min-contrast", "0", "--duplicate-bits", "-1", "--max-saturated", "1"]
+    files = ["--source", str(networks / "source.safetensors")]
+    made_pairs = ["pairs", *files, "--target", "ink.safetensors", "--out", "p.safetensors", "--count", "2", *loose]
+    assert main(made_pairs) == 0
+    capsys.readouterr()
+    arguments = [
+        "train-pairs", *files, "--style", "ink.safetensors", "--pairs", "p.safetensors", "--out", "crisp.safetensors",
+        "--steps", "2", "--batch-size", "2", "--discriminator-alone", "1", "--run-dir", "run", "--json",
+    ]  # fmt: skip
+    assert main(arguments) == 0
+    made = record()
+    assert (made["settings"]["steps"], made["settings"]["batch_size"]) == (2, 2)
+    assert "pixel" in made["last"]
+    style = load_generator("crisp.safetensors")
+    assert style.style == "ink" and style.w_space == source.w_space
+    assert main([*arguments, "--resume", "nowhere"]) == 2

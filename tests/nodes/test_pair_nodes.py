@@ -99,3 +99,32 @@ def test_a_missing_file_is_told_before_anything_runs(folders: Folders) -> None:
     node: Any = NODE_CLASS_MAPPINGS["FaceStylistLoadPairs"]
     assert "There is no file" in node.VALIDATE_INPUTS(file="none.safetensors")
     assert node.VALIDATE_INPUTS(file=None) is True
+
+
+def test_style_pictures_lead_to_their_people_and_train_the_style(
+    source: FaceGenerator, style: FaceGenerator, folders: Folders
+) -> None:
+    latent, faces = run_node("Destylise", source=source, style=style, style_images=_drawn(style), steps=10)
+    assert len(latent) == 3 and faces.shape == (3, RESOLUTION, RESOLUTION, 3)
+    assert latent.w_space == source.w_space
+    pairs, _ = run_node(
+        "MakePairs", source=source, target=style, count=2, style_images=_drawn(style), style_latent=latent,
+        **LOOSE, drop_quality=0.0, drop_structure=0.0,
+    )  # fmt: skip
+    settings = {"steps": 3, "batch_size": 2, "discriminator_alone": 1, "preview_interval": 0}
+    learned, preview, losses = run_node("TrainWithPairs", source=source, style=style, pairs=pairs, **settings)
+    assert preview.shape == (1, 3 * RESOLUTION, 6 * RESOLUTION, 3)
+    assert len(losses["discriminator"]) == 3
+    assert learned.style == style.style and learned.w_space == source.w_space
+    (run,) = (folders.output / "facestylist_runs").iterdir()
+    assert (run / "losses.csv").exists() and not (run / "state").exists()
+    with pytest.raises(ValueError, match="Nothing can find"):
+        run_node("Destylise", source=source, style_images=_drawn(style))
+    with pytest.raises(ValueError, match="without its discriminator"):
+        run_node("TrainWithPairs", source=source, style=style.replace(discriminator=None), pairs=pairs)
+
+
+def _drawn(style: FaceGenerator) -> torch.Tensor:
+    """Three pictures of a style as an IMAGE."""
+    pictures: torch.Tensor = run_node("SampleFaces", generator=style, seed=4, count=3)[0]
+    return pictures

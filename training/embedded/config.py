@@ -36,7 +36,8 @@ class EmbeddedConfig:
     code_steps: int = 2500
     encoder_steps: int = 400
     style_images: int = 150
-    style_steps: int = 1500
+    style_steps: int = 40
+    style_pair_steps: int = 220
     precision: str = "bf16"
     """bf16 (autocast) or fp32."""
     compiled: bool = True
@@ -49,7 +50,7 @@ class EmbeddedConfig:
             cls(), shards=1, held_out=16, resolution=64, start_resolution=32, w_dim=32, channels=(16, 16, 16, 8, 8),
             discriminator_channels=(16, 16, 16, 8, 8), mapping_layers=2, batch=4, start_steps=4, mapping_steps=4,
             grow_steps=2, full_steps=4, discriminator_steps=2, polish_steps=2, code_steps=2, encoder_steps=2,
-            style_images=12, style_steps=2, precision="fp32", compiled=False,
+            style_images=12, style_steps=2, style_pair_steps=3, precision="fp32", compiled=False,
         )
 
     def generator(self, resolution: int | None = None) -> GeneratorConfig:

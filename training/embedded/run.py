@@ -286,7 +286,8 @@ class Training:
             source = self.save_generator(polished)
             codes = self._stage("codes", lambda: self.codes(full, start))
             self.save_encoder(self._stage("encoder", lambda: self.encoder(codes, source, start)), source)
-            train_styles(source, self.config, self.work, self.assets, self.callbacks)
+            encoder = checkpoints.load_encoder(self.assets / "encoder.safetensors")
+            train_styles(source, encoder, self.config, self.work, self.assets, self.callbacks)
 
 
 def _render_job(folder: Path, seed: int, size: int, count: int, compiled: bool) -> None:

@@ -73,6 +73,17 @@ class PairPainter:
                 before, after = (move_pictures(side, self.pairs, rows) for side in (before, after))
         return before, after
 
+    def targets(self, indices: Tensor | Sequence[int]) -> Tensor:
+        """The second sides alone, moved: true style pictures cost nothing, as nothing is drawn for them."""
+        rows = torch.as_tensor(indices, dtype=torch.long).reshape(-1)
+        with torch.inference_mode(False), torch.no_grad():
+            stored = (self.pairs.origin[rows] == ANCHOR) & (self.pairs.level[rows] > 0)
+            if bool(stored.all()):
+                after = from_bytes(self.pairs.style_pictures[self.pairs.picture[rows]]).to(self.device)
+            else:
+                after = self._draw(rows)[1]
+            return move_pictures(after, self.pairs, rows)
+
     def _draw(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         pairs = self.pairs
         origin, level, picture = (values[rows] for values in (pairs.origin, pairs.level, pairs.picture))

@@ -1,0 +1,185 @@
+"""Nodes of the second stage: the people behind style pictures, and training with pseudo-pairs.
+
+STYLE_PAIRS is described in `pairs.py`, FACE_GENERATOR and FACE_LATENT in `generators.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from ..training.config import fields_of, to_mapping
+from ..training.pairs.supervision_config import PairSupervisionConfig
+from .declare import from_spec, integer, socket, switch
+from .generators import placed
+from .pairs import PAIRS_TOOLTIP, SOURCE_TOOLTIP
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from ..models.types import FaceEncoder, FaceGenerator, FaceLatent, StylePairs
+
+CATEGORY = "FaceStylist/Training"
+PREVIEW_FACES = 6
+PREVIEW_TRUNCATION = 0.8
+
+
+class Destylise:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Finds the person behind each style picture: latents of the source generator whose faces have the picture's "
+        "structure. Make Pseudo-Pairs makes pairs of them whose target is a true picture of the style, the only ones "
+        "that teach something new."
+    )
+    SEARCH_ALIASES = ["destylise", "destylize", "anchors", "find source faces", "invert style pictures", "unstylise"]
+    RETURN_TYPES = ("FACE_LATENT", "IMAGE")
+    RETURN_NAMES = ("style_latent", "faces")
+    OUTPUT_TOOLTIPS = (
+        "One latent per style picture, for `style_latent` of Make Pseudo-Pairs.",
+        "The people found, as the source generator draws them. Pose and features should be those of the pictures.",
+    )
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "source": socket("FACE_GENERATOR", "The generator before the style."),
+                "style_images": socket("IMAGE", "Aligned pictures of the style, as for Fine-tune Generator."),
+                "steps": integer(
+                    0,
+                    "Steps of search for the code with which the style draws the picture best. 0 keeps what the "
+                    "encoder reads; without an encoder 200 to 400 are needed.",
+                    low=0,
+                    high=10_000,
+                    step=10,
+                ),
+                "centre": switch(
+                    True,
+                    "Assume that the style shows the same kind of people as the source. A style with large eyes is "
+                    "then not read as a set of people with large eyes.",
+                ),
+            },
+            "optional": {
+                "encoder": socket("FACE_ENCODER", "Reads the pictures as photos of the people they show."),
+                "style": socket("FACE_GENERATOR", "A first attempt at the style, for the search."),
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
+        }
+
+    def run(
+        self,
+        source: FaceGenerator,
+        style_images: Tensor,
+        steps: int,
+        centre: bool,
+        encoder: FaceEncoder | None = None,
+        style: FaceGenerator | None = None,
+        node_id: str | None = None,
+    ) -> tuple[FaceLatent, Tensor]:
+        from ..models.sampling import synthesise
+        from ..runtime.images import image_to_tensor, tensor_to_image
+        from ..runtime.progress import ProgressReporter
+        from ..training.pairs.anchors import destylise
+
+        others: list[nn.Module] = [] if style is None else [style.generator]
+        if style is not None and style.discriminator is not None:
+            others.append(style.discriminator)
+        if encoder is not None:
+            others.append(encoder.network)
+        with (
+            placed(source, *others) as before,
+            ProgressReporter(max(steps, 1), "destylise", node_id=node_id) as progress,
+        ):
+            found = destylise(
+                before, style, image_to_tensor(style_images), encoder, steps, centre, progress.callbacks()
+            )
+            faces = synthesise(before, found.latent).cpu()
+        return found.latent.replace(w_plus=found.latent.w_plus.cpu()), tensor_to_image(faces)
+
+
+class TrainWithPairs:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Goes on training a style with pseudo-pairs: true style pictures beside the people behind them, and the "
+        "style's own best pictures. Lines and textures of the style become crisp while the people are kept. "
+        "Cancelling keeps the run, and the same settings resume it."
+    )
+    SEARCH_ALIASES = ["stage 2", "pseudo pairs", "paired training", "supervised fine-tune", "train style", "pair loss"]
+    RETURN_TYPES = ("FACE_GENERATOR", "IMAGE", "LOSS_MAP")
+    RETURN_NAMES = ("style", "preview", "losses")
+    OUTPUT_TOOLTIPS = (
+        "The style, ready for Stylise Faces and Save Face Generator.",
+        "The same faces by the source (above), by the style as it came (middle) and now (below).",
+        "The loss curves, for Loss Plot, Stylisation Report and ComfyUI's own loss graph.",
+    )
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "source": socket("FACE_GENERATOR", SOURCE_TOOLTIP),
+                "style": socket(
+                    "FACE_GENERATOR",
+                    "The style the pairs were made with, with its discriminator, as Fine-tune Generator gives it.",
+                ),
+                "pairs": socket("STYLE_PAIRS", PAIRS_TOOLTIP),
+                **{spec.name: from_spec(spec) for spec in fields_of(PairSupervisionConfig)},
+                "resume": switch(
+                    True, "Continue a cancelled run that had the same settings, generators and pairs.", advanced=True
+                ),
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
+        }
+
+    def run(
+        self,
+        source: FaceGenerator,
+        style: FaceGenerator,
+        pairs: StylePairs,
+        resume: bool = True,
+        node_id: str | None = None,
+        **settings: Any,
+    ) -> tuple[FaceGenerator, Tensor, dict[str, list[float]]]:
+        import shutil
+
+        import torch
+
+        from ..models.sampling import sample_latent, synthesise
+        from ..runtime.devices import room_for_training
+        from ..runtime.images import tensor_to_image
+        from ..runtime.progress import ProgressReporter
+        from ..training.curves import loss_map
+        from ..training.pairs.supervise import supervise
+
+        config = PairSupervisionConfig(**settings)
+        run_dir = _run_dir(style, pairs, config)
+        if not resume:
+            shutil.rmtree(run_dir / "state", ignore_errors=True)
+        with room_for_training() as device, ProgressReporter(config.steps, "pairs", node_id=node_id) as progress:
+            result = supervise(
+                source.to(device), style.to(device), pairs, config, progress.callbacks(), run_dir, resume=True
+            )
+        # Only an unfinished run needs its state.
+        shutil.rmtree(run_dir / "state", ignore_errors=True)
+        learned = result.generator.to("cpu")
+        faces = sample_latent(source, range(PREVIEW_FACES), PREVIEW_TRUNCATION)
+        rows = [torch.cat(list(synthesise(generator, faces)), dim=2) for generator in (source, style, learned)]
+        return learned, tensor_to_image(torch.cat(rows, dim=1)[None]), loss_map(result.history)
+
+
+def _run_dir(style: FaceGenerator, pairs: StylePairs, config: PairSupervisionConfig) -> Path:
+    """One folder per style, pairs and settings, so that the same run finds what it left there."""
+    from ..runtime.folders import output_dir
+    from ..training.finetune import digest
+    from ..training.pairs.supervise import SETTINGS_FREE_TO_CHANGE
+
+    fixed = {name: value for name, value in to_mapping(config).items() if name not in SETTINGS_FREE_TO_CHANGE}
+    key = json.dumps([fixed, style.digest, digest([pairs.w_plus, pairs.level])])
+    name = re.sub(r"[^\w-]+", "_", style.style or "style")
+    return output_dir() / "facestylist_runs" / f"{name}-pairs-{hashlib.sha256(key.encode()).hexdigest()[:8]}"

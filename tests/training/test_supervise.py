@@ -1,0 +1,174 @@
+"""Stage 2: learning on from pairs, and the codes behind style pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_networks import make_source, make_styles
+
+from facestylist.models.sampling import sample_latent, synthesise
+from facestylist.models.types import FaceEncoder, FaceGenerator, StylePairs
+from facestylist.training.loop import Callbacks
+from facestylist.training.pairs.anchors import destylise
+from facestylist.training.pairs.config import PairsConfig
+from facestylist.training.pairs.drawing import draw
+from facestylist.training.pairs.making import KnownFaces, make_pairs
+from facestylist.training.pairs.supervise import PairSupervisionTask, supervise
+from facestylist.training.pairs.supervision_config import PairSupervisionConfig
+
+pytestmark = pytest.mark.usefixtures("global_rng_untouched")
+
+MAKING = PairsConfig(
+    count=4, min_contrast=0.0, duplicate_bits=-1, drop_quality=0.0, drop_structure=0.0, max_saturated=1.0,
+    anchor_variants=1, keep_anchor_colours=True,
+)  # fmt: skip
+QUICK = {"steps": 4, "batch_size": 2, "discriminator_alone": 1, "preview_interval": 0, "snapshot_interval": 1}
+
+
+@pytest.fixture(scope="module")
+def style(source: FaceGenerator) -> FaceGenerator:
+    """Another generator of the same W, standing for what stage 1 gives."""
+    other = make_source(seed=1)
+    other.generator.mapping.load_state_dict(source.generator.mapping.state_dict())
+    return other.replace(mean_latent=source.mean_latent, style="test style")
+
+
+@pytest.fixture(scope="module")
+def pairs(source: FaceGenerator, style: FaceGenerator) -> StylePairs:
+    anchors = KnownFaces(sample_latent(source, range(100, 104)), make_styles(4))
+    return make_pairs(source, style, MAKING, anchors)
+
+
+def weights(generator: FaceGenerator) -> list[torch.Tensor]:
+    return list(generator.generator.synthesis.state_dict().values())
+
+
+def test_true_style_pictures_are_approached(source: FaceGenerator, style: FaceGenerator, pairs: StylePairs) -> None:
+    anchors = pairs.select(pairs.origin == 2)
+    settings = PairSupervisionConfig(
+        steps=60, batch_size=4, discriminator_alone=1, learning_rate=1e-2, ema_decay=0.9, preview_interval=0
+    )
+    result = supervise(source, style, anchors, settings)
+    wanted = draw(anchors, torch.arange(len(anchors)), source, style, move=False)[1]
+
+    def distance(generator: FaceGenerator) -> float:
+        made = generator.generator.synthesis(anchors.w_plus)
+        return float((made - wanted).abs().mean())
+
+    assert distance(result.generator) < 0.7 * distance(style)
+    assert result.history[-1]["pixel"] < result.history[1]["pixel"]
+    assert result.generator.w_space == style.w_space == source.w_space
+
+
+def test_same_seed_same_weights_and_both_generators_stay(
+    source: FaceGenerator, style: FaceGenerator, pairs: StylePairs
+) -> None:
+    before = [w.clone() for w in weights(style) + weights(source)]
+    first, second = (supervise(source, style, pairs, PairSupervisionConfig(**QUICK)) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(weights(first.generator), weights(second.generator), strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(weights(first.generator), weights(style), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(style) + weights(source), strict=True))
+
+
+def test_resumed_run_ends_in_the_same_bits(
+    source: FaceGenerator, style: FaceGenerator, pairs: StylePairs, tmp_path: Path
+) -> None:
+    settings = PairSupervisionConfig(**QUICK)
+    whole = supervise(source, style, pairs, settings)
+
+    class Cancel(Exception):
+        pass
+
+    def cancel(step: int, total: int, losses: dict[str, float]) -> None:
+        if step == 2:
+            raise Cancel
+
+    with pytest.raises(Cancel):
+        supervise(source, style, pairs, settings, Callbacks(on_progress=cancel), tmp_path / "run")
+    resumed = supervise(source, style, pairs, settings, run_dir=tmp_path / "run", resume=True)
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole.generator), weights(resumed.generator), strict=True))
+    assert torch.equal(whole.codes, resumed.codes)
+
+
+def test_only_codes_of_anchors_are_corrected(
+    source: FaceGenerator, style: FaceGenerator, pairs: StylePairs
+) -> None:
+    is_anchor = pairs.origin == 2
+    corrected = supervise(source, style, pairs, PairSupervisionConfig(**QUICK)).codes
+    assert torch.equal(corrected[~is_anchor], pairs.w_plus[~is_anchor])
+    assert not torch.equal(corrected[is_anchor], pairs.w_plus[is_anchor])
+    kept = supervise(source, style, pairs, PairSupervisionConfig(**QUICK, refine_codes=0.0)).codes
+    assert torch.equal(kept, pairs.w_plus)
+
+
+@pytest.mark.parametrize(
+    ("off", "gone"),
+    [
+        ({"semantic_weight": 0.0}, {"feature", "self"}),
+        ({"adversarial_weight": 0.0}, {"generator"}),
+        ({"level_1_weight": 0.0, "level_2_weight": 0.0}, {"blurred", "structure"}),
+        ({"level_3_weight": 0.0, "anchor_weight": 0.0}, {"pixel", "edges", "features"}),
+        ({"pair_weight": 0.0}, {"pixel", "edges", "features", "blurred", "structure"}),
+    ],
+)
+def test_every_term_can_be_left_out(
+    source: FaceGenerator, style: FaceGenerator, pairs: StylePairs, off: dict[str, float], gone: set[str]
+) -> None:
+    settings = {**QUICK, "batch_size": 16, "steps": 3}
+    reported = set(supervise(source, style, pairs, PairSupervisionConfig(**settings)).history[-1])
+    without = set(supervise(source, style, pairs, PairSupervisionConfig(**{**settings, **off})).history[-1])
+    assert gone <= reported
+    assert reported - without == gone
+
+
+def test_own_pictures_pull_nowhere_at_the_start(source: FaceGenerator, style: FaceGenerator) -> None:
+    """Level 3 synthetic pairs are the generator's own output: the circularity is exact before the first update."""
+    own = make_pairs(source, style, PairsConfig(**{**MAKING.__dict__, "levels": "3", "affine_prob": 0.0}))
+    task = PairSupervisionTask(source, style, own, PairSupervisionConfig(**{**QUICK, "discriminator_alone": 0}))
+    assert task.step(1)["pixel"] == pytest.approx(0.0, abs=2e-2)  # targets are clamped to -1..1
+
+
+def test_what_cannot_be_used_is_refused(source: FaceGenerator, style: FaceGenerator, pairs: StylePairs) -> None:
+    with pytest.raises(ValueError, match="without its discriminator"):
+        supervise(source, style.replace(discriminator=None), pairs)
+    with pytest.raises(ValueError, match="another target generator"):
+        supervise(source, source, pairs)
+    with pytest.raises(ValueError, match="none for"):
+        PairSupervisionConfig(steps=10, discriminator_alone=10)
+
+
+def test_destylise_reads_with_an_encoder_and_centres(source: FaceGenerator, style: FaceGenerator) -> None:
+    class Brightness(torch.nn.Module):
+        """A code whose every entry is the picture's mean."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.unused = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            return pictures.mean((1, 2, 3))[:, None, None].expand(-1, source.num_ws, source.w_dim)
+
+    encoder = FaceEncoder(Brightness(), 32, source.num_ws, source.w_dim)
+    pictures = make_styles(5)
+    plain = destylise(source, None, pictures, encoder, centre=False)
+    assert torch.allclose(plain.latent.w_plus[:, 0, 0], pictures.mean((1, 2, 3)), atol=1e-6)
+    own = synthesise(source, sample_latent(source, range(64))).clamp(-1, 1).mean()
+    centred = destylise(source, None, pictures, encoder).latent.w_plus
+    assert float(centred.mean()) == pytest.approx(float(own), abs=0.1)
+    spread = (centred - centred.mean(0)) - (plain.latent.w_plus - plain.latent.w_plus.mean(0))
+    assert float(spread.abs().max()) < 1e-5
+    assert plain.latent.w_space == source.w_space
+
+
+def test_destylise_searches_through_the_style(source: FaceGenerator, style: FaceGenerator) -> None:
+    """Pictures that the style drew lead back to codes that draw them."""
+    truth = sample_latent(source, range(3), 0.7)
+    pictures = synthesise(style, truth).clamp(-1, 1)
+    found = destylise(source, style, pictures, steps=60)
+    again = synthesise(style, found.latent).clamp(-1, 1)
+    mean = synthesise(style, truth.replace(w_plus=source.mean_latent.expand_as(truth.w_plus))).clamp(-1, 1)
+    assert float((again - pictures).abs().mean()) < 0.5 * float((mean - pictures).abs().mean())
+    with pytest.raises(ValueError, match="Nothing can find"):
+        destylise(source, style, pictures)

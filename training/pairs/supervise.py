@@ -1,0 +1,372 @@
+"""Stage 2: a style generator learns on from pseudo-pairs (method.md, "Pseudo-paired supervision").
+
+    L_G = pair_weight * sum_k a_k L_pair,k + adversarial_weight * softplus(-D(G_t)) + semantic_weight * s(t) * L_sem
+    L_pair, style pictures, level 3:  |y' - y| + edges_weight |grad y' - grad y| + feature_weight |D_l(y') - D_l(y)|
+    L_pair, levels 1 and 2:           |blur(luma y') - blur(luma y)| + L_self(y', y)
+
+Pairs of level 3 are the generator's own filtered pictures: their gradient starts near zero, and they anchor to what was
+best. Levels 1 and 2 are right about structure and wrong about style, so only structure is taken from them. What is new
+comes from anchors, whose target is a true style picture. Their codes are corrected on the way, as far as that makes the
+picture fit; the semantic constraint holds fresh faces, so that the few anchors are not learned by heart.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...models.sampling import device_of
+from ...models.types import PAIR_ORIGINS, FaceGenerator, StylePairs
+from ..config import to_mapping
+from ..ema import ExponentialMovingAverage
+from ..finetune import check_source, digest, shallow_synthesis, use_bf16
+from ..inversion import w_statistics
+from ..loop import Callbacks, require_finite, train
+from ..losses import discriminator_loss, generator_loss, r1_penalty
+from ..palette import projections
+from ..semantic import HIGHEST_RESOLUTION, SemanticWeights, schedule, self_similarity_distance, semantic_terms
+from .drawing import PairPainter, check_generators, move_pictures
+from .supervision_config import PairSupervisionConfig
+
+ANCHOR = PAIR_ORIGINS.index("anchor")
+PREVIEW_FACES = 5
+R1_INTERVAL = 16
+WARM_UP = 30
+MATCHED_LAYERS = 3
+"""Feature maps of the discriminator nearest the picture, in which pairs are compared."""
+STYLE_MIXING = 0.5
+SETTINGS_FREE_TO_CHANGE = ("preview_interval", "snapshot_interval")
+
+
+@dataclass(frozen=True, eq=False)
+class PairSupervisionResult:
+    """What training with pairs gives."""
+
+    generator: FaceGenerator
+    """The averaged generator with the discriminator as it ended."""
+    history: list[dict[str, float]]
+    """A row of numbers per step."""
+    codes: Tensor
+    """`[N, num_ws, w_dim]` codes of all pairs, those of anchors corrected."""
+
+
+def supervise(
+    source: FaceGenerator,
+    style: FaceGenerator,
+    pairs: StylePairs,
+    config: PairSupervisionConfig | None = None,
+    callbacks: Callbacks | None = None,
+    run_dir: Path | None = None,
+    resume: bool = False,
+) -> PairSupervisionResult:
+    """Trains a copy of `style` on pairs that were made with `source` and `style`; both stay as they are.
+
+    Args:
+        source: the generator before the style; the semantic constraint compares with it.
+        style: stage 1's generator with its discriminator.
+        pairs: from `make_pairs`, of any levels and origins; pairs whose input is a photo are left out, for a generator
+            takes codes.
+        callbacks: progress, previews (rows: source, stage 1, now, averaged), a question whether to stop.
+        run_dir: folder for state, losses and previews; with `resume` a run there is continued exactly.
+
+    Raises:
+        ValueError: no discriminator, pairs of other generators, or none that can be used.
+        TrainingDiverged: the losses stay NaN or infinite.
+    """
+    config = config or PairSupervisionConfig()
+    check_source(style)
+    check_generators(pairs, source, style)
+    usable = pairs.select(pairs.origin != PAIR_ORIGINS.index("photo"))
+    if not len(usable):
+        raise ValueError(
+            "None of these pairs starts from a code (all are photos); make some synthetic or anchor pairs."
+        )
+    with torch.inference_mode(False), torch.enable_grad():
+        task = PairSupervisionTask(source, style, usable, config)
+        settings = {name: value for name, value in to_mapping(config).items() if name not in SETTINGS_FREE_TO_CHANGE}
+        identity = {"style": style.digest, "source": source.digest, "pairs": digest([usable.w_plus, usable.level])}
+        history = train(
+            task, config.steps, callbacks, run_dir, resume, settings={**settings, **identity},
+            snapshot_interval=config.snapshot_interval, preview_interval=config.preview_interval,
+        )  # fmt: skip
+        return PairSupervisionResult(task.result(), history, task.codes.detach().cpu().clone())
+
+
+class PairSupervisionTask:
+    """One training with pairs, a `loop.Task`."""
+
+    terms: tuple[str, ...] = (
+        "pixel", "edges", "features", "blurred", "structure", "generator", "discriminator", "feature", "self", "r1",
+        "semantic_weight",
+    )  # fmt: skip
+
+    def __init__(
+        self, source: FaceGenerator, style: FaceGenerator, pairs: StylePairs, config: PairSupervisionConfig
+    ) -> None:
+        assert style.discriminator is not None  # noqa: S101 - check_source has been there
+        self.source, self.style, self.pairs, self.config = source, style, pairs, config
+        self.device = device_of(style)
+        self.bf16 = use_bf16(config.precision, self.device)
+        self.painter = PairPainter(pairs, source, style)
+        self.target = copy.deepcopy(style.generator).requires_grad_(False).train()
+        self.target.synthesis.requires_grad_(True)
+        for convolution in self.target.synthesis.convolutions():
+            convolution.noise_strength.requires_grad_(False)
+        if config.freeze_palette:
+            for to_rgb in projections(self.target.synthesis):
+                to_rgb.requires_grad_(False)
+        self.average = copy.deepcopy(style.generator).requires_grad_(False).eval()
+        self.ema = ExponentialMovingAverage(self.target.synthesis, self.average.synthesis, config.ema_decay)
+        self.source_head = shallow_synthesis(source.generator.synthesis, HIGHEST_RESOLUTION)
+        self.discriminator = copy.deepcopy(style.discriminator).requires_grad_(True).train()
+        self.g_parameters = [p for p in self.target.parameters() if p.requires_grad]
+        self.d_parameters = list(self.discriminator.parameters())
+        self.optimise_g, self.optimise_d = (
+            torch.optim.Adam(p, lr=1.0, betas=(0.0, 0.99)) for p in (self.g_parameters, self.d_parameters)
+        )
+        given = pairs.w_plus if pairs.target_w_plus is None else pairs.target_w_plus
+        self.codes = given.detach().to(self.device, torch.float32).clone().requires_grad_(True)
+        self.optimise_codes = torch.optim.SparseAdam([self.codes], lr=1.0, betas=(0.9, 0.99))
+        _, spread = w_statistics(style.generator, style.mean_latent.to(self.device), config.seed)
+        self.code_rate = config.refine_codes * float(spread)
+        self.importance = _importance(style.resolution).to(self.device)
+        self.weights = SemanticWeights(config.keep_shape, config.keep_structure)
+        self.is_anchor = pairs.origin == ANCHOR
+        self.random = torch.Generator().manual_seed(config.seed)
+        preview = torch.Generator().manual_seed(config.seed + 1)
+        self._preview_w = self._fresh(PREVIEW_FACES, preview, mix=False)
+
+    def step(self, step: int) -> dict[str, float]:
+        """One update of G_t, D, the anchors' codes and the average; nothing has moved when it raises."""
+        config, rows, free = self.config, self._rows(), self.config.free_batch_size
+        learning = step > config.discriminator_alone
+        rate = _rate(step - config.discriminator_alone, config.steps - config.discriminator_alone)
+        wanted = self.painter.targets(rows).clamp(-1.0, 1.0)
+        fresh = self._fresh(free, self.random, mix=True)
+        codes = self.codes[rows.to(self.device)]
+        reals = torch.cat([wanted, self._style_pictures(free)])
+
+        with torch.set_grad_enabled(learning), self._autocast():
+            made, features = self.target.synthesis(torch.cat([codes, fresh]), return_features=True)
+        made = torch.cat([move_pictures(made[: len(rows)].float(), self.pairs, rows), made[len(rows) :].float()])
+        with self._autocast():
+            fake_logits, fake_features = self.discriminator(made, return_features=True)
+            real_logits, real_features = self.discriminator(reals, return_features=True)
+        terms = {"discriminator": discriminator_loss(fake_logits, real_logits)}
+        d_gradients = torch.autograd.grad(terms["discriminator"], self.d_parameters, retain_graph=learning)
+        if config.r1_gamma and step % R1_INTERVAL == 0:
+            terms["r1"], _ = r1_penalty(self.discriminator, reals)
+            extra = torch.autograd.grad(
+                0.5 * config.r1_gamma * R1_INTERVAL * terms["r1"], self.d_parameters,
+                allow_unused=True, materialize_grads=True,
+            )  # fmt: skip
+            d_gradients = tuple(a + b for a, b in zip(d_gradients, extra, strict=True))
+
+        g_gradients: Sequence[Tensor] = ()
+        weight = config.semantic_weight * schedule(config.semantic_schedule, step / (config.steps + 1))
+        if learning:
+            loss, found = self._pair_loss(made[: len(rows)], wanted, fake_features, real_features, rows)
+            terms |= found
+            if config.adversarial_weight:
+                terms["generator"] = generator_loss(fake_logits)
+                loss = loss + config.adversarial_weight * terms["generator"]
+            if weight:
+                with torch.no_grad(), self._autocast():
+                    _, before = self.source_head(fresh[:, : self.source_head.num_ws], return_features=True)
+                after = {r: f[len(rows) :] for r, f in features.items()}
+                semantic, found = semantic_terms(after, before, self.weights)
+                loss = loss + weight * semantic
+                terms |= found
+            g_gradients = torch.autograd.grad(
+                loss, [*self.g_parameters, codes], allow_unused=True, materialize_grads=True
+            )
+
+        gradients = {"gradient of the discriminator": d_gradients, "gradient of the generator": g_gradients}
+        norms = {name: torch.nn.utils.get_total_norm(list(found)) for name, found in gradients.items() if found}
+        numbers = require_finite(terms | norms)
+        _update(self.optimise_d, self.d_parameters, d_gradients, config.discriminator_learning_rate * rate)
+        if learning:
+            _update(self.optimise_g, self.g_parameters, g_gradients[:-1], config.learning_rate * rate)
+            self._refine(rows, g_gradients[-1], rate)
+            self.ema.update()
+        return {name: numbers[name] for name in self.terms if name in numbers} | {"semantic_weight": weight}
+
+    def _pair_loss(
+        self, made: Tensor, wanted: Tensor, fake_features: list[Tensor], real_features: list[Tensor], rows: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum over the pairs of a batch, divided by their number, and its terms unweighted."""
+        config, level, anchor = self.config, self.pairs.level[rows], self.is_anchor[rows]
+        by_level = torch.tensor([0.0, config.level_1_weight, config.level_2_weight, config.level_3_weight])
+        each = torch.where(anchor, torch.tensor(config.anchor_weight), by_level[level]) * config.pair_weight
+        whole = (anchor | (level == 3)).to(made.device)
+        each = each.to(made.device) / len(rows)
+        terms: dict[str, Tensor] = {}
+        loss = made.new_zeros(())
+        if bool((each * whole).any()):
+            share = each * whole
+            difference = made - wanted
+            pixel = (difference.abs() * self.importance).mean((1, 2, 3))
+            edges = _edges(difference, self.importance)
+            matched = torch.zeros_like(pixel)
+            for a, b in list(zip(fake_features, real_features, strict=True))[:MATCHED_LAYERS]:
+                apart = a[: len(rows)].float() - b[: len(rows)].float().detach()
+                matched = matched + apart.abs().mean((1, 2, 3))
+            loss = loss + (share * (pixel + config.edges_weight * edges + config.feature_weight * matched)).sum()
+            terms |= {"pixel": pixel[whole].mean(), "edges": edges[whole].mean(), "features": matched[whole].mean()}
+        structural = ~whole & (each > 0)
+        if bool(structural.any()):
+            share = each[structural]
+            soft, soft_wanted = (_soft_luma(x[structural]) for x in (made, wanted))
+            blurred = (soft - soft_wanted).abs().mean((1, 2, 3))
+            structure = torch.stack(
+                [self_similarity_distance(a[None], b[None]) for a, b in zip(soft, soft_wanted, strict=True)]
+            )
+            loss = loss + (share * (blurred + structure)).sum()
+            terms |= {"blurred": blurred.mean(), "structure": structure.mean()}
+        return loss, terms
+
+    def _refine(self, rows: Tensor, gradient: Tensor, rate: float) -> None:
+        """Moves the codes of anchors; a row that comes twice moves by the sum."""
+        chosen = self.is_anchor[rows]
+        if not self.code_rate or not bool(chosen.any()):
+            return
+        where = rows[chosen].to(self.device)[None]
+        self.codes.grad = torch.sparse_coo_tensor(
+            where, gradient[chosen.to(self.device)], self.codes.shape, check_invariants=False
+        )
+        for group in self.optimise_codes.param_groups:
+            group["lr"] = self.code_rate * rate
+        self.optimise_codes.step()
+        self.codes.grad = None
+
+    def _rows(self) -> Tensor:
+        """Indices `[batch_size]` of the next pairs: true style pictures in their share, the rest evenly."""
+        count = self.config.batch_size
+        anchors, others = torch.nonzero(self.is_anchor)[:, 0], torch.nonzero(~self.is_anchor)[:, 0]
+        wanted = len(anchors) and (count if not len(others) else round(self.config.anchor_share * count))
+        parts = [
+            known[torch.randint(len(known), (number,), generator=self.random)]
+            for known, number in ((anchors, wanted), (others, count - wanted)) if number
+        ]  # fmt: skip
+        return torch.cat(parts)
+
+    def _style_pictures(self, count: int) -> Tensor:
+        """What the discriminator takes for real beside the fresh faces: targets of other pairs of the whole style."""
+        known = torch.nonzero(self.is_anchor if bool(self.is_anchor.any()) else self.pairs.level == 3)[:, 0]
+        if not len(known):
+            known = torch.arange(len(self.pairs))
+        rows = known[torch.randint(len(known), (count,), generator=self.random)]
+        return self.painter.targets(rows).clamp(-1.0, 1.0)
+
+    @torch.no_grad()
+    def _fresh(self, count: int, random: torch.Generator, mix: bool) -> Tensor:
+        """`[count, num_ws, w_dim]` of fresh z; with `mix`, half of them take later layers from a second."""
+        network = self.target
+        z = torch.randn(2, count, network.config.z_dim, generator=random).to(self.device)
+        crossover = torch.randint(1, network.num_ws, (count, 1), generator=random)
+        mixed = torch.rand(count, 1, generator=random) < STYLE_MIXING * mix
+        second = (mixed & (torch.arange(network.num_ws) >= crossover)).to(self.device)
+        a, b = network.mapping(z.flatten(0, 1)).unflatten(0, (2, count))
+        return torch.where(second[:, :, None], b[:, None], a[:, None])
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+
+    def result(self) -> FaceGenerator:
+        """The averaged generator as it is now, with its discriminator and what it was trained with."""
+        provenance = {
+            **self.style.provenance,
+            "training": "fine-tuned with the semantic preservation constraint, then with pseudo-pairs",
+            "pairs": str(len(self.pairs)),
+            "pair_settings": json.dumps(to_mapping(self.config), sort_keys=True),
+        }
+        return self.style.replace(
+            generator=copy.deepcopy(self.average).eval().requires_grad_(False),
+            discriminator=copy.deepcopy(self.discriminator).eval().requires_grad_(False),
+            provenance=provenance,
+        )
+
+    @torch.no_grad()
+    def preview(self) -> Tensor:
+        """A grid `[3, 4R, 5R]` in 0..1 of the same faces; rows: source, stage 1, now, averaged."""
+        networks = (self.source.generator, self.style.generator, self.target, self.average)
+        rows = [torch.cat(list(network.synthesis(self._preview_w).float()), 2) for network in networks]
+        return (torch.cat(rows, 1).clamp(-1.0, 1.0) + 1.0) / 2.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes while training."""
+        return {
+            "target": self.target.synthesis.state_dict(),
+            "average": self.average.synthesis.state_dict(),
+            "average_updates": self.ema.updates,
+            "discriminator": self.discriminator.state_dict(),
+            "optimise_g": self.optimise_g.state_dict(),
+            "optimise_d": self.optimise_d.state_dict(),
+            "optimise_codes": self.optimise_codes.state_dict(),
+            "codes": self.codes.detach(),
+            "random": self.random.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from what `state_dict` gave."""
+        self.target.synthesis.load_state_dict(state["target"])
+        self.average.synthesis.load_state_dict(state["average"])
+        self.ema.updates = state["average_updates"]
+        self.discriminator.load_state_dict(state["discriminator"])
+        for name in ("optimise_g", "optimise_d", "optimise_codes"):
+            getattr(self, name).load_state_dict(state[name])
+        with torch.no_grad():
+            self.codes.copy_(state["codes"])
+        self.random.set_state(state["random"])
+
+
+def _rate(step: int, steps: int) -> float:
+    """Multiplier of the learning rates: rises for 30 steps, then falls as a cosine to a twentieth."""
+    progress = min(max(step, 0) / max(steps, 1), 1.0)
+    fall = 0.05 + 0.475 * (1.0 + float(torch.cos(torch.tensor(torch.pi * progress))))
+    return min(max(step, 1) / WARM_UP, 1.0) * fall if step > 0 else 1.0
+
+
+def _update(
+    optimiser: torch.optim.Optimizer, parameters: list[torch.nn.Parameter], gradients: Sequence[Tensor], rate: float
+) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+
+
+def _importance(size: int) -> Tensor:
+    """`[1, 1, size, size]` of mean 1: the face, which fills the middle of an aligned picture, counts five times as much
+    as what lies around it."""
+    y, x = torch.meshgrid(torch.linspace(-1, 1, size), torch.linspace(-1, 1, size), indexing="ij")
+    weight = 0.5 + 2.0 * torch.exp(-((x / 0.55) ** 4 + ((y - 0.1) / 0.6) ** 4))
+    return (weight / weight.mean())[None, None]
+
+
+def _edges(difference: Tensor, importance: Tensor) -> Tensor:
+    """`[N]`: mean absolute differences of neighbours across and down, summed over three scales."""
+    total = difference.new_zeros(len(difference))
+    for scale in range(3):
+        if scale:
+            difference, importance = F.avg_pool2d(difference, 2), F.avg_pool2d(importance, 2)
+        across = (difference[..., :, 1:] - difference[..., :, :-1]).abs() * importance[..., :, 1:]
+        down = (difference[..., 1:, :] - difference[..., :-1, :]).abs() * importance[..., 1:, :]
+        total = total + across.mean((1, 2, 3)) + down.mean((1, 2, 3))
+    return total
+
+
+def _soft_luma(pictures: Tensor) -> Tensor:
+    """`[N, 1, R/4, R/4]`: brightness (Rec. 601) seen from afar."""
+    weights = pictures.new_tensor([0.299, 0.587, 0.114])[None, :, None, None]
+    return F.avg_pool2d((pictures * weights).sum(1, keepdim=True), 4)
