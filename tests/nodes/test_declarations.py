@@ -14,6 +14,7 @@ from facestylist.nodes.declare import content_hash, from_spec
 from facestylist.training.config import FinetuneConfig, InversionConfig, PivotalConfig, fields_of
 from facestylist.training.mode_config import ApplyConfig, ReferenceConfig, VariationConfig
 from facestylist.training.pairs.config import PairsConfig
+from facestylist.training.pairs.supervision_config import PairSupervisionConfig
 
 OWN_SOCKETS = {
     "FACE_CROPS",
@@ -71,6 +72,8 @@ def test_the_ids_are_the_ones_workflows_refer_to() -> None:
         "FaceStylistIdentityGuide",
         "FaceStylistDinoGuide",
         "FaceStylistParsingGuide",
+        "FaceStylistDestylise",
+        "FaceStylistTrainWithPairs",
         "FaceStylistMakePairs",
         "FaceStylistPreviewPairs",
         "FaceStylistExportPairs",
@@ -144,6 +147,7 @@ def test_every_socket_of_ours_has_a_maker_and_a_taker() -> None:
         ("FaceStylistEncodeReference", ReferenceConfig),
         ("FaceStylistApplyReference", ApplyConfig),
         ("FaceStylistMakePairs", PairsConfig),
+        ("FaceStylistTrainWithPairs", PairSupervisionConfig),
     ],
 )
 def test_training_widgets_are_the_settings_themselves(node: str, config: type) -> None:
