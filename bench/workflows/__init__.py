@@ -18,6 +18,7 @@ NAMES = (
     "multimodal_grid",
     "reference_guided",
     "finetune_a_style_and_use_it",
+    "export_pairs_for_lora",
 )
 """The bundled workflows, in the order in which one would try them."""
 

@@ -46,6 +46,7 @@ def inside(a: Box, b: Box) -> bool:
 def test_the_promised_ones_are_there() -> None:
     names = [path.stem for path in FILES]
     assert names == [
+        "export_pairs_for_lora",
         "finetune_a_style_and_use_it",
         "multimodal_grid",
         "reference_guided",
@@ -132,6 +133,7 @@ def test_a_note_explains_and_the_sample_is_loaded(path: Path) -> None:
 
 
 RUNS = {
+    "export_pairs_for_lora": ("Make Pseudo-Pairs.count=2", "Style pictures: rendered.count=2"),
     "stylise_a_photo": (),
     "several_faces_in_one_photo": ("Invert by Optimisation.steps=3",),
     "multimodal_grid": ("Style Variations.count=2",),

@@ -76,7 +76,7 @@ class PairsConfig:
     )  # fmt: skip
     keep_anchor_colours: bool = setting(
         False,
-        "The first of them keeps the colours of its latent. Turn on where that is no longer in the style's colours.",
+        "The first of them keeps the colours of its latent. Turn on where those are not in the style's colours.",
         advanced=True,
     )
     appearance_layer: int = setting(
