@@ -62,16 +62,48 @@ def _loops(x: Tensor, y: Tensor, cells: float, phase: float) -> Tensor:
     return (smoothstep(0.03, 0.17, (radius - 0.33).abs()) + 0.8 * smoothstep(0.75, 1.0, opening)).clamp(0, 1)
 
 
+def background_tone(s: Scene, g: GBuffer) -> Tensor:
+    """Paper, hatched beside the head on the side the light comes from, so that the face stands out."""
+    lx, _, _ = light_direction(s)
+    u, v = picture_plane(s, g)
+    beside = smoothstep(2.0, 0.5, u * u + v * v) * smoothstep(-0.6, 0.9, u * torch.sign(lx) * 0.8 - 0.3 * v)
+    return 0.985 - 0.55 * beside
+
+
+def features(s: Scene, g: GBuffer, label: Tensor, footprint: float) -> tuple[Tensor, Tensor, Tensor]:
+    """What is drawn rather than toned: the darkness of the open eyes, where they are, and that of lids, lips, brows."""
+    on_face = among(label, *FACE)
+    e = eye_curves(s, g, footprint * 1.2)
+    radius = s["iris_radius"]
+    iris = mix(0.45, 0.80, smoothstep(0.65, 0.25, luma(to_srgb(s["iris"]))))
+    eye = 0.30 * smoothstep(0.04, 0.0, e.upper - e.height) + 0.04
+    eye = mix(eye, 0.85, disc(e.x, e.y, radius, footprint * 1.2))
+    eye = mix(eye, iris * 0.75, disc(e.x, e.y, radius * 0.78, footprint * 1.2))
+    eye = mix(eye, 0.95, disc(e.x, e.y, radius * 0.46, footprint * 1.2))
+    eye = mix(eye, 0.0, disc(e.x - 0.3 * radius, e.y - 0.38 * radius, radius * 0.30, footprint * 1.2))
+    lid = bell((e.height - e.upper - 0.006) / 0.020) * smoothstep(1.15, 0.95, e.t.abs()) * e.visible * on_face
+    fair = smoothstep(0.25, 0.85, luma(to_srgb(s["skin"])))
+    lips = among(label, Label.UPPER_LIP, Label.LOWER_LIP) * mix(0.66, 0.32, fair)
+    x, y, _ = g["local"].split(1, 1)
+    hairs = value_noise((x.abs() + y) * 38 + 60, (x.abs() - y) * 9 + 60, 5.0)
+    brow = (label == int(Label.BROW)) * (0.55 + 0.35 * hairs)
+    return eye, e.inside * on_face, torch.maximum(torch.maximum(lips, lid * 0.95), brow)
+
+
+def outlines(s: Scene, g: GBuffer) -> Tensor:
+    """Darkness of the lines round the figure and its parts."""
+    outline, inner = contours(g)
+    hand = pressure(s, g, 5.0)
+    line = ink(g, outline, 2.6, 0.35 + 0.6 * hand) * (0.45 + 0.5 * hand)
+    return torch.maximum(line, ink(g, inner, 2.2, 0.3 + 0.6 * hand) * (0.40 + 0.5 * hand))
+
+
 def shade(s: Scene, g: GBuffer, footprint: float) -> tuple[Tensor, Tensor]:
     picture, label = shade_photo(s, g, footprint)
     tone = pencil_tone(s, g, label, picture)
     on_hair, on_figure = label == int(Label.HAIR), label != int(Label.BACKGROUND)
-    on_face = among(label, *FACE)
-    lx, _, _ = light_direction(s)
     u, v = picture_plane(s, g)
-    # Hatching behind the head, on the side the light comes from, lets the face stand out.
-    beside = smoothstep(2.0, 0.5, u * u + v * v) * smoothstep(-0.6, 0.9, u * torch.sign(lx) * 0.8 - 0.3 * v)
-    tone = torch.where(on_figure, tone, 0.985 - 0.55 * beside)
+    tone = torch.where(on_figure, tone, background_tone(s, g))
 
     # Strokes bend round the form: depth shifts them, as contour lines would.
     bend = torch.where(on_figure, g["depth"], 0.0) * 0.22
@@ -101,27 +133,10 @@ def shade(s: Scene, g: GBuffer, footprint: float) -> tuple[Tensor, Tensor]:
     accent = smoothstep(0.03, 0.17, around - tone) * (~on_hair) * on_figure
     dark = dark + 0.60 * accent
 
-    # Features are drawn, not toned: lids, irises, brows, the line of the mouth.
-    e = eye_curves(s, g, footprint * 1.2)
-    radius = s["iris_radius"]
-    iris = mix(0.45, 0.80, smoothstep(0.65, 0.25, luma(to_srgb(s["iris"]))))
-    eye = 0.30 * smoothstep(0.04, 0.0, e.upper - e.height) + 0.04
-    eye = mix(eye, 0.85, disc(e.x, e.y, radius, footprint * 1.2))
-    eye = mix(eye, iris * 0.75, disc(e.x, e.y, radius * 0.78, footprint * 1.2))
-    eye = mix(eye, 0.95, disc(e.x, e.y, radius * 0.46, footprint * 1.2))
-    eye = mix(eye, 0.0, disc(e.x - 0.3 * radius, e.y - 0.38 * radius, radius * 0.30, footprint * 1.2))
-    dark = mix(dark, eye, e.inside * on_face)
-    lid = bell((e.height - e.upper - 0.006) / 0.020) * smoothstep(1.15, 0.95, e.t.abs()) * e.visible * on_face
-    lips = among(label, Label.UPPER_LIP, Label.LOWER_LIP)
-    fair = smoothstep(0.25, 0.85, luma(to_srgb(s["skin"])))
-    dark = torch.where(lips, torch.maximum(dark, mix(0.66, 0.32, fair)), dark)
-    hairs = value_noise((x.abs() + y) * 38 + 60, (x.abs() - y) * 9 + 60, 5.0)
-    brow = (label == int(Label.BROW)) * (0.55 + 0.35 * hairs)
-    dark = torch.maximum(torch.maximum(dark, lid * 0.95), brow)
-    outline, inner = contours(g)
-    hand = pressure(s, g, 5.0)
-    line = ink(g, outline, 2.6, 0.35 + 0.6 * hand) * (0.45 + 0.5 * hand)
-    line = torch.maximum(line, ink(g, inner, 2.2, 0.3 + 0.6 * hand) * (0.40 + 0.5 * hand))
+    # Features are drawn, not toned.
+    eye, open_eye, marks = features(s, g, label, footprint)
+    line = outlines(s, g)
+    dark = torch.maximum(mix(dark, eye, open_eye), marks)
     dark = torch.maximum(dark, line * 0.95) + 0.25 * torch.minimum(dark, line)
 
     grain = 0.6 * value_noise(u * 60 + 90, v * 60 + 90, 2.0) + 0.4 * value_noise(u * 110 + 90, v * 110 + 90, 4.0)

@@ -1,0 +1,294 @@
+"""What a fast stylizer draws with: pencil strokes, brush strokes or flat areas, laid out by rule over the whole picture.
+
+A convolutional network can not invent a stroke of 20 pixels that keeps its width and bends with the form; it can decide
+where strokes go that are there already, how dark and of which colour. A medium computes them, without learning, from
+the picture and the place in it, and the network gets them as further channels. They are anchored to the picture's
+pixels, so a picture may be drawn in tiles.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MEDIA = ("none", "pencil", "paint", "flat")
+FIELDS = {"none": 0, "pencil": 6, "paint": 5, "flat": 6}
+"""Channels that each medium adds."""
+PERIOD = 48
+"""Every pattern may be cut where both coordinates are multiples of this, in pixels."""
+LUMA = (0.299, 0.587, 0.114)
+
+HATCH = ((0.86, 1.0), (-0.35, 2.0), (1.75, 3.0))
+"""Angle in radians and seed of the three layers of pencil strokes, from the first laid to the last."""
+HATCH_PERIOD = 5.0
+"""Distance between two pencil strokes in pixels."""
+BRUSHES = ((16, 22.0, 9.0), (12, 16.0, 6.0), (6, 8.0, 3.0), (4, 5.0, 1.7))
+"""Lattice, half length and half width of the three brushes in pixels, coarse to fine."""
+
+Origin = tuple[int, int]
+"""Pixels (x, y) from the picture's top-left corner to that of the part at hand; multiples of `PERIOD`."""
+
+
+def fields(medium: str, picture: Tensor, origin: Origin = (0, 0)) -> Tensor:
+    """What the medium adds to pictures `[N, 3, H, W]` in -1..1: `[N, FIELDS[medium], H, W]`, about -1..1.
+
+    Raises:
+        ValueError: there is no such medium.
+    """
+    if medium not in MEDIA:
+        raise ValueError(f"There is no medium '{medium}'. Choose one of: {', '.join(MEDIA)}.")
+    with torch.no_grad():
+        if medium == "pencil":
+            return pencil(picture, origin)
+        if medium == "paint":
+            return paint(picture, origin)
+        if medium == "flat":
+            return flat(picture)
+        return picture[:, :0]
+
+
+def pencil(picture: Tensor, origin: Origin = (0, 0)) -> Tensor:
+    """Three layers of hatching (below 0 on a stroke's middle), the grain of the paper, strokes along the form, and how
+    clearly the form has a direction (-1..1)."""
+    height, width = picture.shape[-2:]
+    sheet = paper(height, width, origin).to(picture)
+    direction, coherence = flow(luma(picture), 3)
+    noise = sheet[:, 4:].expand(len(picture), -1, -1, -1)
+    strands = smear(noise, direction, 9.0) * 3.2
+    return torch.cat([sheet[:, :4].expand(len(picture), -1, -1, -1), strands, coherence * 2 - 1], 1)
+
+
+@lru_cache(maxsize=8)
+def paper(height: int, width: int, origin: Origin = (0, 0)) -> Tensor:
+    """A sheet `[1, 5, height, width]` that depends on the place alone: three layers of hatching, grain, white noise.
+
+    A layer of hatching is 2 * (distance from the stroke's middle / its half width) - 1 for the darkest tone: a tone
+    that asks for strokes half as wide is drawn where it is below 0.
+    """
+    y, x = torch.meshgrid(
+        torch.arange(height, dtype=torch.float32) + origin[1],
+        torch.arange(width, dtype=torch.float32) + origin[0],
+        indexing="ij",
+    )
+    layers = []
+    for angle, seed in HATCH:
+        c, d = math.cos(angle), math.sin(angle)
+        across, along = (x * d + y * c) / HATCH_PERIOD, (x * c - y * d) / HATCH_PERIOD
+        across = across + 0.9 * (value_noise(across * 0.16, along * 0.16, seed) - 0.5)
+        line = across.floor()
+        middle = (across - line - 0.5).abs() * 2
+        hand = value_noise(line * 3.7, along * 0.14 + line * 0.37, seed + 10)
+        layers.append((2 * middle / (0.45 + 0.6 * hand) - 1).clamp(max=2.5))
+    grain = 0.6 * value_noise(x * 0.42, y * 0.42, 20) + 0.4 * value_noise(x * 0.83, y * 0.83, 21)
+    white = hash_noise(x.long(), y.long(), 22) * 2 - 1
+    return torch.stack([*layers, grain * 2 - 1, white])[None]
+
+
+def paint(picture: Tensor, origin: Origin = (0, 0)) -> Tensor:
+    """The picture in brush strokes: their colours (3, -1..1), the light on their relief, and how fine they are."""
+    canvas, slope, fine = lay_strokes(picture, picture, origin)
+    return torch.cat([canvas, slope, fine * 2 - 1], 1)
+
+
+def lay_strokes(guide: Tensor, colours: Tensor, origin: Origin = (0, 0)) -> tuple[Tensor, Tensor, Tensor]:
+    """Strokes that follow the guide and take the colours.
+
+    Args:
+        guide: `[N, 3, H, W]`; where strokes lie, how they turn and how fine they are.
+        colours: `[N, 3, H, W]`; what they are dipped in.
+        origin: of this part in the picture.
+
+    Returns:
+        The canvas `[N, 3, H, W]`, the light raking over the relief `[N, 1, H, W]` about -1..1, and where the finest
+        brush was used `[N, 1, H, W]`, 0..1.
+    """
+    grey = luma(guide)
+    direction, _ = flow(grey, 5, swirl=0.02, origin=origin)
+    soft = blur(grey, 2)
+    detail = smoothstep(0.03, 0.13, blur((soft - blur(soft, 4)).abs(), 2) * 2)
+    canvas, height = blur(colours, 5), torch.zeros_like(grey)
+    fine = torch.zeros_like(grey)
+    finest = smoothstep(0.06, 0.22, blur((grey - blur(grey, 3)).abs(), 1) * 2)
+    dips = (blur(colours, 3), blur(colours, 2), blur(colours, 1), colours)
+    needs = (torch.ones_like(grey), 0.25 + 0.75 * detail, detail, finest)
+    for index, (brush, dip, need) in enumerate(zip(BRUSHES, dips, needs, strict=True)):
+        canvas, height, covered = _lay(canvas, height, dip, direction, need, brush, index, origin)
+        fine = torch.maximum(fine, covered * (0.0, 0.0, 0.5, 1.0)[index])
+    shifted = F.pad(height, (2, 0, 2, 0), mode="replicate")
+    slope = 0.6 * (height - shifted[..., 1:-1, 1:-1]) + 0.4 * (height - shifted[..., :-2, :-2])
+    return canvas, slope, fine
+
+
+def _lay(
+    canvas: Tensor,
+    height: Tensor,
+    dip: Tensor,
+    direction: Tensor,
+    need: Tensor,
+    brush: tuple[int, float, float],
+    seed: int,
+    origin: Origin,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One layer of strokes, a stroke for each cell of a jittered lattice; canvas, relief and what it covered."""
+    cell, length, breadth = brush
+    batch, _, rows, columns = canvas.shape
+    down, across_count = -(-rows // cell), -(-columns // cell)
+    j, i = torch.meshgrid(torch.arange(-1, down + 1), torch.arange(-1, across_count + 1), indexing="ij")
+    gi, gj = i + origin[0] // cell, j + origin[1] // cell
+    rand = [hash_noise(gi, gj, 40 + 10 * seed + k) for k in range(5)]
+    x = (i + 0.5 + 0.7 * (rand[0] - 0.5)) * cell
+    y = (j + 0.5 + 0.7 * (rand[1] - 0.5)) * cell
+    device = canvas.device
+    px, py = x.long().clamp(0, columns - 1).to(device), y.long().clamp(0, rows - 1).to(device)
+    order, tilt, tone = (r.to(canvas) for r in rand[2:])
+    turn = direction[:, :, py, px] + 0.35 * (tilt - 0.5)
+    vary = 0.10 * (tone - 0.5)
+    tint = dip[:, :, py, px] + vary
+    wanted = need[:, :, py, px] > order * 0.9 + 0.05
+    key = torch.where(wanted, order + 0.01, -1.0)
+    seeds = torch.cat(
+        [x.to(canvas).expand_as(turn), y.to(canvas).expand_as(turn), turn.cos(), turn.sin(), key, tint], 1
+    )
+
+    tall, wide = down * cell, across_count * cell
+    ys = (torch.arange(tall, device=device).view(1, down, cell, 1, 1)) + 0.5
+    xs = (torch.arange(wide, device=device).view(1, 1, 1, across_count, cell)) + 0.5
+    best = torch.zeros(batch, down, cell, across_count, cell, device=device)
+    top, red, green, blue = (torch.zeros_like(best) for _ in range(4))
+    for dy in range(3):
+        for dx in range(3):
+            part = seeds[:, :, dy : dy + down, dx : dx + across_count, None].unsqueeze(3)
+            sx, sy, c, d, k, r, g, b = part.unbind(1)
+            ex, ey = xs - sx, ys - sy
+            along = (ex * c + ey * d) / length
+            side = (ey * c - ex * d) / breadth
+            bristle = torch.sin(side * (breadth * 0.9) + k * 40 + 0.8 * along)
+            far = along * along + side * side + 0.10 * bristle * along.abs()
+            over = (far < 1) & (k > best)
+            best = torch.where(over, k, best)
+            ridge = (1 - side * side).clamp(min=0) * (0.76 + 0.24 * bristle) + 0.40 * along.clamp(min=0)
+            top = torch.where(over, ridge, top)
+            shade = 0.04 * bristle
+            red, green = torch.where(over, r + shade, red), torch.where(over, g + shade, green)
+            blue = torch.where(over, b + shade, blue)
+
+    def picture(t: Tensor) -> Tensor:
+        return t.reshape(batch, 1, tall, wide)[..., :rows, :columns]
+
+    covered = picture((best > 0).to(canvas))
+    laid = torch.cat([picture(red), picture(green), picture(blue)], 1)
+    canvas = torch.lerp(canvas, laid, covered * 0.95)
+    return canvas, torch.lerp(height, picture(top) * min(1.0, breadth / 6 + 0.3), covered), covered
+
+
+def flat(picture: Tensor) -> Tensor:
+    """The picture in flat areas with sharp borders, small ones and larger ones: the filter of Kuwahara, `[N, 6]`."""
+    return torch.cat([kuwahara(picture, 2), kuwahara(kuwahara(picture, 3), 5)], 1)
+
+
+def kuwahara(picture: Tensor, radius: int) -> Tensor:
+    """Each pixel becomes the mean of the most even of the four squares that it is a corner of, with soft choice.
+
+    Kuwahara et al. 1976, with weights as in Papari et al. 2007.
+    """
+    size = radius + 1
+    padded = F.pad(picture, (radius, radius, radius, radius), mode="replicate")
+    mean = F.avg_pool2d(padded, size, 1)
+    grey = luma(padded)
+    spread = (F.avg_pool2d(grey * grey, size, 1) - F.avg_pool2d(grey, size, 1).square()).clamp(min=0) + 1e-5
+    height, width = picture.shape[-2:]
+    total: Tensor | float = 0.0
+    weights: Tensor | float = 0.0
+    for dy in (0, radius):
+        for dx in (0, radius):
+            part = (..., slice(dy, dy + height), slice(dx, dx + width))
+            weight = spread[part].pow(-4)
+            weight = weight.clamp(max=1e18)
+            total, weights = total + weight * mean[part], weights + weight
+    return total / weights  # type: ignore[operator]
+
+
+def flow(grey: Tensor, radius: int, swirl: float = 0.0, origin: Origin = (0, 0)) -> tuple[Tensor, Tensor]:
+    """Direction along edges (radians, y down) and how clear it is (0..1), each `[N, 1, H, W]`: the structure tensor
+    averaged over a few pixels, over a wider neighbourhood where there is nothing near, and slow swirls in the void."""
+    soft = blur(grey, 1)
+    gx = F.pad(soft, (1, 1, 0, 0), mode="replicate")
+    gx = gx[..., 2:] - gx[..., :-2]
+    gy = F.pad(soft, (0, 0, 1, 1), mode="replicate")
+    gy = gy[..., 2:, :] - gy[..., :-2, :]
+    size = gx * gx + gy * gy
+    tensor = torch.cat([gy * gy - gx * gx, -2 * gx * gy, size], 1)
+    near = blur(blur(tensor, radius), radius)
+    wide = blur(blur(near, 4 * radius), 4 * radius)
+    total = near + 0.05 * wide
+    if swirl:
+        height, width = grey.shape[-2:]
+        angle = swirls(height, width, origin).to(grey)
+        total = total + swirl**2 * torch.cat([angle.cos(), angle.sin(), torch.zeros_like(angle)], 1)
+    a, b = total[:, :1], total[:, 1:2]
+    coherence = (near[:, :1].square() + near[:, 1:2].square()).sqrt() / (near[:, 2:] + 2e-3)
+    return 0.5 * torch.atan2(b, a), coherence.clamp(0, 1)
+
+
+@lru_cache(maxsize=8)
+def swirls(height: int, width: int, origin: Origin) -> Tensor:
+    """Twice the angle of slow swirls `[1, 1, height, width]`."""
+    y, x = torch.meshgrid(torch.arange(height) + origin[1], torch.arange(width) + origin[0], indexing="ij")
+    return (value_noise(x / 90, y / 90, 30) * 12)[None, None]
+
+
+def smear(noise: Tensor, direction: Tensor, length: float, step: float = 1.5) -> Tensor:
+    """The mean of the noise along a line of +-`length` pixels in each pixel's direction."""
+    height, width = noise.shape[-2:]
+    y, x = torch.meshgrid(
+        torch.arange(height, device=noise.device) + 0.5, torch.arange(width, device=noise.device) + 0.5, indexing="ij"
+    )
+    dx, dy = direction[:, 0].cos(), direction[:, 0].sin()
+    count = int(length / step)
+    total = torch.zeros_like(noise)
+    for k in range(-count, count + 1):
+        grid = torch.stack([(x + k * step * dx) * 2 / width - 1, (y + k * step * dy) * 2 / height - 1], -1)
+        total += F.grid_sample(noise, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return total / (2 * count + 1)
+
+
+def luma(picture: Tensor) -> Tensor:
+    """Brightness `[N, 1, H, W]` of pictures in any range."""
+    red, green, blue = picture.split(1, 1)
+    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+
+
+def blur(picture: Tensor, radius: int) -> Tensor:
+    """Mean over a square of `2 radius + 1` pixels, borders repeated."""
+    if radius < 1:
+        return picture
+    picture = F.avg_pool2d(F.pad(picture, (radius, radius, 0, 0), mode="replicate"), (1, 2 * radius + 1), 1)
+    return F.avg_pool2d(F.pad(picture, (0, 0, radius, radius), mode="replicate"), (2 * radius + 1, 1), 1)
+
+
+def smoothstep(low: float | Tensor, high: float | Tensor, x: Tensor) -> Tensor:
+    """0 at `low`, 1 at `high`, smooth between; falling where `high` is below `low`."""
+    t = ((x - low) / (high - low)).clamp(0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def hash_noise(i: Tensor, j: Tensor, seed: int) -> Tensor:
+    """A number in 0..1 for every pair of whole numbers, the same on every device."""
+    h = (i.long() * 374761393 + j.long() * 668265263 + (seed + 1) * 2246822519) & 0xFFFFFFFF
+    h = ((h ^ (h >> 13)) * 1274126177) & 0xFFFFFFFF
+    h = ((h ^ (h >> 16)) * 2654435761) & 0xFFFFFFFF
+    return ((h ^ (h >> 15)) & 0xFFFFFF).float() / 0xFFFFFF
+
+
+def value_noise(x: Tensor, y: Tensor, seed: float) -> Tensor:
+    """Smooth noise 0..1 with features one unit wide."""
+    i, j = x.floor(), y.floor()
+    u, v = x - i, y - j
+    u, v = u * u * (3 - 2 * u), v * v * (3 - 2 * v)
+    a, b = hash_noise(i, j, int(seed)), hash_noise(i + 1, j, int(seed))
+    c, d = hash_noise(i, j + 1, int(seed)), hash_noise(i + 1, j + 1, int(seed))
+    return torch.lerp(torch.lerp(a, b, u), torch.lerp(c, d, u), v)

@@ -1,0 +1,207 @@
+"""The fast stylizer's training: one step, its preview and its state, for the loop of `training/loop.py`."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+from ...models.stylizer import FastStylizer, FastStylizerConfig, FastStylizerModel
+from ..config import to_mapping
+from ..ema import ExponentialMovingAverage
+from ..loop import Callbacks, require_finite, train
+from ..losses import discriminator_loss, generator_loss
+from .config import AUTOMATIC_MEDIUM, StylizerConfig
+from .dataset import Batch, Source
+
+CHANNELS, HEAD = (16, 32, 64, 96), 32
+PREVIEW_PICTURES = 4
+WARM_UP = 50
+FREE_TO_CHANGE = ("preview_interval", "snapshot_interval")
+
+
+@dataclass(frozen=True)
+class StylizerResult:
+    """What a training gives."""
+
+    stylizer: FastStylizerModel
+    history: list[dict[str, float]]
+    """A row of numbers per step."""
+
+
+def train_stylizer(
+    config: StylizerConfig,
+    source: Source,
+    medium: str = "none",
+    provenance: Mapping[str, str] | None = None,
+    callbacks: Callbacks | None = None,
+    run_dir: Path | None = None,
+    resume: bool = False,
+    device: torch.device | str = "cpu",
+) -> StylizerResult:
+    """Trains a fast stylizer on the batches of a source.
+
+    Args:
+        config: its settings; `medium` "auto" there stands for the argument here.
+        source: from `twin_source` or `pair_source`.
+        medium: what the source lays out.
+        provenance: entries for the file.
+        callbacks, run_dir, resume: see `loop.train`.
+        device: where to train.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        task = StylizerTask(config, source, medium, device)
+        settings = {k: v for k, v in to_mapping(config).items() if k not in FREE_TO_CHANGE} | {"laid": medium}
+        history = train(
+            task, config.steps, callbacks, run_dir, resume, settings, config.snapshot_interval, config.preview_interval
+        )
+    network = task.average.to("cpu").eval().requires_grad_(False)
+    entries = {"steps": str(len(history)), "medium": medium, **(provenance or {})}
+    return StylizerResult(FastStylizerModel(network, config.style_name, entries), history)
+
+
+def chosen_medium(config: StylizerConfig, automatic: str) -> str:
+    """The medium that the settings ask for, `automatic` where they leave it open."""
+    return automatic if config.medium == AUTOMATIC_MEDIUM else config.medium
+
+
+class PatchDiscriminator(nn.Module):
+    """Logits `[N, 1, H/4, W/4]`: does each patch of some 30 pixels look like the style? (Isola et al. 2017)"""
+
+    def __init__(self, width: int = 24) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 2 * width, 4, 2, 1), nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * width, 2 * width, 3, 1, 1), nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * width, 1, 3, 1, 1),
+        )  # fmt: skip
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.layers(pictures)
+
+
+class StylizerTask:
+    """See `loop.Task`."""
+
+    terms: tuple[str, ...] = ("pixel", "gradient", "adversarial", "discriminator")
+
+    def __init__(self, config: StylizerConfig, source: Source, medium: str, device: torch.device | str) -> None:
+        self.config, self.source, self.device = config, source, torch.device(device)
+        architecture = FastStylizerConfig(
+            medium, tuple(max(4, round(c * config.width)) for c in CHANNELS), max(8, round(HEAD * config.width))
+        )
+        self.network = initialised(FastStylizer(architecture), config.seed).to(self.device)
+        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.ema = ExponentialMovingAverage(self.network, self.average, config.ema_decay)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), config.learning_rate, betas=(0.9, 0.99))
+        self.critic: PatchDiscriminator | None = None
+        if config.adversarial_weight > 0:
+            self.critic = initialised(PatchDiscriminator(), config.seed + 1).to(self.device)
+            self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), 2e-4, betas=(0.5, 0.99))
+
+    def step(self, step: int) -> dict[str, float]:
+        """One update; see `loop.Task.step`."""
+        config = self.config
+        batch = self.source(step)
+        given, laid, wanted, level = (
+            t.to(self.device) for t in (batch.given, batch.laid, batch.wanted, batch.level)
+        )
+        drawn = self.network(given, level, laid)
+        terms = {"pixel": (drawn - wanted).abs().mean(), "gradient": gradient_distance(drawn, wanted)}
+        loss = config.pixel_weight * terms["pixel"] + config.gradient_weight * terms["gradient"]
+        judged = self.critic is not None and step > config.adversarial_start * config.steps
+        if self.critic is not None and judged:
+            fake, real = self.critic(drawn.detach()), self.critic(wanted)
+            terms["discriminator"] = discriminator_loss(fake, real)
+            self.critic.requires_grad_(False)
+            terms["adversarial"] = generator_loss(self.critic(drawn))
+            self.critic.requires_grad_(True)
+            loss = loss + config.adversarial_weight * terms["adversarial"]
+        numbers = require_finite(terms)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(config, step)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step()
+        if self.critic is not None and judged:
+            self.critic_optimiser.zero_grad(set_to_none=True)
+            terms["discriminator"].backward()
+            self.critic_optimiser.step()
+        self.ema.update()
+        return numbers
+
+    @torch.no_grad()
+    def preview(self) -> Tensor:
+        """The first pictures of batch 0: what is given, drawn and wanted, one above the other."""
+        batch: Batch = self.source(0)
+        some = slice(0, PREVIEW_PICTURES)
+        drawn = self.average(
+            batch.given[some].to(self.device), batch.level[some].to(self.device), batch.laid[some].to(self.device)
+        )
+        rows = [torch.cat(list(row), 2) for row in (batch.given[some], drawn.cpu(), batch.wanted[some])]
+        return (torch.cat(rows, 1).clamp(-1, 1) + 1) / 2
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `loop.Task.state_dict`; pictures follow from the step's number."""
+        state = {
+            "network": self.network.state_dict(), "average": self.average.state_dict(), "updates": self.ema.updates,
+            "optimiser": self.optimiser.state_dict(),
+        }  # fmt: skip
+        if self.critic is not None:
+            state |= {"critic": self.critic.state_dict(), "critic_optimiser": self.critic_optimiser.state_dict()}
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `loop.Task.load_state_dict`."""
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.ema.updates = state["updates"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.critic is not None:
+            self.critic.load_state_dict(state["critic"])
+            self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+
+
+def learning_rate(config: StylizerConfig, step: int) -> float:
+    """Rises over the first steps, then falls to a fiftieth along a cosine."""
+    share = min(1.0, step / config.steps)
+    return config.learning_rate * min(1.0, step / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
+
+
+def gradient_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Mean absolute difference of the steps from each pixel to its right and lower neighbours."""
+    difference = a - b
+    across = (difference[..., 1:] - difference[..., :-1]).abs().mean()
+    return across + (difference[..., 1:, :] - difference[..., :-1, :]).abs().mean()
+
+
+def initialised(network: Any, seed: int) -> Any:
+    """The network with weights drawn from a generator of its own (He et al. 2015); small ones stay small."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if weight.ndim == 1:
+                weight.zero_()
+            elif weight.ndim > 2 or name.startswith("embed"):
+                std = math.sqrt(2 / weight[0].numel())
+                weight.copy_(torch.randn(weight.shape, generator=generator) * std)
+            elif weight.ndim == 2:
+                weight.copy_(torch.randn(weight.shape, generator=generator) * 0.01)
+        for name, module in network.named_modules():
+            if name == "head2":
+                module.weight.mul_(0.1)
+            if hasattr(module, "scale"):
+                module.scale.fill_(0.3)
+    return network
+
+
