@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..models.discriminator import Discriminator
-    from ..models.types import FaceEncoder, FaceGenerator
+    from ..models.types import FaceEncoder, FaceGenerator, FaceStylizer
 
 DETECTORS = ("auto", "yunet", "embedded")
 
@@ -39,6 +39,17 @@ def load_encoder(name: str) -> FaceEncoder:
     encoder = load(find_model("face_encoders", name))
     with on_device(encoder.network):
         return encoder
+
+
+def load_stylizer(name: str) -> FaceStylizer:
+    """A fast stylizer by path, by name in the models folder, or embedded; on the chosen device."""
+    from ..models.checkpoints import load_stylizer as load
+    from ..runtime.devices import on_device
+    from ..runtime.folders import find_model
+
+    stylizer = load(find_model("face_stylizers", name))
+    with on_device(stylizer.network):
+        return stylizer
 
 
 def load_discriminator(name: str) -> Discriminator:

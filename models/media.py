@@ -1,4 +1,4 @@
-"""What a fast stylizer draws with: pencil strokes, brush strokes or flat areas, laid out by rule over the whole picture.
+"""What a fast stylizer draws with: pencil strokes, brush strokes or flat areas, laid out by rule over the picture.
 
 A convolutional network can not invent a stroke of 20 pixels that keeps its width and bends with the form; it can decide
 where strokes go that are there already, how dark and of which colour. A medium computes them, without learning, from
@@ -201,15 +201,14 @@ def kuwahara(picture: Tensor, radius: int) -> Tensor:
     grey = luma(padded)
     spread = (F.avg_pool2d(grey * grey, size, 1) - F.avg_pool2d(grey, size, 1).square()).clamp(min=0) + 1e-5
     height, width = picture.shape[-2:]
-    total: Tensor | float = 0.0
-    weights: Tensor | float = 0.0
+    total, weights = torch.zeros_like(picture), torch.zeros_like(picture[:, :1])
     for dy in (0, radius):
         for dx in (0, radius):
             part = (..., slice(dy, dy + height), slice(dx, dx + width))
             weight = spread[part].pow(-4)
             weight = weight.clamp(max=1e18)
             total, weights = total + weight * mean[part], weights + weight
-    return total / weights  # type: ignore[operator]
+    return total / weights
 
 
 def flow(grey: Tensor, radius: int, swirl: float = 0.0, origin: Origin = (0, 0)) -> tuple[Tensor, Tensor]:

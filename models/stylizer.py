@@ -8,25 +8,27 @@ How much style, 0 to 3 as in the pseudo-pairs, modulates every block; at 0 the p
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .media import FIELDS, MEDIA, PERIOD, fields
+from .media import FIELDS, MEDIA, fields
 
 SLOPE = 0.1
+DIRECT_GAIN = 3.0
+"""Makes the colour matrix learn faster than the network."""
 STRIDE = 8
 """Pictures are padded to a multiple of this."""
 MAX_LEVEL = 3.0
 DILATIONS = (1, 2, 4, 8)
 TILE = 480
-OVERLAP = 48
+OVERLAP = 96
 """Tiles of large pictures and what they share with their neighbours, in pixels; both multiples of `PERIOD`."""
+LONGEST = 1024
+"""Pictures with a longer side are drawn at this length and enlarged, unless asked otherwise."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class FastStylizer(nn.Module):
         seen = 3 + FIELDS[config.medium]
         wide = config.embedding
         self.embed = nn.Sequential(nn.Linear(3, wide), nn.SiLU(), nn.Linear(wide, wide), nn.SiLU())
+        self.direct = nn.Linear(wide, 3 * (seen + 1))
         self.stem = nn.Conv2d(seen, full, 3, padding=1)
         self.down1 = nn.Conv2d(full, half, 3, stride=2, padding=1)
         self.down2 = nn.Conv2d(half, quarter, 3, stride=2, padding=1)
@@ -97,8 +100,11 @@ class FastStylizer(nn.Module):
         self.head0 = nn.Conv2d(full + seen, config.head, 3, padding=1)
         self.head1 = nn.Conv2d(config.head, config.head, 1)
         self.head2 = nn.Conv2d(config.head, 3, 1)
+        nn.init.zeros_(self.direct.weight)
+        nn.init.zeros_(self.direct.bias)
         nn.init.normal_(self.head2.weight, std=0.02)
-        nn.init.zeros_(self.head2.bias)
+        if self.head2.bias is not None:
+            nn.init.zeros_(self.head2.bias)
 
     def forward(self, pictures: Tensor, level: Tensor, laid: Tensor | None = None) -> Tensor:
         """`laid`: the medium's fields of the pictures, computed here when not given."""
@@ -124,7 +130,11 @@ class FastStylizer(nn.Module):
         x = self.block4(half + _twice(self.up2(x)), code)
         x = full + _twice(self.up1(x))
         x = F.leaky_relu(self.head0(torch.cat([F.leaky_relu(x, SLOPE), seen], 1)), SLOPE)
-        change = self.head2(F.leaky_relu(self.head1(x), SLOPE))[..., :height, :width]
+        change = self.head2(F.leaky_relu(self.head1(x), SLOPE))
+        # A colour matrix of the level takes away what the style does not keep, and lays the medium's own colours.
+        matrix = DIRECT_GAIN * self.direct(code).unflatten(1, (3, -1))
+        change = change + torch.einsum("noc,nchw->nohw", matrix[..., 1:], seen) + matrix[..., :1, None]
+        change = change[..., :height, :width]
         # Below level 1 the change fades, so that 0 is exactly the picture.
         return pictures + change * level.to(seen).clamp(0, 1)[:, None, None, None]
 
@@ -133,26 +143,79 @@ def _twice(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-@dataclass(frozen=True, eq=False)
-class FastStylizerModel:
-    """A fast stylizer with what is known about it (socket FACE_STYLIZER)."""
+@torch.no_grad()
+def draw(
+    network: FastStylizer,
+    pictures: Tensor,
+    strength: float = 1.0,
+    stroke_size: float = 0.0,
+    on_tile: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Pictures of any size in the style.
 
-    network: FastStylizer
-    style: str = ""
-    """Name of the style."""
-    provenance: Mapping[str, str] = field(default_factory=dict)
-    """Where it came from: file, training settings, licence note. Shown to people, never interpreted."""
+    Args:
+        network: on the device to draw on.
+        pictures: `[N, 3, H, W]` in -1..1, on any device.
+        strength: 0 gives the pictures back, 1 is the whole style (level 3).
+        stroke_size: strokes this many times as large: the picture is drawn smaller and enlarged. 0: 1, and on pictures
+            longer than 1024 pixels what makes it 1024.
+        on_tile: `(tiles done, of how many)`; may raise to interrupt.
 
-    @property
-    def medium(self) -> str:
-        """What it draws with."""
-        return self.network.config.medium
+    Returns:
+        `[N, 3, H, W]` in -1..1 on the CPU.
 
-    def to(self, device: torch.device | str) -> FastStylizerModel:
-        """A copy on a device; this one stays where it is."""
-        with torch.inference_mode(False):
-            return self.replace(network=copy.deepcopy(self.network).to(device))
+    Raises:
+        ValueError: strength lies outside 0..1 or stroke_size is below 0.
+    """
+    if not 0 <= strength <= 1 or stroke_size < 0:
+        raise ValueError(f"strength is {strength} and stroke_size {stroke_size}; use 0 to 1, and 0 or more.")
+    height, width = pictures.shape[-2:]
+    if strength == 0 or pictures.numel() == 0:
+        return pictures.float().cpu().clone()
+    size = stroke_size or max(1.0, max(height, width) / LONGEST)
+    small = (max(STRIDE, round(height / size)), max(STRIDE, round(width / size)))
+    tiles = [(y, x) for y in _starts(small[0]) for x in _starts(small[1])]
+    weight = next(network.parameters())
+    level = torch.full((1,), MAX_LEVEL * strength, device=weight.device)
+    drawn = []
+    for index, picture in enumerate(pictures):
+        one = picture[None].to(weight.device, torch.float32)
+        if small != (height, width):
+            one = F.interpolate(one, size=small, mode="bicubic", antialias=size > 1, align_corners=False).clamp(-1, 1)
+        total = torch.zeros(3, *small)
+        shares = torch.zeros(1, *small)
+        for number, (y, x) in enumerate(tiles):
+            part = one[:, :, y : y + TILE, x : x + TILE]
+            laid = fields(network.config.medium, part, (x, y))
+            result = network(part.to(weight.dtype), level, laid.to(weight.dtype))[0].float().cpu()
+            share = _ramp(result.shape[1], y > 0, y + TILE < small[0])[:, None]
+            share = (share * _ramp(result.shape[2], x > 0, x + TILE < small[1])[None])[None]
+            total[:, y : y + TILE, x : x + TILE] += result * share
+            shares[:, y : y + TILE, x : x + TILE] += share
+            if on_tile is not None:
+                on_tile(index * len(tiles) + number + 1, len(pictures) * len(tiles))
+        picture = total / shares
+        if small != (height, width):
+            picture = F.interpolate(picture[None], size=(height, width), mode="bicubic", align_corners=False)[0]
+        drawn.append(picture.clamp(-1, 1))
+    return torch.stack(drawn)
 
-    def replace(self, **changes: Any) -> FastStylizerModel:
-        """A copy with the given fields changed."""
-        return replace(self, **changes)
+
+def _starts(length: int) -> list[int]:
+    """Where tiles begin along a side: at multiples of the media's period, the last reaching its end."""
+    starts = [0]
+    while starts[-1] + TILE < length:
+        starts.append(starts[-1] + TILE - OVERLAP)
+    return starts
+
+
+def _ramp(length: int, before: bool, after: bool) -> Tensor:
+    """A tile's share along one side: it fades where a neighbour takes over."""
+    share = torch.ones(length)
+    fade = (torch.arange(OVERLAP) + 0.5) / OVERLAP
+    count = min(OVERLAP, length)
+    if before:
+        share[:count] = fade[:count]
+    if after:
+        share[length - count :] = torch.minimum(share[length - count :], fade.flip(0)[OVERLAP - count :])
+    return share

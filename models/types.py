@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from .discriminator import Discriminator
 from .generator import Generator
+from .stylizer import FastStylizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +114,27 @@ class FaceEncoder:
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     def replace(self, **changes: Any) -> FaceEncoder:
+        """A copy with the given fields changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, eq=False)
+class FaceStylizer:
+    """A feed-forward network that draws pictures in a style (socket FACE_STYLIZER)."""
+
+    network: FastStylizer
+    """`pictures [N, 3, H, W], level [N] -> [N, 3, H, W]`."""
+    style: str = ""
+    """Name of the style."""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    """Where it came from: file, training settings, licence note. Shown to people, never interpreted."""
+
+    @property
+    def medium(self) -> str:
+        """What it draws with."""
+        return self.network.config.medium
+
+    def replace(self, **changes: Any) -> FaceStylizer:
         """A copy with the given fields changed."""
         return replace(self, **changes)
 

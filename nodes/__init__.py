@@ -26,6 +26,7 @@ from .reference import ApplyReference, EncodeReference
 from .report import StylisationReport
 from .style_images import LoadStyleImages
 from .stylise import StyliseFaces
+from .stylizer import LoadFastStylizer, RunFastStylizer, SaveFastStylizer, TrainFastStylizer
 from .training import FinetuneGenerator
 from .variations import StyleVariations
 
@@ -61,6 +62,10 @@ NODE_CLASS_MAPPINGS: dict[str, type] = {
     "FaceStylistLoadStyleImages": LoadStyleImages,
     "FaceStylistFinetuneGenerator": FinetuneGenerator,
     "FaceStylistLossPlot": LossPlot,
+    "FaceStylistLoadFastStylizer": LoadFastStylizer,
+    "FaceStylistSaveFastStylizer": SaveFastStylizer,
+    "FaceStylistRunFastStylizer": RunFastStylizer,
+    "FaceStylistTrainFastStylizer": TrainFastStylizer,
     "FaceStylistLpipsGuide": LpipsGuide,
     "FaceStylistIdentityGuide": IdentityGuide,
     "FaceStylistDinoGuide": DinoGuide,
@@ -106,6 +111,10 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "FaceStylistLoadStyleImages": "Load Style Images",
     "FaceStylistFinetuneGenerator": "Fine-tune Generator",
     "FaceStylistLossPlot": "Loss Plot",
+    "FaceStylistLoadFastStylizer": "Load Fast Stylizer",
+    "FaceStylistSaveFastStylizer": "Save Fast Stylizer",
+    "FaceStylistRunFastStylizer": "Run Fast Stylizer",
+    "FaceStylistTrainFastStylizer": "Train Fast Stylizer",
     "FaceStylistLpipsGuide": "LPIPS Guide",
     "FaceStylistIdentityGuide": "Identity Guide (ArcFace)",
     "FaceStylistDinoGuide": "Structure Guide (DINOv2)",

@@ -26,6 +26,7 @@ MODEL_EXTENSIONS: dict[str, tuple[str, ...]] = {
     "face_encoders": (".safetensors", ".pt", ".pth"),
     "face_detection": (".safetensors", ".pt", ".pth", ".onnx"),
     "face_guides": (".safetensors", ".pt", ".pth"),
+    "face_stylizers": (".safetensors",),
 }
 """Our model folders, and the files each of them lists."""
 
@@ -41,7 +42,7 @@ class Folders:
     temp: Path = field(default_factory=lambda: Path.cwd() / "output" / "temp")
     """Where PreviewImage writes."""
     models: Path = field(default_factory=lambda: Path.cwd() / "models")
-    """Holds `stylegan/`, `face_encoders/`, `face_detection/` and `face_guides/`."""
+    """Holds `stylegan/`, `face_encoders/`, `face_detection/`, `face_guides/` and `face_stylizers/`."""
 
 
 _folders: ContextVar[Folders | None] = ContextVar("facestylist_folders", default=None)
@@ -158,6 +159,8 @@ def list_embedded_styles() -> list[str]:
 
 def list_models(kind: str) -> list[str]:
     """What a node's drop-down list offers: the shipped networks first, then the user's files."""
+    if kind == "face_stylizers":
+        return embedded.list_embedded("stylizer") + list_model_files(kind)
     shipped = ["embedded"]
     if kind == "stylegan":
         shipped += [f"embedded:{style}" for style in list_embedded_styles()]

@@ -24,6 +24,7 @@ from . import (
     train_detector,
     train_embedded,
     train_pairs,
+    train_stylizer,
     ui,
 )
 
@@ -43,6 +44,7 @@ COMMANDS: dict[str, ModuleType] = {
     "convert": convert,
     "render": render,
     "ui": ui,
+    "train-stylizer": train_stylizer,
     "train-embedded": train_embedded,
     "train-detector": train_detector,
 }

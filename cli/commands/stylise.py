@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...training.mode_config import ApplyConfig, VariationConfig
 from ..console import Console
+from ..fast import run_fast
 from ..files import about, face_finder, load_encoder, load_generator, need, style_file, unique_stems, write_pictures
 from ..options import fraction, positive
 from ..sharding import current_shard
@@ -22,7 +23,7 @@ HELP = "turn photos into stylised photos"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("photos", nargs="+", metavar="PHOTO")
-    parser.add_argument("--style", required=True, metavar="NAME|FILE", help="an embedded style's name, or a checkpoint")
+    parser.add_argument("--style", metavar="NAME|FILE", help="an embedded style's name, or a checkpoint")
     parser.add_argument("--strength", type=fraction, default=1.0, metavar="S", help="0 to 1 (default: 1)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the pictures go")
     parser.add_argument(
@@ -38,6 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--feather", type=fraction, default=0.1, metavar="F", help="soft edge, 0 to 0.5 (default: 0.1)")
     parser.add_argument("--colour-match", type=fraction, default=0.0, metavar="C", help="0 to 1 (default: 0)")
     parser.add_argument("--crops", action="store_true", help="also write the crops and the stylised faces")
+    fast = parser.add_argument_group("in one pass, whole pictures of any size, without a generator")
+    fast.add_argument("--fast", action="store_true", help="draw with the shipped student of --style")
+    fast.add_argument("--stylizer", metavar="NAME|FILE", help="draw with this fast stylizer, in place of --style")
+    fast.add_argument(
+        "--stroke-size", type=float, default=0.0, metavar="N", help="how large strokes are (default: by the picture)"
+    )
+    fast.add_argument("--faces-only", action="store_true", help="draw only the faces, and paste them back")
     add_modes(parser)
     add_detection(parser)
 
@@ -87,6 +95,12 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...runtime.progress import ProgressReporter
     from ...training.pivotal import align_style
 
+    need((args.style is None) != (args.stylizer is None), "give one of --style and --stylizer")
+    if args.fast and args.stylizer is None:
+        args.stylizer = f"embedded:student-{args.style.removeprefix('embedded:').removeprefix('student-')}"
+    if args.stylizer is not None:
+        run_fast(args, console)
+        return
     encoder_name = args.encoder or ("embedded" if args.source == "embedded" else None)
     steps = args.steps if args.steps is not None else (0 if encoder_name else 200)
     need(steps >= 0, "--steps is below 0")

@@ -22,7 +22,8 @@ from ..encoder import Encoder, EncoderConfig
 from ..generator import Generator, GeneratorConfig
 from ..irse import ArcFace, ArcFaceConfig
 from ..psp import PspConfig, PspEncoder
-from ..types import FaceEncoder, FaceGenerator
+from ..stylizer import FastStylizer, FastStylizerConfig
+from ..types import FaceEncoder, FaceGenerator, FaceStylizer
 from . import (
     arcface,
     dualstylegan,
@@ -48,9 +49,11 @@ __all__ = [
     "load_discriminator",
     "load_encoder",
     "load_generator",
+    "load_stylizer",
     "save_arcface",
     "save_encoder",
     "save_generator",
+    "save_stylizer",
 ]
 
 FORMATS = (facestylist, psp, arcface, dualstylegan, jojogan, stylegan_nada, rosinality, nvidia)
@@ -71,7 +74,7 @@ def inspect(path: str | Path) -> CheckpointInfo:
         CheckpointError: it is missing, damaged, of no known kind, or would have to run code.
     """
     _, weights, _ = _read(path, "generator")
-    config: GeneratorConfig | EncoderConfig | PspConfig | DiscriminatorConfig | ArcFaceConfig
+    config: GeneratorConfig | EncoderConfig | PspConfig | DiscriminatorConfig | ArcFaceConfig | FastStylizerConfig
     kind, (config, state) = next(
         (kind, network)
         for kind, network in (
@@ -80,6 +83,7 @@ def inspect(path: str | Path) -> CheckpointInfo:
             ("generator", weights.generator),
             ("embedding", weights.embedding),
             ("discriminator", weights.discriminator),
+            ("stylizer", weights.stylizer),
         )
         if network is not None
     )
@@ -87,10 +91,10 @@ def inspect(path: str | Path) -> CheckpointInfo:
     return CheckpointInfo(
         family=weights.family,
         kind=kind,
-        resolution=config.resolution,
-        num_ws=None if isinstance(config, DiscriminatorConfig) else config.num_ws,
+        resolution=getattr(config, "resolution", 0),
+        num_ws=getattr(config, "num_ws", None),
         z_dim=config.z_dim if isinstance(config, GeneratorConfig) else None,
-        w_dim=None if isinstance(config, DiscriminatorConfig) else config.w_dim,
+        w_dim=getattr(config, "w_dim", None),
         channels={4 * 2**i: width for i, width in enumerate(widths)},
         has_discriminator=weights.discriminator is not None,
         has_generator=weights.generator is not None,
@@ -203,6 +207,32 @@ def load_arcface(path: str | Path) -> ArcFace:
         return build(lambda: ArcFace(config), state, file, mapped).requires_grad_(False)
 
 
+def load_stylizer(path: str | Path) -> FaceStylizer:
+    """The fast stylizer of a file, on the CPU, float32, in eval mode.
+
+    Raises:
+        CheckpointError: the file cannot be used, or holds no fast stylizer.
+    """
+    file, weights, mapped = _read(path, "stylizer")
+    if weights.stylizer is None:
+        raise CheckpointError(
+            f"{file}: it holds {_contents_in_words(weights)} and no fast stylizer. Choose a file made by Save Fast "
+            "Stylizer, or an embedded student."
+        )
+    config, state = weights.stylizer
+    with plain_tensors():
+        network = build(lambda: FastStylizer(config), state, file, mapped)
+    return FaceStylizer(network, weights.style, _provenance(file, weights))
+
+
+def save_stylizer(
+    stylizer: FaceStylizer, path: str | Path, metadata: Mapping[str, Any] | None = None, half: bool = True
+) -> None:
+    """Saves a fast stylizer, its style's name and metadata as `.safetensors`; see `save_generator`."""
+    entries = {**(metadata or {}), "style": stylizer.style}
+    facestylist.write(Path(path), "stylizer", {"stylizer": stylizer.network}, entries, half)
+
+
 def save_generator(
     generator: FaceGenerator, path: str | Path, metadata: Mapping[str, Any] | None = None, half: bool = False
 ) -> None:
@@ -293,7 +323,7 @@ def _understood(read: Any, contents: Any) -> Weights:
     """The file's networks, their configurations being ones that networks have."""
     try:
         weights: Weights = read(contents)
-        for network in (weights.generator, weights.discriminator, weights.encoder, weights.embedding):
+        for network in (weights.generator, weights.discriminator, weights.encoder, weights.embedding, weights.stylizer):
             if network is not None:
                 check_config(network[0])
     except CheckpointError:
@@ -303,7 +333,7 @@ def _understood(read: Any, contents: Any) -> Weights:
         raise CheckpointError(
             f"it is incomplete or damaged ({reason}). Download it again, or take another copy."
         ) from error
-    if not any((weights.generator, weights.discriminator, weights.encoder, weights.embedding)):
+    if not any((weights.generator, weights.discriminator, weights.encoder, weights.embedding, weights.stylizer)):
         raise CheckpointError("it holds no network.")
     return weights
 
@@ -318,6 +348,7 @@ def _contents_in_words(weights: Weights) -> str:
         "a generator": weights.generator,
         "a face embedding network": weights.embedding,
         "a discriminator": weights.discriminator,
+        "a fast stylizer": weights.stylizer,
     }
     return next(kind for kind, network in kinds.items() if network is not None)
 

@@ -14,6 +14,7 @@ from ..encoder import EncoderConfig
 from ..generator import GeneratorConfig
 from ..irse import ArcFaceConfig
 from ..psp import PspConfig
+from ..stylizer import FastStylizerConfig
 
 if TYPE_CHECKING:
     from .storages import MappedFile
@@ -37,9 +38,10 @@ class CheckpointInfo:
     """Who wrote it: rosinality, nvidia, psp, e4e, restyle, arcface, jojogan, stylegan_nada, dualstylegan or
     facestylist."""
     kind: str
-    """"generator", "discriminator" (no generator in the file), "encoder" (maybe with its generator) or "embedding"."""
+    """"generator", "discriminator" (no generator in the file), "encoder" (maybe with its generator), "embedding" or
+    "stylizer"."""
     resolution: int
-    """Height and width of the pictures it makes or takes."""
+    """Height and width of the pictures it makes or takes; 0 where any will do."""
     num_ws: int | None
     z_dim: int | None
     w_dim: int | None
@@ -89,6 +91,7 @@ class Weights:
     discriminator: tuple[DiscriminatorConfig, State] | None = None
     encoder: tuple[EncoderConfig | PspConfig, State] | None = None
     embedding: tuple[ArcFaceConfig, State] | None = None
+    stylizer: tuple[FastStylizerConfig, State] | None = None
     mean_latent: Tensor | None = None
     style: str = ""
     metadata: dict[str, str] = field(default_factory=dict)

@@ -1,7 +1,8 @@
 """This project's own format: one `.safetensors` file, its architecture and origin in the metadata.
 
 Tensors are `generator.*` (with `generator.mean_latent`), `discriminator.*`, `encoder.*` (ours, or pSp, e4e and ReStyle,
-which the configuration's `architecture` tells apart) or `embedding.*` (ArcFace), by the names of our modules.
+which the configuration's `architecture` tells apart), `embedding.*` (ArcFace) or `stylizer.*` (a fast stylizer), by the
+names of our modules.
 Metadata: `format` "facestylist", `format_version`, `kind`, `config` (JSON: the configurations), `style`, `w_space`, and
 whatever else was given, all as text. A reader takes any version up to its own.
 """
@@ -25,6 +26,7 @@ from ..encoder import EncoderConfig
 from ..generator import GeneratorConfig
 from ..irse import ArcFaceConfig
 from ..psp import PspConfig
+from ..stylizer import FastStylizerConfig
 from .contents import CheckpointError, Contents, Weights
 
 FAMILY = "facestylist"
@@ -54,7 +56,7 @@ def read(contents: Contents) -> Weights:
         raise CheckpointError(
             f"it has format version {version} and this program reads up to {FORMAT_VERSION}. Update the node pack."
         )
-    if not {"generator", "discriminator", "encoder", "embedding"} & set(config):
+    if not {"generator", "discriminator", "encoder", "embedding", "stylizer"} & set(config):
         kind = metadata.get("kind", "network of another kind")
         raise CheckpointError(f"it holds a {kind}, not a generator or an encoder.")
     networks: dict[str, Any] = {}
@@ -63,6 +65,7 @@ def read(contents: Contents) -> Weights:
         ("discriminator", DiscriminatorConfig),
         ("encoder", PspConfig if "architecture" in config.get("encoder", {}) else EncoderConfig),
         ("embedding", ArcFaceConfig),
+        ("stylizer", FastStylizerConfig),
     ):
         if name in config:
             networks[name] = (architecture(**config[name]), _under(contents.data, name))

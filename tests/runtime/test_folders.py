@@ -113,7 +113,7 @@ def test_registration_keeps_the_users_paths(comfyui: ModuleType, tmp_path: Path)
     paths, extensions = comfyui.folder_names_and_paths["stylegan"]
     assert paths == [str(tmp_path / "disk"), str(tmp_path / "comfy" / "models" / "stylegan")]
     assert ".pkl" in extensions
-    ours = {"stylegan", "face_encoders", "face_detection", "face_guides"}
+    ours = {"stylegan", "face_encoders", "face_detection", "face_guides", "face_stylizers"}
     assert set(comfyui.folder_names_and_paths) == {*ours, "loras"}
 
 

@@ -113,7 +113,7 @@ def twin_scene(
     side = stack.shape[-1]
     plain = uniform(generator) < 0.35
     # Pixels of the square per pixel of the render: heads from 60 to 350 pixels high.
-    scale = math.exp(between(math.log(0.45), math.log(1.7), generator))
+    scale = math.exp(between(math.log(0.45), math.log(1.7), generator)) * min(1.0, size / 144)
     if scale < 0.6:
         stack, side, scale = F.avg_pool2d(stack[None], 2)[0], side // 2, scale * 2
     turn = between(-0.45, 0.45, generator) * (uniform(generator) < 0.6)
@@ -172,7 +172,7 @@ def pair_source(
     for source, target, level in pairs:
         if source.shape != target.shape or source.ndim != 3 or source.shape[0] != 3:
             raise ValueError(
-                f"A pair has pictures of {list(source.shape)} and {list(target.shape)}; both must be [3, height, width]."
+                f"A pair has pictures {list(source.shape)} and {list(target.shape)}; both must be [3, height, width]."
             )
         both = ((torch.stack([source, target]).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         kept.append((both, float(level)))

@@ -33,7 +33,8 @@ def relight(picture: Tensor, generator: torch.Generator) -> Tensor:
     contrast = between(0.75, 1.25, generator)
     picture = ((picture * cast - 0.5) * contrast + 0.5 + between(-0.06, 0.06, generator)).clamp(0, 1)
     grey = luma(picture[None])[0]
-    picture = torch.lerp(grey.expand_as(picture), picture, between(0.0, 1.4, generator) if uniform(generator) < 0.5 else 1.0)
+    if uniform(generator) < 0.5:
+        picture = torch.lerp(grey.expand_as(picture), picture, between(0.0, 1.4, generator))
     if uniform(generator) < 0.5:
         angle = between(0, 2 * math.pi, generator)
         y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")

@@ -1,4 +1,4 @@
-"""What a picture should become: sketch, impasto and cartoon made by rule from a clean picture, in the strokes of `media`.
+"""What a picture should become: sketch, impasto and cartoon by rule from a clean picture, in the strokes of `media`.
 
 A rendered face adds what no filter knows: where eyes, lips and outlines are, and how its look draws them. Any other
 picture gets what follows from its light and edges alone. Both are made of the same strokes with the same rules, so a
@@ -15,7 +15,7 @@ from torch import Tensor
 from ...models.media import blur, flow, kuwahara, lay_strokes, luma, smear, smoothstep
 
 Target = Callable[[Tensor, Tensor, Tensor, "Mapping[str, Tensor] | None"], Tensor]
-"""(clean picture [N,3,H,W] 0..1, what the network is given -1..1, its fields, layers of a rendered face 0..1) -> 0..1"""
+"""(clean picture [N,3,H,W] 0..1, what the network is given -1..1, its fields, layers of a face 0..1) -> 0..1"""
 
 
 def sketch(clean: Tensor, given: Tensor, fields: Tensor, layers: Mapping[str, Tensor] | None) -> Tensor:

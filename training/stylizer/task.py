@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-from ...models.stylizer import FastStylizer, FastStylizerConfig, FastStylizerModel
+from ...models.stylizer import FastStylizer, FastStylizerConfig
+from ...models.types import FaceStylizer
 from ..config import to_mapping
 from ..ema import ExponentialMovingAverage
 from ..loop import Callbacks, require_finite, train
@@ -32,7 +31,7 @@ FREE_TO_CHANGE = ("preview_interval", "snapshot_interval")
 class StylizerResult:
     """What a training gives."""
 
-    stylizer: FastStylizerModel
+    stylizer: FaceStylizer
     history: list[dict[str, float]]
     """A row of numbers per step."""
 
@@ -65,7 +64,7 @@ def train_stylizer(
         )
     network = task.average.to("cpu").eval().requires_grad_(False)
     entries = {"steps": str(len(history)), "medium": medium, **(provenance or {})}
-    return StylizerResult(FastStylizerModel(network, config.style_name, entries), history)
+    return StylizerResult(FaceStylizer(network, config.style_name, entries), history)
 
 
 def chosen_medium(config: StylizerConfig, automatic: str) -> str:
@@ -99,13 +98,14 @@ class StylizerTask:
         architecture = FastStylizerConfig(
             medium, tuple(max(4, round(c * config.width)) for c in CHANNELS), max(8, round(HEAD * config.width))
         )
-        self.network = initialised(FastStylizer(architecture), config.seed).to(self.device)
+        fast: Any = {"device": self.device, "memory_format": torch.channels_last}
+        self.network = initialised(FastStylizer(architecture), config.seed).to(**fast)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.ema = ExponentialMovingAverage(self.network, self.average, config.ema_decay)
         self.optimiser = torch.optim.Adam(self.network.parameters(), config.learning_rate, betas=(0.9, 0.99))
         self.critic: PatchDiscriminator | None = None
         if config.adversarial_weight > 0:
-            self.critic = initialised(PatchDiscriminator(), config.seed + 1).to(self.device)
+            self.critic = initialised(PatchDiscriminator(), config.seed + 1).to(**fast)
             self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), 2e-4, betas=(0.5, 0.99))
 
     def step(self, step: int) -> dict[str, float]:
@@ -195,6 +195,8 @@ def initialised(network: Any, seed: int) -> Any:
             elif weight.ndim > 2 or name.startswith("embed"):
                 std = math.sqrt(2 / weight[0].numel())
                 weight.copy_(torch.randn(weight.shape, generator=generator) * std)
+            elif name.startswith("direct"):
+                weight.zero_()
             elif weight.ndim == 2:
                 weight.copy_(torch.randn(weight.shape, generator=generator) * 0.01)
         for name, module in network.named_modules():

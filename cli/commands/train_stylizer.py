@@ -1,0 +1,151 @@
+"""Teach a fast stylizer: from a rendered look, from pseudo-pairs, or from two folders of pictures."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...training.config import FieldSpec, fields_of, from_mapping, to_mapping
+from ...training.stylizer.config import StylizerConfig
+from ..console import Console
+from ..files import load_generator, need, read_settings, style_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+HELP = "teach a small network to stylise in one pass"
+LOOKS = ("sketch", "impasto", "cartoon")
+TWIN_SIZE = 256
+ON_THEIR_OWN = ("steps", "seed", "style_name")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    learn = parser.add_argument_group("what it learns from (one of these)")
+    learn.add_argument("--look", choices=LOOKS, help="rendered faces in this look, and other pictures by its rule")
+    learn.add_argument("--pairs", type=Path, metavar="FILE", help="pseudo-pairs made by `pairs`; needs --target")
+    learn.add_argument("--before", type=Path, metavar="DIR", help="photos; each has a picture of its name in --after")
+    learn.add_argument("--after", type=Path, metavar="DIR", help="the photos in the style, of the same sizes")
+    parser.add_argument("--source", default="embedded", metavar="FILE", help="the pairs' source (default: embedded)")
+    parser.add_argument("--target", metavar="NAME|FILE", help="the pairs' style")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="with --look: photographs of anything at all")
+    parser.add_argument("--faces", type=int, default=768, metavar="N", help="with --look: faces to render (768)")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the stylizer, a .safetensors file")
+    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name; flags go before them")
+    parser.add_argument("--steps", type=int, metavar="N", help=f"default: {StylizerConfig.steps}")
+    parser.add_argument("--style-name", metavar="NAME", help="default: the look, or the name of OUT")
+    parser.add_argument("--run-dir", type=Path, metavar="RUN", help="where the run is kept (default: runs/NAME)")
+    parser.add_argument("--resume", action="store_true", help="continue the run in that folder")
+    settings = parser.add_argument_group("settings")
+    for spec in fields_of(StylizerConfig):
+        if spec.name not in ON_THEIR_OWN:
+            _add_setting(settings, spec)
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
+    folders = args.before is not None or args.after is not None
+    given = sum((args.look is not None, args.pairs is not None, folders))
+    need(given == 1, "give one of --look, --pairs, or --before with --after")
+    need(not folders or (args.before is not None and args.after is not None), "--before and --after go together")
+    need(args.pairs is None or args.target is not None, "--pairs needs --target, the style it was made with")
+    need(args.faces > 0, "--faces has to be above 0")
+    config = _config(args)
+    from ...models.checkpoints import save_stylizer
+    from ...runtime.devices import room_for_training
+    from ...runtime.progress import ProgressReporter
+    from ...training.stylizer.dataset import pair_source, twin_source
+    from ...training.stylizer.targets import TARGETS
+    from ...training.stylizer.task import chosen_medium, train_stylizer
+    from ...training.stylizer.twins import load_twins
+
+    run_dir = args.run_dir or Path("runs") / config.style_name
+    common: dict[str, Any] = {"size": config.size, "count": config.batch_size, "degrade": config.degrade, "seed": config.seed}
+    if args.look:
+        medium, target = TARGETS[args.look]
+        medium = chosen_medium(config, medium)
+        need(medium == TARGETS[args.look][0], f"the {args.look} is drawn with --medium {TARGETS[args.look][0]}")
+        with ProgressReporter(args.faces, "render") as progress:
+            twins = load_twins(run_dir.parent / "twins", args.faces, TWIN_SIZE, on_progress=progress.update)
+        pictures = _bytes(args.pictures) if args.pictures else []
+        batches = twin_source(twins, pictures, target, medium, **common)
+        learnt = f"{args.faces} rendered faces, {len(pictures)} pictures"
+    else:
+        medium = chosen_medium(config, "none")
+        triples = _folder_pairs(args.before, args.after) if folders else _manifest_pairs(args)
+        batches = pair_source(triples, medium, pair_share=config.pair_share, **common)
+        learnt = f"{len(triples)} pairs"
+    try:
+        with room_for_training() as device, ProgressReporter(config.steps, "train") as progress:
+            result = train_stylizer(
+                config, batches, medium, {"learnt_from": learnt}, progress.callbacks(), run_dir, args.resume, device
+            )
+    except KeyboardInterrupt:
+        console.note(f"\nThe run is kept in {run_dir}; the same command with --resume continues it.")
+        raise
+    save_stylizer(result.stylizer, args.out, dict(result.stylizer.provenance))
+    console.line(str(args.out))
+    last = result.history[-1] if result.history else {}
+    console.result({"files": [str(args.out)], "run": str(run_dir), "settings": to_mapping(config), "last": last})
+
+
+def _manifest_pairs(args: argparse.Namespace) -> list[tuple[Tensor, Tensor, float]]:
+    from ...training.pairs.manifest import load_pairs
+    from ...training.stylizer.manifest import drawn_pairs
+
+    target = load_generator(style_file(args.target))
+    return list(drawn_pairs(load_pairs(args.pairs), load_generator(args.source), target))
+
+
+def _folder_pairs(before: Path, after: Path) -> list[tuple[Tensor, Tensor, float]]:
+    """Pictures of the same name in two folders."""
+    from ...runtime.images import image_to_tensor, read_picture
+
+    styled = {path.stem: path for path in _files(after)}
+    both = [(path, styled[path.stem]) for path in _files(before) if path.stem in styled]
+    if not both:
+        raise ValueError(f"No picture in {before} has one of the same name in {after}. Name them alike.")
+    return [
+        (image_to_tensor(read_picture(one)[0])[0], image_to_tensor(read_picture(other)[0])[0], 3.0)
+        for one, other in both
+    ]
+
+
+def _bytes(folder: Path) -> list[Tensor]:
+    """The pictures of a folder as uint8 `[3, H, W]`."""
+    import torch
+
+    from ...runtime.images import read_picture
+
+    return [(read_picture(p)[0][0] * 255).round().to(torch.uint8).permute(2, 0, 1).contiguous() for p in _files(folder)]
+
+
+def _files(folder: Path) -> list[Path]:
+    from ...training.picture_files import EXTENSIONS
+
+    if not folder.is_dir():
+        raise ValueError(f"There is no folder {folder}. Check the path.")
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.name[0] != ".")
+
+
+def _add_setting(group: Any, spec: FieldSpec) -> None:
+    """One setting as a flag; its default stays unset, so that a TOML file can give it."""
+    flag = "--" + spec.name.replace("_", "-")
+    text = f"{spec.tooltip} (default: {spec.default})".replace("%", "%%")
+    choices = list(spec.choices) or None
+    group.add_argument(flag, type=spec.type, choices=choices, metavar=None if choices else spec.type.__name__.upper(),
+                       help=text)  # fmt: skip
+
+
+def _config(args: argparse.Namespace) -> StylizerConfig:
+    """Settings from the TOML file, then from the flags."""
+    values = read_settings(args.config) if args.config else {}
+    for spec in fields_of(StylizerConfig):
+        given = getattr(args, spec.name, None)
+        if given is not None:
+            values[spec.name] = given
+    values.setdefault("style_name", args.look or args.out.stem)
+    if args.look:
+        # Every stroke of its targets can be foreseen, so there is nothing for a discriminator to ask for.
+        values.setdefault("adversarial_weight", 0.0)
+    return from_mapping(StylizerConfig, values)

@@ -1,0 +1,48 @@
+"""`stylise --stylizer`: whole photos, or their faces, through a feed-forward network instead of a generator."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .console import Console
+from .files import about, face_finder, load_stylizer, unique_stems, write_pictures
+from .sharding import current_shard
+
+
+def run_fast(args: argparse.Namespace, console: Console) -> None:
+    """Draws each photo and writes it as `<name>_<style>.png`."""
+    import torch
+
+    from ..faces.align import align_faces
+    from ..faces.paste import paste_faces
+    from ..models.stylizer import draw
+    from ..runtime.images import image_to_tensor, read_picture
+    from ..runtime.progress import ProgressReporter
+
+    stylizer = load_stylizer(args.stylizer)
+    label = stylizer.style or "stylised"
+    find = face_finder(args.detector, args.min_confidence, args.download_if_missing) if args.faces_only else None
+    shard = current_shard()
+    photos = shard.part(list(zip(args.photos, unique_stems(args.photos), strict=True)))
+    records: list[dict[str, Any]] = []
+    with ProgressReporter(len(photos), "stylise") as progress, torch.inference_mode():
+        for index, (photo, stem) in enumerate(photos):
+            with about(photo):
+                pictures = image_to_tensor(read_picture(photo)[0])
+                faces = align_faces(pictures, find, args.size, args.on_no_face) if find else None
+            if faces is None:
+                result = draw(stylizer.network, pictures, args.strength, args.stroke_size)
+            elif len(faces):
+                drawn = draw(stylizer.network, faces.crops, args.strength, args.stroke_size)
+                result = paste_faces(pictures, faces, drawn, args.feather, args.colour_match, region=args.region)[0]
+            else:
+                result = pictures
+            frames = [""] if len(result) == 1 else [f"_{frame:04}" for frame in range(len(result))]
+            files = write_pictures(result, [args.out / f"{stem}_{label}{frame}.png" for frame in frames])
+            for path in files:
+                console.line(str(path))
+            count = {} if faces is None else {"faces": len(faces)}
+            records.append({"photo": str(photo), **count, "files": [str(path) for path in files]})
+            progress.update(index + 1)
+    console.result({"style": label, "photos": records, **shard.told()})

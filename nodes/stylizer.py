@@ -1,0 +1,275 @@
+"""Nodes of the fast stylizer: pictures of any size in a style, in one pass and with no generator.
+
+FACE_STYLIZER is `models.types.FaceStylizer`: a small feed-forward network and the name of its style. It is never
+changed in place. FACE_CROPS and STYLE_PAIRS are described in `faces.py` and `pairs.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..training.config import fields_of, to_mapping
+from ..training.stylizer.config import StylizerConfig
+from .declare import choice, content_hash, from_spec, number, socket, switch, text
+from .generators import unused_path
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..models.types import FaceCrops, FaceGenerator, FaceStylizer, StylePairs
+
+CATEGORY = "FaceStylist/Fast Stylizer"
+FOLDER = "face_stylizers"
+
+
+class LoadFastStylizer:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Loads a fast stylizer: one that ships with the pack and draws any photograph, or a file from "
+        "models/face_stylizers. Nothing in a file is ever executed."
+    )
+    SEARCH_ALIASES = ["student", "load stylizer", "style transfer model", "pencil sketch", "oil paint", "filter"]
+    RETURN_TYPES = ("FACE_STYLIZER",)
+    RETURN_NAMES = ("stylizer",)
+    OUTPUT_TOOLTIPS = ("The fast stylizer, for Run Fast Stylizer.",)
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        from ..runtime.folders import list_models
+
+        return {
+            "required": {
+                "name": choice(
+                    list_models(FOLDER),
+                    "embedded:student-sketch and the like ship with the pack. Below them stand the files in "
+                    "models/face_stylizers.",
+                )
+            }
+        }
+
+    @classmethod
+    def IS_CHANGED(cls, name: str) -> str:
+        from ..models.embedded import is_embedded, resolve
+        from ..runtime.folders import find_model
+
+        path = find_model(FOLDER, name)
+        return content_hash([resolve(path, "stylizer") if is_embedded(path) else Path(path)])
+
+    def run(self, name: str) -> tuple[FaceStylizer]:
+        from ..models.checkpoints import load_stylizer
+        from ..runtime.folders import find_model
+
+        return (load_stylizer(find_model(FOLDER, name)),)
+
+
+class SaveFastStylizer:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Saves a fast stylizer as one small .safetensors file that Load Fast Stylizer lists. A file that exists is "
+        "never overwritten: names are numbered."
+    )
+    SEARCH_ALIASES = ["save student", "export stylizer", "safetensors"]
+    RETURN_TYPES = ("STRING",)
+    RETURN_NAMES = ("path",)
+    OUTPUT_TOOLTIPS = ("Where the file is.",)
+    OUTPUT_NODE = True
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "stylizer": socket("FACE_STYLIZER", "What to save."),
+                "name": text(
+                    "my_style",
+                    "File name inside models/face_stylizers. When that name is taken, a number is added; nothing is "
+                    "overwritten.",
+                ),
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
+        }
+
+    def run(self, stylizer: FaceStylizer, name: str, node_id: str | None = None) -> tuple[str]:
+        from ..models.checkpoints import save_stylizer
+        from ..runtime.progress import ProgressReporter
+
+        path = unused_path(FOLDER, name)
+        save_stylizer(stylizer, path, dict(stylizer.provenance))
+        ProgressReporter(1, node_id=node_id).text(f"Saved {path}")
+        return (str(path),)
+
+
+class RunFastStylizer:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Draws whole pictures of any size, or aligned faces, in the style of a fast stylizer. One pass, no generator, "
+        "no inversion; large pictures are drawn in tiles that do not show."
+    )
+    SEARCH_ALIASES = ["student", "sketch", "oil painting", "style transfer", "stylize photo", "filter", "cartoon"]
+    RETURN_TYPES = ("IMAGE",)
+    RETURN_NAMES = ("stylised",)
+    OUTPUT_TOOLTIPS = ("The pictures in the style, of the same size; of faces, ready for Paste Faces Back.",)
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "stylizer": socket("FACE_STYLIZER", "From Load Fast Stylizer or Train Fast Stylizer."),
+                "strength": number(
+                    1.0,
+                    "1: the whole style. Less keeps the photo's colours, then more and more of the photo itself. "
+                    "0: the photo.",
+                    step=0.05,
+                ),
+                "stroke_size": number(
+                    0.0,
+                    "How large strokes are, in steps of the style's own. 0: 1 up to 1024 pixels, and on longer "
+                    "pictures as large as they would be on one of 1024.",
+                    high=16.0,
+                    step=0.25,
+                ),
+            },
+            "optional": {
+                "image": socket("IMAGE", "Whole pictures. Connect either this or faces."),
+                "faces": socket("FACE_CROPS", "Aligned faces, drawn as they were cut out."),
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
+        }
+
+    def run(
+        self,
+        stylizer: FaceStylizer,
+        strength: float,
+        stroke_size: float,
+        image: Tensor | None = None,
+        faces: FaceCrops | None = None,
+        node_id: str | None = None,
+    ) -> tuple[Tensor]:
+        from ..models.stylizer import draw
+        from ..runtime.devices import on_device
+        from ..runtime.images import image_to_tensor, tensor_to_image
+        from ..runtime.progress import ProgressReporter
+
+        if (image is None) == (faces is None):
+            raise ValueError("Connect either `image` or `faces` to Run Fast Stylizer, and not both.")
+        pictures = faces.crops if faces is not None else image_to_tensor(image)  # type: ignore[arg-type]
+        with on_device(stylizer.network), ProgressReporter(len(pictures), "draw", node_id=node_id) as progress:
+            drawn = draw(stylizer.network, pictures, strength, stroke_size, progress.update)
+        return (tensor_to_image(drawn),)
+
+
+class TrainFastStylizer:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Teaches a small network to do in one pass what a style does: from pseudo-pairs with their two generators, or "
+        "from any two batches of pictures, before and after. Shows given, drawn and wanted while it trains; "
+        "cancelling keeps the run, and the same settings resume it."
+    )
+    SEARCH_ALIASES = ["student", "distill", "distillation", "train style transfer", "paired training", "pix2pix"]
+    RETURN_TYPES = ("FACE_STYLIZER", "IMAGE")
+    RETURN_NAMES = ("stylizer", "preview")
+    OUTPUT_TOOLTIPS = (
+        "The fast stylizer, for Run Fast Stylizer and Save Fast Stylizer.",
+        "Pictures as given, as drawn, and as wanted, in rows.",
+    )
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                **{spec.name: from_spec(spec) for spec in fields_of(StylizerConfig)},
+                "resume": switch(
+                    True,
+                    "Continue a cancelled run that had the same settings and pictures. Turn off to start it again.",
+                    advanced=True,
+                ),
+            },
+            "optional": {
+                "before": socket("IMAGE", "Photos. Each becomes the picture of the same number in `after`."),
+                "after": socket("IMAGE", "The same photos in the style, of the same size."),
+                "pairs": socket("STYLE_PAIRS", "Pseudo-pairs in place of before and after; they need both generators."),
+                "source": socket("FACE_GENERATOR", "The generator that draws the pairs before the style."),
+                "target": socket("FACE_GENERATOR", "The generator that draws them in the style."),
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
+        }
+
+    def run(
+        self,
+        resume: bool = True,
+        before: Tensor | None = None,
+        after: Tensor | None = None,
+        pairs: StylePairs | None = None,
+        source: FaceGenerator | None = None,
+        target: FaceGenerator | None = None,
+        node_id: str | None = None,
+        **settings: Any,
+    ) -> tuple[FaceStylizer, Tensor]:
+        import shutil
+
+        import torch
+
+        from ..runtime.devices import room_for_training
+        from ..runtime.folders import output_dir
+        from ..runtime.images import tensor_to_image
+        from ..runtime.progress import ProgressReporter
+        from ..training.finetune import digest
+        from ..training.stylizer.dataset import pair_source
+        from ..training.stylizer.task import FREE_TO_CHANGE, StylizerTask, chosen_medium, train_stylizer
+
+        config = StylizerConfig(**settings)
+        medium = chosen_medium(config, "none")
+        with torch.inference_mode(False):
+            triples = _pairs(before, after, pairs, source, target)
+            batches = pair_source(
+                triples, medium, config.size, config.batch_size, config.degrade, config.pair_share, config.seed
+            )
+        fixed = {name: value for name, value in to_mapping(config).items() if name not in FREE_TO_CHANGE}
+        key = json.dumps([fixed, digest([side for triple in triples for side in triple[:2]])])
+        name = re.sub(r"[^\w-]+", "_", config.style_name)
+        run_dir = output_dir() / "facestylist_runs" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+        if not resume:
+            shutil.rmtree(run_dir / "state", ignore_errors=True)
+        with room_for_training() as device, ProgressReporter(config.steps, "train", node_id=node_id) as progress:
+            result = train_stylizer(
+                config, batches, medium, {"learnt_from": f"{len(triples)} pairs"}, progress.callbacks(), run_dir, True,
+                device,
+            )  # fmt: skip
+        shutil.rmtree(run_dir / "state", ignore_errors=True)
+        with torch.inference_mode(False):
+            task = StylizerTask(config, batches, medium, "cpu")
+            task.average.load_state_dict(result.stylizer.network.state_dict())
+            preview = task.preview()
+        return result.stylizer, tensor_to_image(preview[None] * 2 - 1)
+
+
+def _pairs(
+    before: Tensor | None,
+    after: Tensor | None,
+    pairs: StylePairs | None,
+    source: FaceGenerator | None,
+    target: FaceGenerator | None,
+) -> list[tuple[Tensor, Tensor, float]]:
+    """The pairs as pictures in -1..1 with their levels."""
+    from ..runtime.images import image_to_tensor
+    from ..training.stylizer.manifest import drawn_pairs
+
+    if pairs is not None:
+        if source is None or target is None:
+            raise ValueError("Pairs are latents: connect `source` and `target`, the generators they were made with.")
+        return list(drawn_pairs(pairs, source, target))
+    if before is None or after is None:
+        raise ValueError("There is nothing to learn from. Connect `before` and `after`, or `pairs` and two generators.")
+    if before.shape[:3] != after.shape[:3]:
+        raise ValueError(
+            f"`before` holds {before.shape[0]} pictures of {before.shape[2]}x{before.shape[1]} and `after` "
+            f"{after.shape[0]} of {after.shape[2]}x{after.shape[1]}. Both need the same number of the same size."
+        )
+    return list(zip(image_to_tensor(before.clone()), image_to_tensor(after.clone()), [3.0] * len(before), strict=True))

@@ -1,0 +1,60 @@
+"""Strokes laid by rule: where they lie, and that tiles agree with the whole."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from facestylist.models import media
+
+
+def picture(height: int = 120, width: int = 150, seed: int = 0) -> torch.Tensor:
+    noise = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
+    return media.blur(media.blur(noise, 4), 4) * 4
+
+
+@pytest.mark.parametrize("medium", media.MEDIA)
+def test_channels_and_range(medium: str) -> None:
+    laid = media.fields(medium, picture())
+    assert laid.shape == (1, media.FIELDS[medium], 120, 150)
+    assert torch.isfinite(laid).all()
+    assert laid.numel() == 0 or laid.abs().max() < 4
+    assert torch.equal(laid, media.fields(medium, picture()))
+
+
+def test_unknown_medium() -> None:
+    with pytest.raises(ValueError, match="pencil, paint"):
+        media.fields("chalk", picture())
+
+
+def test_paper_of_a_tile_is_that_of_the_whole() -> None:
+    whole = media.paper(144, 192)
+    assert torch.equal(media.paper(96, 96, (96, 48)), whole[:, :, 48:144, 96:192])
+
+
+def test_strokes_of_a_tile_are_those_of_the_whole() -> None:
+    large = picture(240, 288)
+    whole = media.fields("paint", large)
+    part = media.fields("paint", large[:, :, 48:240, 96:288], (96, 48))
+    inside = (slice(None), slice(3, 4), slice(60, 130), slice(60, 130))
+    same = (part[inside] - whole[:, :, 48:, 96:][inside]).abs() < 1e-3
+    assert same.float().mean() > 0.9
+    elsewhere = media.fields("paint", large[:, :, 48:240, 96:288], (0, 0))
+    assert ((elsewhere[inside] - part[inside]).abs() < 1e-3).float().mean() < 0.3
+
+
+def test_flow_runs_along_an_edge() -> None:
+    step = torch.zeros(1, 1, 60, 60)
+    step[..., 30:] = 1
+    direction, coherence = media.flow(step, 3)
+    assert direction[0, 0, 30, 30].cos().abs() < 0.05  # an upright edge: the direction is vertical
+    assert coherence[0, 0, 30, 30] > 0.8
+    assert coherence[0, 0, 30, 3] < 0.3
+
+
+def test_kuwahara_evens_out_noise_and_keeps_edges() -> None:
+    clean = torch.zeros(1, 3, 60, 60)
+    clean[..., 30:] = 1
+    noisy = clean + 0.05 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    even = media.kuwahara(noisy, 4)
+    assert (even - clean).abs().mean() < 0.5 * (noisy - clean).abs().mean()
+    assert (even[..., 31] - even[..., 28]).mean() > 0.8

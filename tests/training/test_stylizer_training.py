@@ -1,0 +1,127 @@
+"""Training the fast stylizer: what it is shown, that it learns, that it resumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from facestylist.models.media import FIELDS
+from facestylist.procedural import Renderer
+from facestylist.training.loop import Callbacks
+from facestylist.training.stylizer import randomise
+from facestylist.training.stylizer.config import StylizerConfig
+from facestylist.training.stylizer.dataset import at_level, pair_source, twin_source
+from facestylist.training.stylizer.targets import TARGETS
+from facestylist.training.stylizer.task import train_stylizer
+from facestylist.training.stylizer.twins import Layers, load_twins
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> Layers:
+    return load_twins(tmp_path_factory.mktemp("twins"), 2, 48, renderer=Renderer(), shard=2)
+
+
+def negatives(count: int = 3, size: int = 64) -> list[tuple[torch.Tensor, torch.Tensor, float]]:
+    generator = torch.Generator().manual_seed(0)
+    return [(p := torch.rand(3, size, size, generator=generator) * 2 - 1, -p, 3.0) for _ in range(count)]
+
+
+def tiny(**settings: object) -> StylizerConfig:
+    base = {"steps": 30, "batch_size": 2, "size": 48, "width": 0.25, "adversarial_weight": 0.0, "degrade": 0.0,
+            "preview_interval": 0, "snapshot_interval": 10, "learning_rate": 1e-2}  # fmt: skip
+    return StylizerConfig(**{**base, **settings})  # type: ignore[arg-type]
+
+
+def test_layers_are_kept(twins: Layers, tmp_path: Path) -> None:
+    assert twins["photo"].shape == (2, 3, 48, 48)
+    assert twins["label"].max() > 5
+    assert twins["tone"].float().std() > 10
+    first = load_twins(tmp_path, 1, 48, renderer=Renderer(), shard=2)
+    path = next(tmp_path.iterdir())
+    written = path.stat().st_mtime_ns
+    assert torch.equal(load_twins(tmp_path, 1, 48, shard=2)["photo"], first["photo"])
+    assert path.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("look", TARGETS)
+def test_batches_follow_from_seed_and_number(twins: Layers, look: str) -> None:
+    medium, target = TARGETS[look]
+    source = twin_source(twins, [], target, medium, 48, 3, 1.0, 7)
+    batch = source(4)
+    assert batch.given.shape == batch.wanted.shape == (3, 3, 48, 48)
+    assert batch.laid.shape == (3, FIELDS[medium], 48, 48)
+    assert batch.wanted.abs().max() <= 1.001
+    again = source(4)
+    assert torch.equal(batch.wanted, again.wanted) and torch.equal(batch.given, again.given)
+    assert not torch.equal(batch.given, source(5).given)
+
+
+def test_a_sketch_is_dark_where_the_picture_is() -> None:
+    medium, sketch = TARGETS["sketch"]
+    clean = torch.full((1, 3, 96, 96), 0.9)
+    clean[..., 40:56, 40:56] = 0.1
+    from facestylist.models.media import fields
+
+    drawn = sketch(clean, clean * 2 - 1, fields(medium, clean * 2 - 1), None)
+    assert drawn[..., 42:54, 42:54].mean() < 0.5
+    assert drawn[..., :20, :20].mean() > 0.85
+
+
+def test_levels_lead_from_the_picture_to_the_style() -> None:
+    clean, full = torch.rand(1, 3, 16, 16), torch.rand(1, 1, 16, 16).expand(-1, 3, -1, -1)
+    assert torch.equal(at_level(clean, full, 0.0), clean)
+    assert torch.equal(at_level(clean, full, 3.0), full)
+    tinted = at_level(clean, full, 2.0)
+    assert (tinted.amax(1) - tinted.amin(1)).mean() > 0.02
+
+
+def test_a_bad_camera_keeps_the_picture_recognisable() -> None:
+    clean = randomise.blur(torch.rand(1, 3, 64, 64), 3)[0]
+    for seed in range(20):
+        seen = randomise.degrade(clean, 1.0, torch.Generator().manual_seed(seed))
+        assert seen.shape == clean.shape and seen.min() >= 0 and seen.max() <= 1
+        assert (seen - clean).abs().mean() < 0.1
+    assert torch.equal(randomise.degrade(clean, 0.0, torch.Generator().manual_seed(0)), clean)
+
+
+def test_compression_is_exact_without_rounding() -> None:
+    clean = torch.rand(3, 19, 25)
+    assert torch.allclose(randomise.compress(clean, 1e-6), clean, atol=1e-4)
+    assert (randomise.compress(clean, 0.2) - clean).abs().mean() > 0.02
+
+
+def test_it_learns_from_pairs() -> None:
+    config = tiny(steps=60)
+    result = train_stylizer(config, pair_source(negatives(), "none", 48, 2, 0.0, 1.0, 0))
+    first, last = (sum(r["pixel"] for r in rows) / 5 for rows in (result.history[:5], result.history[-5:]))
+    assert last < 0.6 * first
+    assert not any(p.requires_grad for p in result.stylizer.network.parameters())
+
+
+def test_a_cancelled_run_continues_exactly(tmp_path: Path) -> None:
+    source = pair_source(negatives(), "none", 48, 2, 1.0, 0.5, 0)
+    config = tiny(steps=14, adversarial_weight=0.01, snapshot_interval=5)
+    whole = train_stylizer(config, source)
+
+    def stop(step: int, total: int, losses: dict[str, float]) -> None:
+        if step == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_stylizer(config, source, callbacks=Callbacks(on_progress=stop), run_dir=tmp_path)
+    resumed = train_stylizer(config, source, run_dir=tmp_path, resume=True)
+    for a, b in zip(whole.stylizer.network.parameters(), resumed.stylizer.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert "discriminator" in whole.history[-1]
+
+
+def test_refusals() -> None:
+    with pytest.raises(ValueError, match="no pairs to learn from"):
+        pair_source([], "none", 48, 2, 0.0, 1.0, 0)
+    with pytest.raises(ValueError, match="both must be"):
+        pair_source([(torch.zeros(3, 8, 8), torch.zeros(3, 8, 9), 3.0)], "none", 48, 2, 0.0, 1.0, 0)
+    with pytest.raises(ValueError, match="multiple of 48"):
+        StylizerConfig(size=100)
+    with pytest.raises(ValueError, match="Every weight"):
+        StylizerConfig(pixel_weight=0.0, gradient_weight=0.0)

@@ -1,0 +1,25 @@
+"""Pseudo-pairs as the pictures a fast stylizer learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...models.types import FaceGenerator, StylePairs
+from ..pairs.drawing import PairPainter
+from .dataset import Pair
+
+BATCH = 16
+
+
+def drawn_pairs(pairs: StylePairs, source: FaceGenerator, target: FaceGenerator) -> Iterator[Pair]:
+    """Every pair of a manifest, drawn by the generators it was made with.
+
+    Raises:
+        ValueError: the pairs were made with other generators.
+    """
+    painter = PairPainter(pairs, source, target)
+    for start in range(0, len(pairs), BATCH):
+        rows = list(range(start, min(start + BATCH, len(pairs))))
+        before, after = painter(rows)
+        for row, one, other in zip(rows, before.cpu(), after.cpu(), strict=True):
+            yield one, other, float(pairs.level[row])
