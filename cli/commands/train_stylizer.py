@@ -60,7 +60,9 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...training.stylizer.twins import load_twins
 
     run_dir = args.run_dir or Path("runs") / config.style_name
-    common: dict[str, Any] = {"size": config.size, "count": config.batch_size, "degrade": config.degrade, "seed": config.seed}
+    common: dict[str, Any] = {
+        "size": config.size, "count": config.batch_size, "degrade": config.degrade, "seed": config.seed,
+    }  # fmt: skip
     if args.look:
         medium, target = TARGETS[args.look]
         medium = chosen_medium(config, medium)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from facestylist.models import checkpoints, stylizer
 from facestylist.models.embedded import list_embedded
 from facestylist.models.stylizer import FastStylizer, FastStylizerConfig, draw

@@ -23,6 +23,7 @@ OWN_SOCKETS = {
     "FACE_LATENT",
     "FACE_DIRECTIONS",
     "FACE_GUIDE",
+    "FACE_STYLIZER",
     "STYLE_PAIRS",
 }
 CORE_SOCKETS = {"IMAGE", "MASK", "STRING", "FACE_LANDMARKS", "LOSS_MAP", "CLIP_VISION"}
@@ -75,6 +76,10 @@ def test_the_ids_are_the_ones_workflows_refer_to() -> None:
         "FaceStylistDestylise",
         "FaceStylistTrainWithPairs",
         "FaceStylistMakePairs",
+        "FaceStylistLoadFastStylizer",
+        "FaceStylistSaveFastStylizer",
+        "FaceStylistRunFastStylizer",
+        "FaceStylistTrainFastStylizer",
         "FaceStylistPreviewPairs",
         "FaceStylistExportPairs",
         "FaceStylistSavePairs",

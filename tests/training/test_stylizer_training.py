@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from facestylist.models.media import FIELDS
+
+from facestylist.models.media import FIELDS, MEDIA
 from facestylist.procedural import Renderer
 from facestylist.training.loop import Callbacks
 from facestylist.training.stylizer import randomise
+from facestylist.training.stylizer.config import MEDIA as WIDGET_MEDIA
 from facestylist.training.stylizer.config import StylizerConfig
 from facestylist.training.stylizer.dataset import at_level, pair_source, twin_source
 from facestylist.training.stylizer.targets import TARGETS
@@ -125,3 +127,7 @@ def test_refusals() -> None:
         StylizerConfig(size=100)
     with pytest.raises(ValueError, match="Every weight"):
         StylizerConfig(pixel_weight=0.0, gradient_weight=0.0)
+
+
+def test_the_widget_names_the_media_there_are() -> None:
+    assert WIDGET_MEDIA == MEDIA

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...models.media import MEDIA
 from ..config import check_fields, setting
 
+# The same as `models/media.py: MEDIA`; importing that would load torch, and nodes read their widgets from here.
+MEDIA = ("none", "pencil", "paint", "flat")
 AUTOMATIC_MEDIUM = "auto"
 
 
