@@ -53,8 +53,8 @@ def test_guides_chain_and_pull(filled: Folders, source: FaceGenerator, style_ima
     with pytest.raises(ValueError, match="a dino guide in `guides` already"):
         run_node("DinoGuide", guides=guides)
     given = {"source": source, "style_images": style_images, **SHORT}
-    guided, _ = run_node("FinetuneGenerator", **given, guides=guides)
-    plain, _ = run_node("FinetuneGenerator", **given)
+    guided, *_ = run_node("FinetuneGenerator", **given, guides=guides)
+    plain, *_ = run_node("FinetuneGenerator", **given)
     assert any(
         not torch.equal(tensor, plain.generator.state_dict()[name])
         for name, tensor in guided.generator.state_dict().items()
