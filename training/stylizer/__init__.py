@@ -1,0 +1,1 @@
+"""The fast stylizer: what it learns from, and its training."""

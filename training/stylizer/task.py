@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,13 +99,13 @@ class StylizerTask:
             medium, tuple(max(4, round(c * config.width)) for c in CHANNELS), max(8, round(HEAD * config.width))
         )
         fast: Any = {"device": self.device, "memory_format": torch.channels_last}
-        self.network = initialised(FastStylizer(architecture), config.seed).to(**fast)
+        self.network = initialised(lambda: FastStylizer(architecture), config.seed).to(**fast)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.ema = ExponentialMovingAverage(self.network, self.average, config.ema_decay)
         self.optimiser = torch.optim.Adam(self.network.parameters(), config.learning_rate, betas=(0.9, 0.99))
         self.critic: PatchDiscriminator | None = None
         if config.adversarial_weight > 0:
-            self.critic = initialised(PatchDiscriminator(), config.seed + 1).to(**fast)
+            self.critic = initialised(PatchDiscriminator, config.seed + 1).to(**fast)
             self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), 2e-4, betas=(0.5, 0.99))
 
     def step(self, step: int) -> dict[str, float]:
@@ -185,9 +185,12 @@ def gradient_distance(a: Tensor, b: Tensor) -> Tensor:
     return across + (difference[..., 1:, :] - difference[..., :-1, :]).abs().mean()
 
 
-def initialised(network: Any, seed: int) -> Any:
-    """The network with weights drawn from a generator of its own (He et al. 2015); small ones stay small."""
+def initialised(make: Callable[[], Any], seed: int) -> Any:
+    """A network with weights drawn from a generator of its own (He et al. 2015); small ones stay small."""
     generator = torch.Generator().manual_seed(seed)
+    # Layers draw their first weights from the global generator, which is not ours to move.
+    with torch.random.fork_rng(devices=()):
+        network = make()
     with torch.no_grad():
         for name, weight in network.named_parameters():
             if weight.ndim == 1:
