@@ -17,7 +17,7 @@ def test_the_changelog_has_this_version(root: Path) -> None:
 def test_the_archive_keeps_what_the_pack_needs(root: Path) -> None:
     lines = (root / ".comfyignore").read_text(encoding="utf-8").splitlines()
     left_out = [line.rstrip("/") for line in lines if line and not line.startswith("#")]
-    needed = ["__init__.py", "assets", "cli", "docs", "faces", "LICENSE", "models", "nodes", "procedural"]
+    needed = ["__init__.py", "assets", "cli", "docs", "faces", "LICENSE", "locales", "models", "nodes", "procedural"]
     needed += ["pyproject.toml", "README.md", "requirements.txt", "runtime", "training", "web", "workflows"]
     for name in needed:
         assert (root / name).exists()
