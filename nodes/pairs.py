@@ -72,8 +72,7 @@ class MakePairs:
                 ),
                 "style_latent": socket(
                     "FACE_LATENT",
-                    "Source latents that keep the structure of the style pictures: inverting those with the source "
-                    "will do. Needed with style_images.",
+                    "The people behind the style pictures, from Destylise Style Images. Needed with style_images.",
                 ),
             },
             "hidden": {"node_id": "UNIQUE_ID"},

@@ -35,9 +35,7 @@ def build() -> Canvas:
         people, seen = canvas.node(
             "FaceStylistInvertWithEncoder", "Invert the photos", image=crops, encoder=encoder, generator=source
         )
-        anchors, _ = canvas.node(
-            "FaceStylistInvertWithEncoder", "Invert the style pictures", image=styles, encoder=encoder, generator=source
-        )
+        anchors, _ = canvas.node("FaceStylistDestylise", source=source, style_images=styles, encoder=encoder)
         canvas.node("PreviewImage", "Photos as they were inverted", images=seen)
     with canvas.group("4. Make pairs", PURPLE, width=360):
         pairs, _ = canvas.node(

@@ -8,19 +8,20 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ...training.config import FieldSpec, fields_of, from_mapping
 from ...training.pairs.config import PairsConfig
 from ..console import Console
-from ..files import load_encoder, load_generator, need, read_settings, style_file
+from ..files import load_encoder, load_generator, need, style_file
+from ..options import add_settings, read_config
 from ..sharding import Shard, current_shard
 from .invert import find_latents
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ...models.types import FaceGenerator
+    from ...models.types import FaceEncoder, FaceGenerator
+    from ...training.pairs.candidates import KnownFaces
 
 HELP = "make pairs of faces before and after a style"
 PROMPT = "turn the portrait into {style}"
@@ -39,8 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     faces.add_argument("--no-align", dest="align", action="store_false", help="they are aligned faces already")
     faces.add_argument("--encoder", metavar="FILE", help="the source's encoder (default: embedded for embedded)")
     faces.add_argument(
-        "--steps", type=int, metavar="N", help="optimisation steps (default: 100 after an encoder, else 300)"
-    )
+        "--steps", type=int, metavar="N",
+        help="optimisation steps: for photos 100 after an encoder, else 300; style pictures need them without one only",
+    )  # fmt: skip
     faces.add_argument("--arcface", metavar="FILE", help="an ArcFace network, for the identity filter")
     export = parser.add_argument_group("pictures")
     export.add_argument("--export", type=Path, metavar="DIR", help="also write source/, target/ and metadata.jsonl")
@@ -49,9 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument("--export-levels", metavar="L,L", help="levels to write (default: all)")
     export.add_argument("--preview", type=Path, metavar="FILE.png", help="also write a sheet of some pairs")
     settings = parser.add_argument_group("settings")
-    for spec in fields_of(PairsConfig):
-        if spec.name != "seed":
-            _add_setting(settings, spec)
+    add_settings(settings, PairsConfig, but=("seed",))
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
@@ -76,8 +76,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
         raise ValueError(f"{export_dir} exists already and is not empty. Choose another folder.")
     source, target = load_generator(args.source), load_generator(style_file(args.target))
     arcface = load_arcface(args.arcface) if args.arcface else None
-    photos = _known(args, args.photos, source, shard)
-    anchors = _known(args, args.styles, source, shard)
+    photos = _photos(args, source, shard)
+    anchors = _anchors(args, source, target, shard)
     with ProgressReporter(config.count, "pairs") as progress:
         pairs = make_pairs(source, target, config, anchors, photos, progress.callbacks(), arcface)
     files = [save_pairs(pairs, shard.named(args.out))]
@@ -96,10 +96,37 @@ def run(args: argparse.Namespace, console: Console) -> None:
     console.result({"files": [str(path) for path in files], "pairs": len(pairs), **pairs.report, **shard.told()})
 
 
-def _known(
-    args: argparse.Namespace, folder: Path | None, source: FaceGenerator, shard: Shard
-) -> tuple[Any, Tensor] | None:
-    """The pictures of a folder that are this process's, and their latents in the source; None for none."""
+def _photos(args: argparse.Namespace, source: FaceGenerator, shard: Shard) -> KnownFaces | None:
+    """The people in `--photos` that are this process's, and their latents in the source; None for none."""
+    from ...training.pairs.making import KnownFaces
+
+    pictures = _pictures(args, args.photos, source, shard)
+    if pictures is None:
+        return None
+    encoder = _encoder(args)
+    steps = args.steps if args.steps is not None else (100 if encoder else 300)
+    need(steps > 0 or encoder is not None, "with --steps 0 an --encoder is needed")
+    return KnownFaces(find_latents(pictures, source, encoder, steps, {"seed": args.seed or 0}), pictures)
+
+
+def _anchors(
+    args: argparse.Namespace, source: FaceGenerator, target: FaceGenerator, shard: Shard
+) -> KnownFaces | None:
+    """The style pictures in `--styles` that are this process's, and the people behind them; None for none."""
+    from ...runtime.progress import ProgressReporter
+    from ...training.pairs.anchors import destylise
+
+    pictures = _pictures(args, args.styles, source, shard)
+    if pictures is None:
+        return None
+    encoder = _encoder(args)
+    steps = 0 if encoder else (args.steps or 300)
+    with ProgressReporter(max(steps, 1), "destylise") as progress:
+        return destylise(source, target, pictures, encoder, steps, callbacks=progress.callbacks())
+
+
+def _pictures(args: argparse.Namespace, folder: Path | None, source: FaceGenerator, shard: Shard) -> Tensor | None:
+    """The faces in a folder that are this process's, `[N, 3, R, R]`; None for none."""
     if folder is None:
         return None
     from ...runtime.folders import model_dirs
@@ -108,34 +135,16 @@ def _known(
     size = source.resolution
     aligner = largest_face_aligner(size, "auto", model_dirs("face_detection")) if args.align else False
     pictures = load_style_folder(folder, size, aligner).images[shard.rank :: shard.world_size]
-    if not len(pictures):
-        return None
-    encoder_name = args.encoder or ("embedded" if args.source == "embedded" else None)
-    encoder = load_encoder(encoder_name) if encoder_name else None
-    steps = args.steps if args.steps is not None else (100 if encoder else 300)
-    need(steps > 0 or encoder is not None, "with --steps 0 an --encoder is needed")
-    return find_latents(pictures, source, encoder, steps, {"seed": args.seed or 0}), pictures
+    return pictures if len(pictures) else None
 
 
-def _add_setting(group: Any, spec: FieldSpec) -> None:
-    """One setting as a flag; its default stays unset, so that a TOML file can give it."""
-    flag = "--" + spec.name.replace("_", "-")
-    text = f"{spec.tooltip} (default: {spec.default})".replace("%", "%%")
-    if spec.type is bool:
-        group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
-    else:
-        metavar = "N" if spec.name == "count" else spec.type.__name__.upper()
-        group.add_argument(flag, type=spec.type, metavar=metavar, help=text)
+def _encoder(args: argparse.Namespace) -> FaceEncoder | None:
+    """The source's encoder, where there is one."""
+    name = args.encoder or ("embedded" if args.source == "embedded" else None)
+    return load_encoder(name) if name else None
 
 
 def _config(args: argparse.Namespace, shard: Shard) -> PairsConfig:
-    """Settings from the TOML file, then from the flags; of the count and the seeds this process's share."""
-    values = read_settings(args.config) if args.config else {}
-    for spec in fields_of(PairsConfig):
-        given = getattr(args, spec.name, None)
-        if given is not None:
-            values[spec.name] = given
-    config = from_mapping(PairsConfig, values)
-    return replace(
-        config, count=shard.share(config.count), seed=config.seed + shard.rank * SEED_STRIDE
-    )
+    """The settings; of the count and the seeds, this process's share."""
+    config = read_config(args, PairsConfig)
+    return replace(config, count=shard.share(config.count), seed=config.seed + shard.rank * SEED_STRIDE)
