@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 ORDERS = ("left_to_right", "largest")
 ON_NO_FACE = ("error", "skip")
 
+SMALLEST_PHOTO = 32
+"""Shorter sides, in pixels, are what a missing face is put down to."""
+
 _BLUR_SIDE = 0.02
 """Standard deviation of the blur beyond the photo's border, in crop sides (FFHQ)."""
 _BLUR_RAMP = 0.1
@@ -212,6 +215,12 @@ def align_faces(
     for index, photo in enumerate(photos):
         faces = order_detections(detect(photo) if callable(detect) else detect[index], order, max_faces)
         if not faces and on_no_face == "error":
+            height, width = photo.shape[1:]
+            if min(height, width) < SMALLEST_PHOTO:
+                raise ValueError(
+                    f"Frame {index + 1} of {len(photos)} is only {width} x {height} pixels, in which no face can be "
+                    f"found. Give a picture of at least {SMALLEST_PHOTO} pixels a side."
+                )
             raise ValueError(
                 f"No face found in frame {index + 1} of {len(photos)}. "
                 "Lower `min_confidence`, or set `on_no_face` to skip."

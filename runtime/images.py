@@ -91,6 +91,8 @@ def read_picture(path: str | Path) -> tuple[Tensor, Tensor]:
     from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder. Give the pictures in it.")
     if not path.is_file():
         raise ValueError(f"There is no picture {path}. Check the path.")
     images: list[Tensor] = []

@@ -16,6 +16,8 @@ from torch import Tensor
 from ..models.discriminator import Discriminator
 
 PREVIEW_FACES = 4
+SMALLEST_FACE = 16
+"""Fewer pixels a side show nobody."""
 
 
 class Likeness:
@@ -104,11 +106,15 @@ def resize(pictures: Tensor, size: int) -> Tensor:
 
 
 def check_pictures(images: Tensor) -> None:
-    """Raises ValueError unless there are square RGB pictures `[N, 3, S, S]`."""
+    """Raises ValueError unless there are square RGB pictures `[N, 3, S, S]` that can show a face."""
     if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3] or images.shape[0] == 0:
         raise ValueError(
             f"The faces have shape {tuple(images.shape)}; at least one square RGB picture [N, 3, S, S] is needed. "
             "Align the photo first."
+        )
+    if images.shape[2] < SMALLEST_FACE:
+        raise ValueError(
+            f"The faces are only {images.shape[2]} pixels a side; give aligned faces of at least {SMALLEST_FACE}."
         )
 
 

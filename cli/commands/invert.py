@@ -176,7 +176,7 @@ def tune(
 def _read_square(path: str, size: int) -> Tensor:
     """One picture `[1, 3, size, size]` in -1..1."""
     from ...runtime.images import image_to_tensor, read_picture
-    from ...training.inversion import resize
+    from ...training.likeness import check_pictures, resize
 
     with about(path):
         picture = image_to_tensor(read_picture(path)[0][:1])
@@ -185,4 +185,5 @@ def _read_square(path: str, size: int) -> Tensor:
             raise ValueError(
                 f"The picture is {width}x{height}; aligned faces are square. Cut them out with `facestylist align`."
             )
+        check_pictures(picture)
     return resize(picture, size)
