@@ -111,9 +111,9 @@ def add_settings(group: Any, config_class: type, but: Collection[str] = ()) -> N
             group.add_argument(flag, type=spec.type, choices=choices, metavar=metavar, help=text)
 
 
-def read_config(args: argparse.Namespace, config_class: type[Config]) -> Config:
-    """Settings from the TOML file `--config`, then from the flags."""
-    values = read_settings(args.config) if args.config else {}
+def read_config(args: argparse.Namespace, config_class: type[Config], **defaults: Any) -> Config:
+    """Settings from the flags, else from the TOML file `--config`, else from `defaults`, else the class's own."""
+    values = defaults | (read_settings(args.config) if args.config else {})
     for spec in fields_of(config_class):
         given = getattr(args, spec.name, None)
         if given is not None:

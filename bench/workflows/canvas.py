@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ...cli.builtin_nodes import NODE_CLASS_MAPPINGS as RUNNER_NODES
 from ...nodes import NODE_CLASS_MAPPINGS as OWN_NODES
-from .layout import BETWEEN, PICTURE, ROOM, TITLE, GroupFrame, node_height, note_height
+from .layout import BETWEEN, CURVE, PICTURE, ROOM, TITLE, GroupFrame, node_height, note_height
 
 COMFYUI_VERSION = "0.33.0"
 FRONTEND_VERSION = "1.49.6"
@@ -22,12 +22,13 @@ BLUE, GREEN, PURPLE = "#3f789e", "#8A8", "#a1309b"
 SHOWS = ("LoadImage", "SaveImage", "PreviewImage")
 """Nodes that are there to show a picture, and get the height for it at once."""
 GROWS = (
-    "FaceStylistFinetuneGenerator",
     "FaceStylistInvertByOptimisation",
     "FaceStylistPivotalTuning",
     "KSampler",
 )
 """Nodes that grow by a preview while they run."""
+TRAINS = ("FaceStylistFinetuneGenerator", "FaceStylistTrainWithPairs", "FaceStylistTrainFastStylizer")
+"""Nodes under which the front end draws loss curves (web/), above the preview."""
 
 
 class Source(NamedTuple):
@@ -148,7 +149,8 @@ class Canvas:
         least = node_height(max(len(sockets), len(outputs)), len(widgets), texts)
         if kind in SHOWS:
             least = max(least, PICTURE + frame.width - 320)
-        position, size = frame.place(max(least, height), ROOM if kind in GROWS else 0)
+        room = (ROOM if kind in GROWS or kind in TRAINS else 0) + (CURVE if kind in TRAINS else 0)
+        position, size = frame.place(max(least, height), room)
         self._add(kind, position, size, sockets + widgets, outputs, values, _origin(kind), title, mode)
         return [Source(key, slot) for slot in range(len(outputs))]
 

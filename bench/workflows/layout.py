@@ -18,6 +18,8 @@ PICTURE = 340
 """Height of a node that is there to show a picture."""
 ROOM = 250
 """What is kept free under a node that grows by a picture while it runs."""
+CURVE = 150
+"""And what more under one that draws its losses."""
 GAP = 30
 """Between a node and the title of the next one, and between columns."""
 MARGIN, HEAD = 24, 50

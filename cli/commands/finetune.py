@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ...training.config import FieldSpec, FinetuneConfig, fields_of, from_mapping, to_mapping
+from ...training.config import FinetuneConfig, to_mapping
 from ...training.guides.hints import GuideRequest, parse_request
 from ..console import Console
-from ..files import load_generator, need, read_settings
-from ..options import fraction
+from ..files import load_generator, need
+from ..options import add_settings, fraction, read_config
 
 if TYPE_CHECKING:
     from ...training.guides.networks import NetworkGuide
@@ -46,16 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--half", action="store_true", help="store 16-bit numbers: half the size")
     settings = parser.add_argument_group("settings")
-    for spec in fields_of(FinetuneConfig):
-        if spec.name not in ON_THEIR_OWN:
-            _add_setting(settings, spec)
+    add_settings(settings, FinetuneConfig, but=ON_THEIR_OWN)
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
     need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
     need(not (args.resume and args.run_dir), "--resume names the run's folder already; leave --run-dir out")
     need(args.resume is None or args.resume.is_dir(), f"there is no run in {args.resume}")
-    config = _config(args)
+    config = read_config(args, FinetuneConfig, style_name=args.out.stem)
     from ...models.checkpoints import save_generator
     from ...runtime.devices import pick_device
     from ...runtime.folders import cache_dir, model_dirs
@@ -125,26 +123,3 @@ def _open(request: GuideRequest) -> NetworkGuide:
         except ValueError as error:
             raise ValueError(f"There is no file {name}. {get_it(request.kind, places)}") from error
     return open_guide(request.kind, files, request.weight, places)
-
-
-def _add_setting(group: Any, spec: FieldSpec) -> None:
-    """One setting as a flag; its default stays unset, so that a TOML file can give it."""
-    flag = "--" + spec.name.replace("_", "-")
-    text = f"{spec.tooltip} (default: {spec.default})".replace("%", "%%")
-    if spec.type is bool:
-        group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
-    else:
-        choices = list(spec.choices) or None
-        metavar = None if choices else spec.type.__name__.upper()
-        group.add_argument(flag, type=spec.type, choices=choices, metavar=metavar, help=text)
-
-
-def _config(args: argparse.Namespace) -> FinetuneConfig:
-    """Settings from the TOML file, then from the flags."""
-    values = read_settings(args.config) if args.config else {}
-    for spec in fields_of(FinetuneConfig):
-        given = getattr(args, spec.name, None)
-        if given is not None:
-            values[spec.name] = given
-    values.setdefault("style_name", args.out.stem)
-    return from_mapping(FinetuneConfig, values)

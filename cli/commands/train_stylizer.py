@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...training.config import FieldSpec, fields_of, from_mapping, to_mapping
+from ...training.config import to_mapping
 from ...training.stylizer.config import StylizerConfig
 from ..console import Console
-from ..files import load_generator, need, read_settings, style_file
+from ..files import load_generator, need, style_file
+from ..options import add_settings, read_config
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,9 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-dir", type=Path, metavar="RUN", help="where the run is kept (default: runs/NAME)")
     parser.add_argument("--resume", action="store_true", help="continue the run in that folder")
     settings = parser.add_argument_group("settings")
-    for spec in fields_of(StylizerConfig):
-        if spec.name not in ON_THEIR_OWN:
-            _add_setting(settings, spec)
+    add_settings(settings, StylizerConfig, but=ON_THEIR_OWN)
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
@@ -130,24 +129,9 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.name[0] != ".")
 
 
-def _add_setting(group: Any, spec: FieldSpec) -> None:
-    """One setting as a flag; its default stays unset, so that a TOML file can give it."""
-    flag = "--" + spec.name.replace("_", "-")
-    text = f"{spec.tooltip} (default: {spec.default})".replace("%", "%%")
-    choices = list(spec.choices) or None
-    group.add_argument(flag, type=spec.type, choices=choices, metavar=None if choices else spec.type.__name__.upper(),
-                       help=text)  # fmt: skip
-
-
 def _config(args: argparse.Namespace) -> StylizerConfig:
-    """Settings from the TOML file, then from the flags."""
-    values = read_settings(args.config) if args.config else {}
-    for spec in fields_of(StylizerConfig):
-        given = getattr(args, spec.name, None)
-        if given is not None:
-            values[spec.name] = given
-    values.setdefault("style_name", args.look or args.out.stem)
+    """The settings, with a rendered look's own where nothing else is said."""
     if args.look:
         # Every stroke of its targets can be foreseen, so there is nothing for a discriminator to ask for.
-        values.setdefault("adversarial_weight", 0.0)
-    return from_mapping(StylizerConfig, values)
+        return read_config(args, StylizerConfig, style_name=args.look, adversarial_weight=0.0)
+    return read_config(args, StylizerConfig, style_name=args.out.stem)

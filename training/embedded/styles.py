@@ -80,7 +80,7 @@ def pair_settings(look: str, config: EmbeddedConfig) -> PairSupervisionConfig:
 
 
 def recipe(source: FaceGenerator, look: str, config: EmbeddedConfig) -> str:
-    """A short hash of all that decides how a look's style comes out, apart from the renderer."""
+    """A short hash of what decides how a look's style comes out, apart from the renderer, the encoder and `ANCHORS`."""
     parts = [
         digest(source.generator.state_dict().values()),
         digest(source.discriminator.state_dict().values()) if source.discriminator is not None else "",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..config import PRECISIONS, SCHEDULES, check_fields, setting
+from ..config import SCHEDULES, check_fields, setting
+
+PRECISIONS = ("auto", "fp32", "bf16")
+"""Without fp16, which would need its losses scaled."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,6 @@ class PairSupervisionConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.precision == "fp16":
-            raise ValueError("`precision` fp16 is not made for this training; choose auto, fp32 or bf16.")
         if self.discriminator_alone >= self.steps:
             raise ValueError(
                 f"`discriminator_alone` is {self.discriminator_alone} of {self.steps} `steps`, which leaves none for "
