@@ -92,7 +92,9 @@ class FrontEnd:
         return [text for text in self.complaints if not any(part in text for part in known)]
 
 
-@pytest.fixture(scope="session")
+# Playwright's synchronous calls keep an event loop running in this thread until it is closed, and other tests start
+# their own: so the page lives for a module, not for the session.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     api = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
     names = ("chromium", "chromium-browser", "google-chrome")
@@ -124,7 +126,7 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             assert process.wait(30) == 0, (folder / "log").read_text()
 
 
-@pytest.fixture(scope="session", params=["ui", pytest.param("comfyui", marks=pytest.mark.comfyui)])
+@pytest.fixture(scope="module", params=["ui", pytest.param("comfyui", marks=pytest.mark.comfyui)])
 def site(request: pytest.FixtureRequest) -> tuple[str, str]:
     """Name and address of a server."""
     if request.param == "ui":
@@ -132,7 +134,7 @@ def site(request: pytest.FixtureRequest) -> tuple[str, str]:
     return "comfyui", request.getfixturevalue("comfyui").url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def opened(chromium: Any, site: tuple[str, str], root: Path) -> Iterator[FrontEnd]:
     """A page that is up; starting one takes seconds, so that the tests share it."""
     pictures = root / ".work" / "screenshots"
