@@ -80,7 +80,7 @@ def train_judge(
     if path.exists():
         judge.load_state_dict(torch.load(path, weights_only=True))
         return judge.eval().requires_grad_(False)
-    pictures, labels, looks = _renders(size, people, compiled)
+    pictures, labels, looks = _renders(path.with_suffix(""), size, people, compiled)
     random = torch.Generator().manual_seed(1)
     optimiser = torch.optim.AdamW(judge.parameters(), lr=2e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
@@ -109,16 +109,24 @@ def train_judge(
     return judge
 
 
-def _renders(size: int, people: int, compiled: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _renders(folder: Path, size: int, people: int, compiled: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Pictures uint8, label maps and looks; drawn ones stay in `folder`, because drawing takes longer than reading."""
     renderer = Renderer(compiled=compiled)
+    folder.mkdir(parents=True, exist_ok=True)
     pictures, labels, looks = [], [], []
     for number, look in enumerate(LOOKS):
-        faces = sample_parameters(people, torch.Generator().manual_seed(PEOPLE_SEED + number))
-        drawn = renderer.render(faces, size, look, fast=True)
-        pictures.append(((drawn.image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8))
-        labels.append(drawn.labels)
+        path = folder / f"{look}-{people}.pt"
+        if not path.exists():
+            faces = sample_parameters(people, torch.Generator().manual_seed(PEOPLE_SEED + number))
+            drawn = renderer.render(faces, size, look, fast=True)
+            bytes_ = ((drawn.image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+            kept = {"pictures": bytes_, "labels": drawn.labels}
+            write_atomically(path, lambda file, kept=kept: torch.save(kept, file))  # type: ignore[misc]
+            logger.info("judge: %d renders of %s", people, look)
+        drawn_before = torch.load(path, weights_only=True)
+        pictures.append(drawn_before["pictures"])
+        labels.append(drawn_before["labels"])
         looks.append(torch.full((people,), number))
-        logger.info("judge: %d renders of %s", people, look)
     return torch.cat(pictures), torch.cat(labels), torch.cat(looks)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from facestylist.bench.judges import Judge, kernel_distance, mean_iou, parse, sliced_patch_distance
-from facestylist.bench.semantic_constraint import interval
+from facestylist.bench.stages import interval
 from facestylist.procedural import NUM_LABELS
 
 

@@ -1,0 +1,202 @@
+"""What the constraint and the pairs are worth: three ways to fine-tune, judged against true stylised twins.
+
+    python -m facestylist.bench.stages [--looks cartoon,sketch,impasto,chibi] [--arms plain,constrained,pairs]
+        [--steps 120] [--seeds 3] [--work .work/bench] [--renders .work/renders-128] [--out docs/stages.json]
+
+plain         stage 1 without the semantic constraint
+constrained   stage 1 with it
+pairs         a third of the steps of stage 1 with it, then stage 2 on the people behind the style pictures
+
+Runs of a look and seed share the generator they start from, the style pictures and the number of steps. Held-out people
+are rendered as photos and read by the encoder; what the style generator makes of their codes is compared with the same
+people rendered in the look. The style judge and the parsing network (`judges`) are trained on other people and used by
+no run. Finished runs stay in the work folder and are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..models import checkpoints
+from ..models.sampling import sample_latent, synthesise
+from ..models.types import FaceGenerator, FaceLatent
+from ..training.embedded.config import EmbeddedConfig
+from ..training.embedded.styles import ANCHORS, pair_settings, style_settings
+from ..training.embedded.supervision import face_box
+from ..training.finetune import finetune
+from ..training.inversion import invert_with_encoder
+from ..training.loop import Callbacks, write_atomically
+from ..training.pairs.anchors import destylise
+from ..training.pairs.making import make_pairs
+from ..training.pairs.supervise import supervise
+from .judges import Judge, kernel_distance, mean_iou, parse, sliced_patch_distance, train_judge
+from .renders import Renders, renders
+
+logger = logging.getLogger(__name__)
+
+RESAMPLES = 10_000
+FRESH_SEED = 7000
+PER_FACE = ("L1", "face L1", "mIoU")
+PER_STYLE = ("style KID", "patch distance")
+ARMS = ("plain", "constrained", "pairs")
+COMPARISONS = (("plain", "constrained"), ("constrained", "pairs"))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fine-tuning to be judged."""
+
+    arm: str
+    look: str
+    seed: int
+    steps: int
+
+    @property
+    def name(self) -> str:
+        """A file name for what comes out of it."""
+        return f"{self.look}-{self.arm}-{self.steps}-seed{self.seed}"
+
+
+def fine_tune(run: Run, source: FaceGenerator, pictures: Tensor, callbacks: Callbacks | None = None) -> FaceGenerator:
+    """A style by one of the three ways, with the settings the embedded styles are made with."""
+    config = EmbeddedConfig()
+    first = replace(style_settings(run.look, replace(config, style_steps=10_000)), seed=run.seed, preview_interval=0)
+    if run.arm == "plain":
+        return finetune(source, pictures, replace(first, steps=run.steps, semantic_weight=0.0), callbacks).generator
+    if run.arm == "constrained":
+        return finetune(source, pictures, replace(first, steps=run.steps), callbacks).generator
+    start = run.steps // 3
+    stylist = finetune(source, pictures, replace(first, steps=start), callbacks).generator
+    anchors = destylise(source, None, pictures, checkpoints.load_encoder("embedded"))
+    pairs = make_pairs(source, stylist, ANCHORS, anchors)
+    second = pair_settings(run.look, replace(config, style_pair_steps=run.steps - start, seed=run.seed))
+    return supervise(source, stylist, pairs, replace(second, preview_interval=0), callbacks).generator
+
+
+@torch.no_grad()
+def judged(style: FaceGenerator, codes: FaceLatent, look: Renders, judge: Judge) -> dict[str, Any]:
+    """Numbers of each face against its twin, lists `[faces]`, and two style distances of freshly sampled faces."""
+    made = synthesise(style, codes).clamp(-1, 1)
+    fresh = synthesise(style, sample_latent(style, range(FRESH_SEED, FRESH_SEED + len(look.others)))).clamp(-1, 1)
+    difference = (made - look.held).abs() / 2
+    return {
+        "L1": difference.mean((1, 2, 3)).tolist(),
+        "face L1": face_box(difference).mean((1, 2, 3)).tolist(),
+        "mIoU": mean_iou(parse(judge, made), look.labels).tolist(),
+        "style KID": kernel_distance(judge, fresh, look.others),
+        "patch distance": sliced_patch_distance(fresh, look.others),
+    }
+
+
+def interval(difference: Tensor) -> tuple[float, float, float]:
+    """Mean of paired differences `[seeds, faces]` and its 95 % bootstrap interval, resampling faces and seeds."""
+    random = torch.Generator().manual_seed(0)
+    shares = []
+    for count in difference.shape:
+        drawn = torch.randint(count, (RESAMPLES, count), generator=random)
+        shares.append(torch.zeros(RESAMPLES, count).scatter_add_(1, drawn, torch.full(drawn.shape, 1 / count)))
+    means = ((shares[0] @ difference) * shares[1]).sum(1)
+    low, high = means.quantile(torch.tensor([0.025, 0.975])).tolist()
+    return float(difference.mean()), low, high
+
+
+def table(look: str, rows: dict[str, list[dict[str, Any]]], perfect: float) -> list[str]:
+    """Lines of one look's table: a row per arm, a row per comparison."""
+    some = next(iter(rows.values()))
+    lines = [
+        f"**{look}**, {len(some)} seeds, {len(some[0]['L1'])} people, true twins are read with mIoU {perfect:.3f}", "",
+        f"| | {' | '.join((*PER_FACE, *PER_STYLE))} | CPU seconds |",
+        "|---|" + "---:|" * (len(PER_FACE + PER_STYLE) + 1),
+    ]  # fmt: skip
+    for arm, found in rows.items():
+        cells = [f"{float(torch.tensor([row[name] for row in found]).mean()):.4f}" for name in (*PER_FACE, *PER_STYLE)]
+        seconds = float(torch.tensor([row["seconds"] for row in found]).median())
+        lines.append(f"| {arm} | {' | '.join(cells)} | {seconds:.0f} |")
+    for before, after in COMPARISONS:
+        if before not in rows or after not in rows:
+            continue
+        seeds, cells = min(len(rows[before]), len(rows[after])), []
+        for name in PER_FACE:
+            first, second = (torch.tensor([row[name] for row in rows[arm][:seeds]]) for arm in (before, after))
+            mean, low, high = interval(second - first)
+            cells.append(f"{mean:+.4f} ({low:+.4f} .. {high:+.4f})")
+        for name in PER_STYLE:
+            first, second = (torch.tensor([row[name] for row in rows[arm][:seeds]]) for arm in (before, after))
+            cells.append(f"{float(second.mean() / first.mean()) - 1:+.1%}")
+        lines.append(f"| {before} -> {after} | {' | '.join(cells)} | |")
+    return [*lines, ""]
+
+
+def results_of(run: Run, source: FaceGenerator, codes: FaceLatent, look: Renders, judge: Judge, work: Path) -> Any:
+    """What a run reached, from the work folder or run and judged now."""
+    weights, numbers = (work / f"{run.name}-{source.w_space[:8]}{end}" for end in (".safetensors", ".json"))
+    if numbers.exists():
+        return json.loads(numbers.read_text())
+    if not weights.exists():
+        started = time.process_time()
+
+        def report(step: int, total: int, losses: dict[str, float]) -> None:
+            if step % 20 == 0:
+                logger.info("%s: step %d of %d, %.0f CPU s", run.name, step, total, time.process_time() - started)
+
+        style = fine_tune(run, source, look.style, Callbacks(on_progress=report))
+        seconds = {"seconds": f"{time.process_time() - started:.0f}"}
+        checkpoints.save_generator(replace(style, discriminator=None), weights, seconds)
+    found = judged(checkpoints.load_generator(weights), codes, look, judge)
+    found["seconds"] = float(checkpoints.inspect(weights).metadata["seconds"])
+    write_atomically(numbers, lambda file: file.write(json.dumps(found).encode()))
+    return found
+
+
+def compare(looks: Sequence[str], arms: Sequence[str], seeds: int, steps: int, work: Path, folder: Path) -> list[str]:
+    """Lines of all tables."""
+    source = checkpoints.load_generator("embedded")
+    photos = renders("photo", source.resolution, folder)
+    codes = invert_with_encoder(photos.held, checkpoints.load_encoder("embedded"), source)
+    judge = train_judge(work / f"judge-{source.resolution}.pt", source.resolution)
+    lines: list[str] = []
+    for name in looks:
+        look = renders(name, source.resolution, folder)
+        perfect = float(mean_iou(parse(judge, look.held), look.labels).mean())
+        rows: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
+        for seed in range(seeds):
+            for arm in arms:
+                rows[arm].append(results_of(Run(arm, name, seed, steps), source, codes, look, judge, work))
+        lines += table(name, rows, perfect)
+    return lines
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the comparison and writes the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--looks", default="cartoon,sketch,impasto,chibi")
+    parser.add_argument("--arms", default=",".join(ARMS))
+    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--work", type=Path, default=Path(".work/bench"))
+    parser.add_argument("--renders", type=Path, default=Path(".work/renders-128"))
+    parser.add_argument("--out", type=Path, default=None, help="a Markdown file of the tables, else they are logged")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    options.work.mkdir(parents=True, exist_ok=True)
+    lines = compare(
+        options.looks.split(","), options.arms.split(","), options.seeds, options.steps, options.work, options.renders
+    )
+    for line in lines:
+        logger.info("%s", line)
+    if options.out:
+        write_atomically(options.out, lambda file: file.write("\n".join(lines).encode()))
+
+
+if __name__ == "__main__":
+    main()
