@@ -1,7 +1,8 @@
 """What the constraint and the pairs are worth: three ways to fine-tune, judged against true stylised twins.
 
-    python -m facestylist.bench.stages [--looks cartoon,sketch,impasto,chibi] [--arms plain,constrained,pairs]
-        [--steps 120] [--seeds 3] [--work .work/bench] [--renders .work/renders-128] [--out docs/stages.json]
+    python -m facestylist.bench.stages [--looks cartoon,sketch,impasto,chibi]
+        [--arms plain:3,constrained:3,pairs:2] [--steps 120] [--rate 0.001]
+        [--work .work/bench] [--renders .work/renders-128] [--out docs/stages-tables.md]
 
 plain         stage 1 without the semantic constraint
 constrained   stage 1 with it
@@ -60,17 +61,20 @@ class Run:
     look: str
     seed: int
     steps: int
+    learning_rate: float = 1e-3
+    """The generator's in stage 1."""
 
     @property
     def name(self) -> str:
         """A file name for what comes out of it."""
-        return f"{self.look}-{self.arm}-{self.steps}-seed{self.seed}"
+        return f"{self.look}-{self.arm}-{self.steps}-rate{self.learning_rate:g}-seed{self.seed}"
 
 
 def fine_tune(run: Run, source: FaceGenerator, pictures: Tensor, callbacks: Callbacks | None = None) -> FaceGenerator:
     """A style by one of the three ways, with the settings the embedded styles are made with."""
     config = EmbeddedConfig()
-    first = replace(style_settings(run.look, replace(config, style_steps=10_000)), seed=run.seed, preview_interval=0)
+    first = style_settings(run.look, replace(config, style_steps=run.steps, seed=run.seed))
+    first = replace(first, learning_rate=run.learning_rate, preview_interval=0)
     if run.arm == "plain":
         return finetune(source, pictures, replace(first, steps=run.steps, semantic_weight=0.0), callbacks).generator
     if run.arm == "constrained":
@@ -158,8 +162,10 @@ def results_of(run: Run, source: FaceGenerator, codes: FaceLatent, look: Renders
     return found
 
 
-def compare(looks: Sequence[str], arms: Sequence[str], seeds: int, steps: int, work: Path, folder: Path) -> list[str]:
-    """Lines of all tables."""
+def compare(
+    looks: Sequence[str], arms: Sequence[tuple[str, int]], steps: int, rate: float, work: Path, folder: Path
+) -> list[str]:
+    """Lines of all tables; arms come with their numbers of seeds."""
     source = checkpoints.load_generator("embedded")
     photos = renders("photo", source.resolution, folder)
     codes = invert_with_encoder(photos.held, checkpoints.load_encoder("embedded"), source)
@@ -168,10 +174,10 @@ def compare(looks: Sequence[str], arms: Sequence[str], seeds: int, steps: int, w
     for name in looks:
         look = renders(name, source.resolution, folder)
         perfect = float(mean_iou(parse(judge, look.held), look.labels).mean())
-        rows: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
-        for seed in range(seeds):
-            for arm in arms:
-                rows[arm].append(results_of(Run(arm, name, seed, steps), source, codes, look, judge, work))
+        rows: dict[str, list[dict[str, Any]]] = {}
+        for arm, seeds in arms:
+            runs = [Run(arm, name, seed, steps, rate) for seed in range(seeds)]
+            rows[arm] = [results_of(run, source, codes, look, judge, work) for run in runs]
         lines += table(name, rows, perfect)
     return lines
 
@@ -180,18 +186,17 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs the comparison and writes the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--looks", default="cartoon,sketch,impasto,chibi")
-    parser.add_argument("--arms", default=",".join(ARMS))
+    parser.add_argument("--arms", default="plain:3,constrained:3,pairs:2", help="ways to fine-tune, with their seeds")
     parser.add_argument("--steps", type=int, default=120)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rate", type=float, default=1e-3, help="the generator's learning rate in stage 1")
     parser.add_argument("--work", type=Path, default=Path(".work/bench"))
     parser.add_argument("--renders", type=Path, default=Path(".work/renders-128"))
     parser.add_argument("--out", type=Path, default=None, help="a Markdown file of the tables, else they are logged")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options.work.mkdir(parents=True, exist_ok=True)
-    lines = compare(
-        options.looks.split(","), options.arms.split(","), options.seeds, options.steps, options.work, options.renders
-    )
+    arms = [(arm, int(seeds)) for arm, _, seeds in (part.partition(":") for part in options.arms.split(","))]
+    lines = compare(options.looks.split(","), arms, options.steps, options.rate, options.work, options.renders)
     for line in lines:
         logger.info("%s", line)
     if options.out:

@@ -14,7 +14,7 @@ aiohttp = pytest.importorskip("aiohttp", reason="these tests listen to a websock
 
 pytestmark = [pytest.mark.comfyui, pytest.mark.slow]
 
-SECONDS = 120
+SECONDS = 300
 END = ("execution_success", "execution_error", "execution_interrupted")
 
 
@@ -34,6 +34,9 @@ class Client:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        # What a failed test left running would slow every later one.
+        await self.post("/queue", {"clear": True})
+        await self.post("/interrupt", {})
         await self.socket.close()
         await self.reading
         await self.session.close()
