@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from .checkpoints.container import read_contents
+from .checkpoints.entries import as_tensor
 from .sampling import name_of
 from .types import FaceGenerator, FaceLatent
 
@@ -203,12 +204,13 @@ def _ours(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str]) ->
     w_plus = arrays.get("w_plus")
     if not isinstance(w_plus, Tensor) or w_plus.ndim != 3:
         raise ValueError(f"{path}: it is incomplete: `w_plus` is missing. Take another copy of the file.")
-    noise = tuple(arrays[name] for name in sorted(arrays) if name.startswith("noise."))
+    noise = tuple(arrays[name].clone() for name in sorted(arrays) if name.startswith("noise."))
+    error = arrays.get("reconstruction_error")
     return FaceLatent(
-        w_plus=w_plus,
+        w_plus=w_plus.clone(),
         noise=noise or None,
         w_space=metadata.get("w_space", ""),
-        reconstruction_error=arrays.get("reconstruction_error"),
+        reconstruction_error=None if error is None else error.clone(),
         generator=metadata.get("generator", ""),
     )
 
@@ -217,8 +219,9 @@ def _codes(arrays: Mapping[str, Any]) -> Iterator[Tensor]:
     """The codes in a file of another project: one tensor, or one for each picture that the file is about."""
     by_name = {name.lower(): value for name, value in arrays.items()}
     for name in CODE_NAMES:
-        if isinstance(by_name.get(name), Tensor):
-            yield by_name[name]
+        code = as_tensor(by_name.get(name))
+        if code is not None:
+            yield code
             return
     for value in arrays.values():
         if isinstance(value, Mapping):
@@ -249,7 +252,8 @@ def _as_w_plus(path: Path, code: Tensor, generator: FaceGenerator | None) -> Ten
             f"{path}: its latents have shape {shape}, but a generator has an even number of codes from "
             f"{CODE_SIZES[0]} to {CODE_SIZES[1]} (18 at 1024 px)."
         )
-    return code.contiguous()
+    # A copy: what was read is a view of the file, which may be written over while these are at work.
+    return code.clone(memory_format=torch.contiguous_format)
 
 
 def _for(path: Path, latent: FaceLatent, generator: FaceGenerator) -> FaceLatent:

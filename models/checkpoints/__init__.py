@@ -147,6 +147,10 @@ def load_generator(path: str | Path) -> FaceGenerator:
         mean = generator.estimate_mean_latent(MEAN_LATENT_SAMPLES) if mean is None else mean.float().clone()
         if mean.shape != generator.mean_latent.shape:
             raise CheckpointError(f"{file}: its mean latent has shape {list(mean.shape)}, not [{config.w_dim}].")
+        if not torch.isfinite(mean).all():
+            raise CheckpointError(
+                f"{file}: its mean latent holds values that are not finite numbers. Take another copy of the file."
+            )
         generator.mean_latent.copy_(mean)
         discriminator = None
         if weights.discriminator is not None:

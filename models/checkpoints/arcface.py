@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
 from ..irse import arcface_config
 from .contents import Contents, Weights
+from .entries import find_state
 
 FAMILY = "arcface"
+ENTRIES = ("state_dict", "model", "backbone")
 MARKS = ("input_layer.0.weight", "output_layer.3.weight")
 
 
 def detect(contents: Contents) -> bool:
     """Whether the file holds an embedding network."""
-    return all(mark in _state(contents.data) for mark in MARKS)
+    return _state(contents.data) is not None
 
 
 def read(contents: Contents) -> Weights:
     """The embedding network; its names are ours."""
-    state = _state(contents.data)
+    state = _state(contents.data) or {}
     return Weights(family=FAMILY, embedding=(arcface_config(state), state))
 
 
-def _state(data: Any) -> dict[str, Tensor]:
+def _state(data: Any) -> dict[str, Tensor] | None:
     """The file's tensors by name, without the prefixes of DataParallel and of a loss that holds the network."""
-    if not isinstance(data, Mapping):
-        return {}
-    state = data.get("state_dict", data)
-    if not isinstance(state, Mapping):
-        return {}
-    return {
-        str(name).removeprefix("module.").removeprefix("facenet."): tensor
-        for name, tensor in state.items()
-        if isinstance(tensor, Tensor)
-    }
+    return find_state(data, MARKS, ENTRIES)

@@ -5,13 +5,13 @@ Only the inner generator is read. At an extrinsic weight of zero DualStyleGAN dr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
 from . import rosinality
 from .contents import Contents, Weights
+from .entries import mappings, tensors_of
 
 FAMILY = "dualstylegan"
 ENTRIES = ("g_ema", "g", "state_dict")
@@ -29,23 +29,23 @@ def detect(contents: Contents) -> bool:
 
 
 def read(contents: Contents) -> Weights:
-    """The inner generator under our names."""
+    """The inner generator under our names, and the discriminator of a training file."""
     state = _state(contents.data) or {}
     inner = {name.removeprefix(INNER): tensor for name, tensor in state.items() if name.startswith(INNER)}
     config, tensors = rosinality.read_generator(inner)
+    discriminator = rosinality.find_discriminator(contents.data)
     return Weights(
         family=FAMILY,
         generator=(config, tensors),
+        discriminator=None if discriminator is None else rosinality.read_discriminator(discriminator),
         mean_latent=rosinality.mean_latent(contents.data, inner, config.w_dim),
         metadata={"not_used": NOTE},
     )
 
 
 def _state(data: Any) -> dict[str, Tensor] | None:
-    if not isinstance(data, Mapping):
-        return None
-    for candidate in (*(data.get(entry) for entry in ENTRIES), data):
-        state = rosinality.state_dict_of(candidate)
+    for mapping in mappings(data, ENTRIES):
+        state = tensors_of(mapping)
         if INNER + rosinality.GENERATOR_MARK in state and EXTRINSIC_MARK in state:
             return state
     return None

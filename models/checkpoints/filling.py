@@ -89,7 +89,7 @@ def build(make: Callable[[], Network], state: State, file: Path, mapped: MappedF
         mapped: the file's mapping, whose pages are given back on the way.
 
     Raises:
-        CheckpointError: a tensor is missing or of another size; no memory was taken then.
+        CheckpointError: a tensor is missing or of another size (no memory was taken then), or not finite.
     """
     for name, shape in _shell(make).items():
         tensor = state.get(name)
@@ -112,6 +112,12 @@ def build(make: Callable[[], Network], state: State, file: Path, mapped: MappedF
         if tensor is None:
             continue
         place.copy_(tensor.reshape(place.shape))
+        # The sum is a cheap first look: it is finite wherever all of its parts are, but for absurd sizes.
+        if place.is_floating_point() and not torch.isfinite(place.sum()) and not torch.isfinite(place).all():
+            raise CheckpointError(
+                f"{file}: `{name}` holds values that are not finite numbers, as after a training that diverged. "
+                "Take an earlier or another copy."
+            )
         copied += place.nbytes
         if mapped is not None and copied > RELEASE_EVERY:
             copied = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from .contents import ACCEPTED, CheckpointError
 
 LFS = b"version https://git-lfs.github.com/spec"
@@ -23,6 +25,8 @@ MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x08\x07\x12", "an ONNX model"),
     (b"\x08\x08\x12", "an ONNX model"),
 )
+TEXT_PICKLE = re.compile(rb"[(}\])]?(?:[dl]p\d*\n|q\x00|c[A-Za-z_][\w.]*\n\w+\n)")
+"""How a pickle of protocol 0 or 1 begins: a container and its number, or a class."""
 WEB = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<error")
 DIFFUSION_MARKS = (b"model.diffusion_model.", b"cond_stage_model.", b"first_stage_model.", b"conditioner.embedders")
 SEARCHED = 1 << 24
@@ -42,6 +46,13 @@ def what(head: bytes, size: int) -> str | None:
             "this is a git-LFS pointer, a note of 130 bytes in place of the checkpoint. Run `git lfs pull` where it "
             "came from, or download the file itself."
         )
+    if TEXT_PICKLE.match(head):
+        return (
+            "this is a pickle of protocol 0 or 1, which Python 2 wrote and which is not read here. Save it again where "
+            "it was made, with `torch.save` or pickle protocol 2 or later."
+        )
+    if head[257:262] == b"ustar":
+        return f"this is a tar archive; unpack it, and choose the file that was in it. {ACCEPTED}."
     if start[:1] in (b"{", b"["):
         return "this is a JSON text and not a checkpoint; it may be a server's error message. Open it to see."
     for magic, name in MAGIC:

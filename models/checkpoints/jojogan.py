@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from . import rosinality
 from .contents import Contents, Weights
+from .entries import tensors_of
 
 FAMILY = "jojogan"
 TRAINING_ENTRIES = ("g_ema", "d", "args")
@@ -17,12 +18,12 @@ def detect(contents: Contents) -> bool:
     data = contents.data
     if not isinstance(data, Mapping) or any(entry in data for entry in TRAINING_ENTRIES):
         return False
-    return rosinality.GENERATOR_MARK in rosinality.state_dict_of(data.get("g"))
+    return rosinality.GENERATOR_MARK in tensors_of(data.get("g"))
 
 
 def read(contents: Contents) -> Weights:
     """The generator under our names. JoJoGAN keeps the mapping of its source, so both share their W."""
-    state = rosinality.state_dict_of(contents.data["g"])
+    state = tensors_of(contents.data["g"])
     config, tensors = rosinality.read_generator(state)
     mean = rosinality.mean_latent(contents.data, state, config.w_dim)
     return Weights(family=FAMILY, generator=(config, tensors), mean_latent=mean)

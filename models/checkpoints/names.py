@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,12 +11,12 @@ from torch import Tensor
 
 from .contents import CheckpointError
 from .machine import Allowed, Budget, Builder, Damaged, Find, Record, as_mapping, simple_key
+from .numpy_values import numpy_names, numpy_number, numpy_type
 from .storages import STORAGE_TYPES, StorageType, integers
 from .storages import tensor as build_tensor
 
 MAX_DEPTH = 32
 MAX_MODULES = 20_000
-NUMPY_NUMBER = re.compile(r"[biuf][1248]")
 
 TENSORFLOW = (
     "this is a TensorFlow-era StyleGAN pickle (StyleGAN 1 or 2), which only TensorFlow can read. Convert a StyleGAN2 "
@@ -25,7 +24,7 @@ TENSORFLOW = (
     "stylegan2-pytorch; StyleGAN 1 networks do not work here."
 )
 WHOLE_MODULE = (
-    "it holds a whole network with its Python class (`{name}`), as PTI and `torch.save(network)` write it, and loading "
+    "it holds a whole network with its Python class (`{name}`), as `torch.save(network)` writes it, and loading "
     "that would run code, so it was not loaded. Open it where it was made, save only the weights "
     '(`torch.save({{"g_ema": network.state_dict()}}, "weights.pt")`), and load that file.'
 )
@@ -97,19 +96,6 @@ class Namespace(argparse.Namespace, Builder):
 
 
 @dataclass
-class NumpyType(Builder):
-    """`numpy.dtype` of a number, told by a code such as "f4"."""
-
-    code: str
-    order: str = "<"
-
-    def build(self, state: Any) -> None:
-        # (version, byte order, ...): numpy's own state of a dtype.
-        if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">", "|", "="):
-            self.order = state[1]
-
-
-@dataclass
 class Names:
     """The table for one file. `find` is what a Machine asks."""
 
@@ -136,9 +122,9 @@ class Names:
         if not hasattr(self, "_names"):
             table: dict[tuple[str, str], Any] = {
                 ("collections", "OrderedDict"): Allowed(self._dictionary),
-                ("numpy", "dtype"): Allowed(_numpy_type),
-                ("numpy.core.multiarray", "scalar"): Allowed(_numpy_number),
-                ("numpy._core.multiarray", "scalar"): Allowed(_numpy_number),
+                ("numpy", "dtype"): Allowed(numpy_type),
+                ("numpy.core.multiarray", "scalar"): Allowed(numpy_number),
+                ("numpy._core.multiarray", "scalar"): Allowed(numpy_number),
                 ("torch._utils", "_rebuild_parameter"): Allowed(_parameter),
                 ("torch._utils", "_rebuild_tensor_v2"): Allowed(self._tensor),
                 ("builtins", "set"): Allowed(self._set),
@@ -182,25 +168,6 @@ def _parameter(data: Any, *_: Any) -> Tensor:
     return data
 
 
-def _numpy_type(code: Any, *_: Any) -> NumpyType:
-    text = code.decode("latin-1") if isinstance(code, bytes) else code
-    if not isinstance(text, str) or not NUMPY_NUMBER.fullmatch(text.lstrip("<>|=")):
-        raise Damaged("a numpy type that is no number")
-    return NumpyType(text.lstrip("<>|="))
-
-
-def _numpy_number(kind: Any, data: Any) -> float | int | bool:
-    import numpy
-
-    if isinstance(data, str):
-        # Python 2 wrote bytes as it wrote text.
-        data = data.encode("utf-8")
-    if not isinstance(kind, NumpyType) or not isinstance(data, bytes) or len(data) != int(kind.code[1]):
-        raise Damaged("a numpy number that is none")
-    number: float | int | bool = numpy.frombuffer(data, numpy.dtype(kind.order.replace("|", "=") + kind.code))[0].item()
-    return number
-
-
 def _path(*parts: Any) -> str:
     return "/".join(str(part) for part in parts[:64] if isinstance(part, str))
 
@@ -219,19 +186,42 @@ def torch_names(budget: Budget) -> Find:
         extra["torch", name] = f"torch.{name}"
     for kind in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"):
         extra["pathlib", kind] = extra["pathlib._local", kind] = Allowed(_path)
+    for kind in ("list", "dict", "int", "float"):
+        # What a defaultdict makes of a missing entry; here nothing is ever missing.
+        extra["builtins", kind] = extra["__builtin__", kind] = f"builtins.{kind}"
     names = Names(budget, extra)
-    names.extra = {**extra, ("torch._utils", "_rebuild_tensor"): Allowed(names._tensor)}
+    names.extra = {
+        **extra,
+        **numpy_names(budget),
+        **_networks(names),
+        ("torch._utils", "_rebuild_tensor"): Allowed(names._tensor),
+        ("torch._tensor", "_rebuild_from_type_v2"): Allowed(_with_attributes),
+        ("torch", "Tensor"): "torch.Tensor",
+        ("torch.nn.parameter", "Parameter"): "torch.nn.Parameter",
+        ("collections", "defaultdict"): Allowed(lambda *_: names._dictionary()),
+    }
     return names.find
 
 
 def network_names(budget: Budget, load_storage: Callable[[Any], Any]) -> Find:
     """The table for NVIDIA's pickles: a network is a record, and the source text in it stays text."""
-    extra = {
-        ("torch_utils.persistence", "_reconstruct_persistent_obj"): Allowed(_inert_module),
-        ("dnnlib.util", "EasyDict"): Allowed(Names(budget)._dictionary),
-        ("torch.storage", "_load_from_bytes"): Allowed(load_storage),
-    }
+    extra = {**_networks(Names(budget)), ("torch.storage", "_load_from_bytes"): Allowed(load_storage)}
     return Names(budget, extra).find
+
+
+def _networks(names: Names) -> dict[tuple[str, str], Any]:
+    """NVIDIA's networks, in their own pickles and in what `torch.save(network)` made of them (PTI)."""
+    return {
+        ("torch_utils.persistence", "_reconstruct_persistent_obj"): Allowed(_inert_module),
+        ("dnnlib.util", "EasyDict"): Allowed(names._dictionary),
+    }
+
+
+def _with_attributes(function: Any, kind: Any, arguments: Any, *_: Any) -> Any:
+    """A tensor that had attributes beside its values: the tensor."""
+    if not isinstance(function, Allowed) or not isinstance(arguments, tuple):
+        raise Damaged("a tensor made by something that is no function")
+    return function.call(*arguments)
 
 
 def _inert_module(meta: Any, *_: Any) -> InertModule:

@@ -17,11 +17,13 @@ from ..discriminator import DiscriminatorConfig
 from ..generator import GeneratorConfig, resolutions_up_to
 from ..ops import fir_kernel
 from .contents import ACCEPTED, CheckpointError, Contents, State, Weights
+from .entries import find_state
 from .names import InertModule, plain_text
 
 FAMILY = "nvidia"
-GENERATOR_ENTRIES = ("G_ema", "G")
+GENERATOR_ENTRIES = ("G_ema", "g_ema", "generator_ema", "G", "g", "generator", "state_dict", "model")
 """Where a file keeps its generator, best first: the averaged one is what makes pictures."""
+DISCRIMINATOR_ENTRIES = ("D", "d", "discriminator")
 GENERATOR_MARKS = ("synthesis.b4.const", "synthesis.b4.conv1.affine.weight")
 DISCRIMINATOR_MARKS = ("b4.fc.weight", "b4.out.weight")
 HIGHEST = 4096
@@ -33,7 +35,7 @@ STYLEGAN3 = (
 
 def detect(contents: Contents) -> bool:
     """Whether the file holds a network record, or a state dict with these names, under one of the usual entries."""
-    return _network(contents.data, (*GENERATOR_ENTRIES, "D")) is not None
+    return any(_network(contents.data, kind) is not None for kind in "GD")
 
 
 def read(contents: Contents) -> Weights:
@@ -42,8 +44,8 @@ def read(contents: Contents) -> Weights:
     Raises:
         CheckpointError: it is a StyleGAN3 generator, or another architecture that these networks do not have.
     """
-    generator = _network(contents.data, GENERATOR_ENTRIES)
-    discriminator = _network(contents.data, ("D",))
+    generator = _network(contents.data, "G")
+    discriminator = _network(contents.data, "D")
     mean, metadata = None, {}
     if generator is not None:
         mean = generator.tensors().get("mapping.w_avg")
@@ -57,28 +59,19 @@ def read(contents: Contents) -> Weights:
     )
 
 
-def _network(data: Any, entries: tuple[str, ...]) -> InertModule | None:
-    """The first of the entries that is a network, or the data itself."""
-    if not isinstance(data, Mapping):
-        return _as_network(data, entries)
-    for entry in entries:
-        found = _as_network(data.get(entry), entries)
-        if found is not None:
-            return found
-    return _as_network(data, entries)
-
-
-def _as_network(value: Any, entries: tuple[str, ...]) -> InertModule | None:
-    if isinstance(value, InertModule):
-        kind = value.class_name[:1]
-        return value if kind not in ("G", "D") or kind in {entry[0] for entry in entries} else None
-    if not isinstance(value, Mapping):
-        return None
-    state = {str(name).removeprefix("module."): item for name, item in value.items() if isinstance(item, Tensor)}
-    for marks, kind, name in ((GENERATOR_MARKS, "G", "Generator"), (DISCRIMINATOR_MARKS, "D", "Discriminator")):
-        if any(entry[0] == kind for entry in entries) and all(mark in state for mark in marks):
-            return InertModule(name, {"_parameters": state})
-    return None
+def _network(data: Any, kind: str) -> InertModule | None:
+    """The generator ("G") or the discriminator ("D") of a file: a record of it, or a state dict with its names."""
+    entries = GENERATOR_ENTRIES if kind == "G" else DISCRIMINATOR_ENTRIES
+    places = [data] if not isinstance(data, Mapping) else [data.get(entry) for entry in entries]
+    marks, name = (GENERATOR_MARKS, "Generator") if kind == "G" else (DISCRIMINATOR_MARKS, "Discriminator")
+    for place in places:
+        if not isinstance(place, InertModule):
+            continue
+        initial = place.class_name[:1]
+        if initial == kind or (initial not in "GD" and all(mark in place.tensors() for mark in marks)):
+            return place
+    state = find_state(data, marks, entries)
+    return None if state is None else InertModule(name, {"_parameters": state})
 
 
 def _options(network: InertModule) -> dict[str, str]:

@@ -18,7 +18,9 @@ from ..generator import GeneratorConfig
 from ..psp import PspConfig, psp_config
 from . import rosinality
 from .contents import CheckpointError, Contents, State, Weights
+from .entries import find_mean, mappings, tensors_of
 
+ENTRIES = ("state_dict", "model", "net", "params")
 STEM = "input_layer.0.weight"
 HEADS = ("styles.0.linear.weight", "linear.weight")
 """Of an encoder into W+, and into W."""
@@ -30,6 +32,7 @@ KNOWN_CLASSES = (
     "BackboneEncoder",
     "BackboneEncoderUsingLastLayerIntoW",
     "WEncoder",
+    "SingleStyleCodeEncoder",
 )
 RESNET34_MARKS = ("encoder.conv1.weight", "encoder.styles.0.linear.weight")
 INTO_W_PLUS_MARK = "output_layer_2.3.weight"
@@ -64,8 +67,8 @@ def read(contents: Contents) -> Weights:
     generator: tuple[GeneratorConfig, State] | None = None
     if rosinality.GENERATOR_MARK in decoder:
         generator = rosinality.read_generator(decoder)
-    mean = contents.data.get("latent_avg", state.get("latent_avg"))
-    mean = mean.detach().float() if isinstance(mean, Tensor) and mean.numel() else None
+    mean = find_mean(contents.data, state)
+    mean = None if mean is None else mean.float()
     class_name, note = _encoder_class(options, contents.path.stem)
     config = psp_config(
         encoder, _num_ws(generator, options, mean), class_name in DELTA_CLASSES, _mean_to_add(options, mean)
@@ -92,21 +95,22 @@ def read(contents: Contents) -> Weights:
 
 
 def _state(data: Any) -> dict[str, Tensor]:
-    """The file's tensors by name, without the prefixes of DataParallel."""
-    if not isinstance(data, Mapping):
-        return {}
-    state = data.get("state_dict", data)
-    if not isinstance(state, Mapping):
-        return {}
-    named = {
-        str(name).removeprefix("module."): tensor for name, tensor in state.items() if isinstance(tensor, Tensor)
-    }
-    for part in ("encoder.", "decoder."):
-        named = {
-            part + name.removeprefix(f"{part}module.") if name.startswith(f"{part}module.") else name: tensor
-            for name, tensor in named.items()
-        }
-    return named
+    """The file's tensors as `encoder.*` and `decoder.*`, or those of an encoder alone, with no other prefix."""
+    for mapping in mappings(data, ENTRIES):
+        named = tensors_of(mapping)
+        for part in ("encoder.", "decoder."):
+            named = {
+                part + name.removeprefix(f"{part}module.") if name.startswith(f"{part}module.") else name: tensor
+                for name, tensor in named.items()
+            }
+        if _is_encoder(_under(named, "encoder.") or named) or all(mark in named for mark in RESNET34_MARKS):
+            return named
+        outer = min((name for name in named if name.endswith(f".encoder.{STEM}")), key=len, default="")
+        inner = _under(named, outer.removesuffix(f"encoder.{STEM}"))
+        if outer and _is_encoder(_under(inner, "encoder.")):
+            # The whole is part of something larger, such as a training's module.
+            return inner
+    return {}
 
 
 def _under(state: State, prefix: str) -> dict[str, Tensor]:

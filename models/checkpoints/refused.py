@@ -50,6 +50,21 @@ SENTENCES: tuple[tuple[tuple[str, ...], str], ...] = (
         "this is a StyleGAN1 checkpoint or one of another project's layout; only StyleGAN2 networks work here.",
     ),
     (
+        ("style_conv1.modulated_conv.", "constant_input.", "stylegan_decoder."),
+        "this is a StyleGAN2 in the layout of BasicSR (GFPGAN and its kin), which is not supported; take the original "
+        "of rosinality or NVIDIA.",
+    ),
+    (
+        ("cp.resnet.", "lin0.model.", "cls_token", "blocks.0.attn.", "encoder.layer.0.attention."),
+        "this is a network that only judges pictures (BiSeNet, LPIPS, DINO); it belongs in `face_guides`, for the "
+        "guide nodes.",
+    ),
+    (
+        ("layer1.0.bn1.", "bn1.", "layer1.0.conv1."),
+        "this is a ResNet (insightface's ArcFace networks are such, too); of those that tell people apart, only IR-SE "
+        "trunks work here, as `model_ir_se50.pth` is one.",
+    ),
+    (
         ("step.", "stylegan.", "mapping_network.", "generator.main."),
         "this is a generator of another project's layout, which is not supported.",
     ),

@@ -16,16 +16,20 @@ from torch import Tensor
 
 from ..discriminator import DiscriminatorConfig
 from ..generator import GeneratorConfig
+from ..ops import fir_kernel
 from .contents import CheckpointError, Contents, State, Weights
+from .entries import find_mean, find_state
 from .names import plain_text
 
 FAMILY = "rosinality"
 GENERATOR_MARK = "conv1.conv.modulation.weight"
 DISCRIMINATOR_MARK = "final_linear.1.weight"
-GENERATOR_ENTRIES = ("g_ema", "G_ema", "params_ema", "g", "generator", "state_dict", "params", "model")
+GENERATOR_ENTRIES = (
+    "g_ema", "G_ema", "params_ema", "generator_ema", "ema", "g", "G", "generator", "netG", "state_dict", "params",
+    "model",
+)  # fmt: skip
 """Where a file keeps its generator, best first: the averaged one is what makes pictures."""
 DISCRIMINATOR_ENTRIES = ("d", "D", "discriminator")
-MEAN_ENTRIES = ("latent_avg", "mean_latent")
 
 
 def detect(contents: Contents) -> bool:
@@ -53,38 +57,12 @@ def read(contents: Contents) -> Weights:
 
 def find_generator(data: Any) -> dict[str, Tensor] | None:
     """The state dict of a generator with rosinality's names, None where there is none."""
-    return _find(data, GENERATOR_MARK, GENERATOR_ENTRIES)
+    return find_state(data, (GENERATOR_MARK,), GENERATOR_ENTRIES)
 
 
 def find_discriminator(data: Any) -> dict[str, Tensor] | None:
     """The state dict of a discriminator with rosinality's names, None where there is none."""
-    return _find(data, DISCRIMINATOR_MARK, DISCRIMINATOR_ENTRIES)
-
-
-def state_dict_of(data: Any) -> dict[str, Tensor]:
-    """The tensors of a mapping by name, without the prefix that DataParallel puts before every name."""
-    if not isinstance(data, Mapping):
-        return {}
-    state = {str(name): tensor for name, tensor in data.items() if isinstance(tensor, Tensor)}
-    while state and all(name.startswith("module.") for name in state):
-        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    return state
-
-
-def _find(data: Any, mark: str, entries: tuple[str, ...]) -> dict[str, Tensor] | None:
-    """The state dict that has the key `mark`: under one of `entries`, or the file itself; a prefix is cut off."""
-    if not isinstance(data, Mapping):
-        return None
-    for candidate in (*(data.get(entry) for entry in entries), data):
-        state = state_dict_of(candidate)
-        marked = sorted((name for name in state if name.endswith(mark)), key=lambda name: (len(name), name))
-        if not marked:
-            continue
-        prefix = marked[0].removesuffix(mark)
-        if prefix and not prefix.endswith("."):
-            continue
-        return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-    return None
+    return find_state(data, (DISCRIMINATOR_MARK,), DISCRIMINATOR_ENTRIES)
 
 
 def mean_latent(data: Any, state: State | None, w_dim: int) -> Tensor | None:
@@ -93,9 +71,8 @@ def mean_latent(data: Any, state: State | None, w_dim: int) -> Tensor | None:
     Raises:
         CheckpointError: its length does not fit.
     """
-    places = [data.get(entry) for entry in MEAN_ENTRIES] if isinstance(data, Mapping) else []
-    mean = next((value for value in (*places, (state or {}).get("latent_avg")) if isinstance(value, Tensor)), None)
-    if mean is None or not mean.numel():
+    mean = find_mean(data, state)
+    if mean is None:
         return None
     if mean.numel() % w_dim:
         raise CheckpointError(
@@ -146,8 +123,30 @@ def generator_names(blocks: int, mapping_layers: int) -> Iterator[tuple[str, str
         yield f"{ours}.bias", f"{theirs}.bias"
 
 
+def _check_kernels(state: State, gain: float) -> None:
+    """Refuses other blurs than [1, 3, 3, 1] with this gain, which the networks here have built in."""
+    for name, tensor in state.items():
+        if name.endswith(".kernel") and not (
+            tensor.shape == (4, 4) and torch.allclose(tensor.float(), fir_kernel(gain), atol=1e-3)
+        ):
+            raise CheckpointError(
+                f"`{name[:80]}` is another blur than [1, 3, 3, 1], the only one supported. "
+                "Choose a checkpoint trained with the standard configuration."
+            )
+
+
 def read_generator(state: State) -> tuple[GeneratorConfig, State]:
-    """A generator's configuration and its tensors under our names, from a state dict with rosinality's names."""
+    """A generator's configuration and its tensors under our names, from a state dict with rosinality's names.
+
+    Raises:
+        CheckpointError: it blurs with another kernel, or draws other pictures than RGB.
+    """
+    _check_kernels(state, 4.0)
+    if "to_rgb1.bias" in state and state["to_rgb1.bias"].numel() != 3:
+        raise CheckpointError(
+            f"its pictures have {state['to_rgb1.bias'].numel()} channels and not three, as a wavelet generator's "
+            "(SWAGAN) have. Choose a StyleGAN2 generator of colour pictures."
+        )
     mapping_layers = _count(state, r"style\.(\d+)\.weight")
     blocks = _count(state, r"to_rgbs\.(\d+)\.bias") + 1
     widths = ["conv1", *(f"convs.{2 * k + 1}" for k in range(blocks - 1))]
@@ -182,7 +181,12 @@ def discriminator_names(blocks: int) -> Iterator[tuple[str, str]]:
 
 
 def read_discriminator(state: State) -> tuple[DiscriminatorConfig, State]:
-    """A discriminator's configuration and its tensors under our names, from a state dict with rosinality's names."""
+    """A discriminator's configuration and its tensors under our names, from a state dict with rosinality's names.
+
+    Raises:
+        CheckpointError: it blurs with another kernel.
+    """
+    _check_kernels(state, 1.0)
     blocks = _count(state, r"convs\.(\d+)\.conv2\.1\.weight")
     widths = [state["convs.0.0.weight"], *(state[f"convs.{i + 1}.conv2.1.weight"] for i in range(blocks))]
     config = DiscriminatorConfig(

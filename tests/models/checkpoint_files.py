@@ -87,30 +87,10 @@ def nvidia_pickle(
         nested: synthesis_kwargs as ada has them; False: flat, as the stylegan3 repository has.
         attributes: further attributes of the 4x4 synthesis block.
     """
-    fake.put("torch_utils.persistence", "_reconstruct_persistent_obj", lambda meta: None)
-    options_class = fake.put("dnnlib.util", "EasyDict", type("EasyDict", (dict,), {}))
+    generator = nvidia_tree(original, fake, nested, **attributes)
+    options_class = sys.modules["dnnlib.util"].EasyDict
     assert original.discriminator is not None
     config = original.generator.config
-    synthesis = {"channel_base": 32768, "conv_clamp": config.conv_clamp, "architecture": config.architecture}
-    asked = {"synthesis_kwargs": options_class(synthesis)} if nested else synthesis
-    generator = Tree(z_dim=config.z_dim, w_dim=config.w_dim, c_dim=config.c_dim, _init_kwargs=options_class(asked))
-    ours = original.generator.state_dict()
-    names = nvidia.generator_names(
-        config.resolution, config.mapping_layers, bool(config.c_dim), config.architecture
-    )
-    for name, native in names:
-        generator.put(native, ours[name].clone(), "noise_const" in native)
-    generator.put("mapping.w_avg", original.mean_latent, True)
-    for i in range(config.mapping_layers):
-        generator.at(f"mapping.fc{i}")["bias_gain"] = np.float64(config.mapping_lr_multiplier)
-    for r in config.resolutions:
-        block = generator.at(f"synthesis.b{r}")
-        block.update(architecture=config.architecture, resolution=r)
-        for layer in ("conv1",) if r == 4 else ("conv0", "conv1"):
-            block.at(layer).update(conv_clamp=config.conv_clamp, activation="lrelu", act_gain=np.float64(2**0.5))
-            block.put(f"{layer}.resample_filter", fir_kernel(), True)
-    generator.at("synthesis.b4").update(attributes)
-
     discriminator = Tree()
     theirs = original.discriminator.state_dict()
     layers = 0 if original.discriminator.mapping is None else 8
@@ -132,3 +112,31 @@ def nvidia_pickle(
         new, old = b"numpy._core.multiarray", b"numpy.core.multiarray"
         data = data.replace(b"c" + new, b"c" + old).replace(b"\x8c\x16" + new, b"\x8c\x15" + old)
     return data
+
+
+def nvidia_tree(original: FaceGenerator, fake: FakeModules, nested: bool = True, **attributes: Any) -> Tree:
+    """The generator as a record of modules; arguments as in `nvidia_pickle`."""
+    fake.put("torch_utils.persistence", "_reconstruct_persistent_obj", lambda meta: None)
+    options_class = fake.put("dnnlib.util", "EasyDict", type("EasyDict", (dict,), {}))
+    config = original.generator.config
+    synthesis = {"channel_base": 32768, "conv_clamp": config.conv_clamp, "architecture": config.architecture}
+    asked = {"synthesis_kwargs": options_class(synthesis)} if nested else synthesis
+    generator = Tree(z_dim=config.z_dim, w_dim=config.w_dim, c_dim=config.c_dim, _init_kwargs=options_class(asked))
+    ours = original.generator.state_dict()
+    names = nvidia.generator_names(
+        config.resolution, config.mapping_layers, bool(config.c_dim), config.architecture
+    )
+    for name, native in names:
+        generator.put(native, ours[name].clone(), "noise_const" in native)
+    generator.put("mapping.w_avg", original.mean_latent, True)
+    for i in range(config.mapping_layers):
+        generator.at(f"mapping.fc{i}")["bias_gain"] = np.float64(config.mapping_lr_multiplier)
+    for r in config.resolutions:
+        block = generator.at(f"synthesis.b{r}")
+        block.update(architecture=config.architecture, resolution=r)
+        for layer in ("conv1",) if r == 4 else ("conv0", "conv1"):
+            block.at(layer).update(conv_clamp=config.conv_clamp, activation="lrelu", act_gain=np.float64(2**0.5))
+            block.put(f"{layer}.resample_filter", fir_kernel(), True)
+    generator.at("synthesis.b4").update(attributes)
+
+    return generator

@@ -1,7 +1,7 @@
 """Files that attack whoever reads them: each entry is a name and the bytes of a file.
 
 `python hostile_files.py FOLDER` reads every file in a folder as a checkpoint and prints, as JSON, what happened: the
-sentence, the seconds, how much memory the process had grown by, and the modules that were imported on the way.
+sentence, the processor's seconds, how much memory the process had grown by, and the modules that were imported.
 """
 
 from __future__ import annotations
@@ -440,7 +440,7 @@ def main(folder: Path) -> None:
     checkpoints.inspect("embedded")
     results = []
     for path in sorted(folder.glob("*.pt")):
-        known, start, peak = set(sys.modules), time.perf_counter(), _peak()
+        known, start, peak = set(sys.modules), time.process_time(), _peak()
         outcomes = []
         for read in (checkpoints.inspect, checkpoints.load_generator, checkpoints.load_encoder):
             try:
@@ -453,7 +453,7 @@ def main(folder: Path) -> None:
         results.append(
             {
                 "outcomes": outcomes,
-                "seconds": (time.perf_counter() - start) / 3,
+                "seconds": (time.process_time() - start) / 3,
                 "grown": _peak() - peak,
                 "size": path.stat().st_size,
                 "modules": sorted(set(sys.modules) - known),

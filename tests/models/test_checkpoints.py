@@ -23,6 +23,7 @@ from facestylist.models.checkpoints import CheckpointError, facestylist, rosinal
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
 from facestylist.models.encoder import Encoder, EncoderConfig
 from facestylist.models.generator import Generator, GeneratorConfig
+from facestylist.models.ops import fir_kernel
 from facestylist.models.types import FaceEncoder, FaceGenerator
 
 CONFIG = GeneratorConfig(resolution=16, channels=(6, 5, 4), z_dim=8, w_dim=8, mapping_layers=8)
@@ -60,7 +61,7 @@ def _rosinality_state(generator: Generator) -> dict[str, Tensor]:
             tensor = tensor.reshape(1)
         state[native] = tensor
         if native.startswith("to_rgbs") and native.endswith(".bias"):
-            state[native.removesuffix("bias") + "upsample.kernel"] = torch.ones(4, 4)
+            state[native.removesuffix("bias") + "upsample.kernel"] = fir_kernel(4.0)
     return state
 
 

@@ -154,3 +154,28 @@ def test_nvidia_generator_and_discriminator() -> None:
     _assert_gradient_but_for_kinks(generator, expected["wplus"], expected["grad_wplus"])
     assert loaded.discriminator is not None
     _assert_discriminates(loaded.discriminator, expected["d_in_u8"], expected["d_logits"], expected["d_r1"])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("case", ["nv_g64_narrow", "ros_g64_narrow"])
+def test_half_precision_stays_within_a_fiftieth(case: str, dtype: torch.dtype) -> None:
+    expected = _outputs(case)
+    loaded = checkpoints.load_generator(FOLDER / f"{case}{'.pkl' if case.startswith('nv') else '.pt'}")
+    with torch.no_grad(), torch.autocast("cpu", dtype):
+        # Codes are worth their full precision: an error in them is an error in who it is.
+        w = loaded.generator.mapping(expected["z"])
+        assert w.dtype == torch.float32
+        _assert_close(w, expected["w"] if "w" in expected else expected["ws"][:, 0])
+        outputs = {
+            "img_const": loaded.generator(expected["z"]),
+            "img_psi07": loaded.generator(expected["z"], truncation_psi=0.7),
+            "img_psi07_nonoise": loaded.generator(expected["z"], truncation_psi=0.7, noise="none"),
+            "img_wplus": loaded.generator.synthesis(expected["wplus"]),
+        }
+        if loaded.discriminator is not None:
+            outputs["d_logits"] = loaded.discriminator(expected["d_in_u8"] / 127.5 - 1)
+    compared = [name for name in outputs if name in expected]
+    assert len(compared) >= 3
+    for name in compared:
+        off = (outputs[name] - expected[name]).abs().max() / expected[name].abs().max()
+        assert outputs[name].dtype == torch.float32 and 1e-5 < off <= 2e-2, f"{name}: {off:.1e}"

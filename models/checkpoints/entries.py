@@ -1,0 +1,92 @@
+"""Where in a file a network lies: under one of the usual entries, in the file itself, or a level or two deeper; and
+under which prefix. People wrap state dicts in many ways, and the names inside tell what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .numpy_values import NumpyArray
+
+DEPTH = 2
+"""How far below the usual entries is looked."""
+AVERAGED = ("ema", "smooth", "average", "trainable")
+"""Words in the name of the network that makes the pictures: the averaged one, or the one that was fine-tuned."""
+OTHERS = ("frozen", "source", "teacher", "optim", "disc")
+"""Words in the names of those beside it, or of what is no network."""
+MEANS = ("latent_avg", "mean_latent", "w_avg", "mean_w", "w_mean", "dlatent_avg", "truncation_latent")
+
+
+def mappings(data: Any, entries: tuple[str, ...], depth: int = DEPTH) -> Iterator[Mapping[Any, Any]]:
+    """The mappings that may be a state dict, likeliest first: the entries in their order, the file itself, the rest."""
+    if not isinstance(data, Mapping):
+        return
+    names = [name for name in data if isinstance(data[name], Mapping)]
+    # By whether it is averaged, then the usual entries in their order, then by name.
+    order = {entry: place for place, entry in enumerate(entries)}
+    names.sort(key=lambda name: (rank(str(name)), order.get(name, len(order)), str(name)))
+    likely = [data[name] for name in names if name in order or rank(str(name)) == 0]
+    yield from likely
+    yield data
+    if depth:
+        for name in names:
+            yield from mappings(data[name], entries, depth - 1)
+
+
+def rank(name: str) -> int:
+    """0 for the name of an averaged or fine-tuned network, 2 for that of what stands beside it, 1 for any other."""
+    lower = name.lower()
+    if any(word in lower for word in OTHERS):
+        return 2
+    return 0 if any(word in lower for word in AVERAGED) else 1
+
+
+def tensors_of(mapping: Any) -> dict[str, Tensor]:
+    """The tensors of a mapping by name, without the prefix that DataParallel puts before every name."""
+    if not isinstance(mapping, Mapping):
+        return {}
+    state = {str(name): tensor for name, tensor in mapping.items() if isinstance(tensor, Tensor)}
+    while state and all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return state
+
+
+def find_state(data: Any, marks: tuple[str, ...], entries: tuple[str, ...]) -> dict[str, Tensor] | None:
+    """The first state dict that has all `marks` behind one prefix, which is cut off; None where there is none."""
+    for mapping in mappings(data, entries):
+        state = tensors_of(mapping)
+        prefixes = {
+            name.removesuffix(marks[0])
+            for name in state
+            if name.endswith(marks[0]) and (name == marks[0] or name.endswith(f".{marks[0]}"))
+        }
+        whole = [prefix for prefix in prefixes if all(prefix + mark in state for mark in marks)]
+        if whole:
+            prefix = min(whole, key=lambda prefix: (rank(prefix), len(prefix), prefix))
+            return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    return None
+
+
+def find_mean(data: Any, beside: Mapping[str, Tensor] | None = None) -> Tensor | None:
+    """The mean latent that a file has, of whatever shape: in itself, among the network's tensors, or a level deeper."""
+    places = mappings(data, (), 1)
+    for place in (next(places, {}), beside or {}, *places):
+        for name in MEANS:
+            value = as_tensor(place.get(name))
+            if value is not None and value.numel():
+                return value
+    return None
+
+
+def as_tensor(value: Any) -> Tensor | None:
+    """A tensor, or an array or a list of numbers as one; None for anything else."""
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, NumpyArray):
+        return value.tensor
+    if isinstance(value, list) and value and all(isinstance(item, (int, float)) for item in value):
+        return torch.tensor(value, dtype=torch.float32)
+    return None
