@@ -21,7 +21,18 @@ MEANS = ("latent_avg", "mean_latent", "w_avg", "mean_w", "w_mean", "dlatent_avg"
 
 
 def mappings(data: Any, entries: tuple[str, ...], depth: int = DEPTH) -> Iterator[Mapping[Any, Any]]:
-    """The mappings that may be a state dict, likeliest first: the entries in their order, the file itself, the rest."""
+    """The mappings that may be a state dict, likeliest first: the entries in their order, the file itself, the rest.
+
+    Each is given once, however often a file refers to it: else a small one could be walked through for minutes.
+    """
+    seen: set[int] = set()
+    for mapping in _walk(data, entries, depth):
+        if id(mapping) not in seen:
+            seen.add(id(mapping))
+            yield mapping
+
+
+def _walk(data: Any, entries: tuple[str, ...], depth: int) -> Iterator[Mapping[Any, Any]]:
     if not isinstance(data, Mapping):
         return
     names = [name for name in data if isinstance(data[name], Mapping)]
@@ -32,8 +43,11 @@ def mappings(data: Any, entries: tuple[str, ...], depth: int = DEPTH) -> Iterato
     yield from likely
     yield data
     if depth:
+        known: set[int] = set()
         for name in names:
-            yield from mappings(data[name], entries, depth - 1)
+            if id(data[name]) not in known:
+                known.add(id(data[name]))
+                yield from _walk(data[name], entries, depth - 1)
 
 
 def rank(name: str) -> int:

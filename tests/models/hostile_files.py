@@ -287,6 +287,58 @@ def tricks() -> dict[str, bytes]:
     }
 
 
+def arrays() -> dict[str, bytes]:
+    """PyTorch archives with what only they may hold: arrays, default dictionaries, attributes, whole networks."""
+    kind, objects = (call(name("numpy", "dtype"), text(code), b"\x89", b"\x88") for code in ("f4", "O8"))
+    empty = call(name("numpy._core.multiarray", "_reconstruct"), name("numpy", "ndarray"), group(number(0)), text("b"))
+
+    def filled(shape: bytes, data: bytes, kind: bytes = kind, more: bytes = b"") -> bytes:
+        return empty + group(number(1), shape, kind, b"\x89", data, *([more] if more else [])) + BUILD
+
+    def mean(value: bytes) -> bytes:
+        return archive(stored(dictionary((text("latent_avg"), value), (text("x"), NONE))))
+
+    attributes = name("torch._tensor", "_rebuild_from_type_v2")
+    inner = name("collections", "OrderedDict") + group() + REDUCE
+    again = b"".join(empty + group(number(1), b"h\x00", kind, b"\x89", b"h\x01") + BUILD for _ in range(2000))
+    wide = dictionary(*((text(f"n{i}"), NONE) for i in range(400)))
+    return {
+        "array larger than its bytes": mean(filled(group(number(1 << 40)), raw_bytes(bytes(4)))),
+        "array of negative size": mean(filled(group(number(-1)), raw_bytes(bytes(4)))),
+        "array of many sides": mean(filled(group(*(number(1) for _ in range(60))), raw_bytes(bytes(4)))),
+        "array of objects": mean(filled(group(number(1)), raw_bytes(bytes(8)), objects)),
+        "array of a list": mean(filled(group(number(1)), b"]" + NONE + b"a")),
+        "array with more": mean(filled(group(number(1)), raw_bytes(bytes(4)), more=text(COMMAND))),
+        "array of another class": mean(
+            call(name("numpy._core.multiarray", "_reconstruct"), name("os", "system"), group(number(0)), text("b"))
+        ),
+        "array out of a buffer": mean(
+            call(name("numpy._core.numeric", "_frombuffer"), text(CANARY), kind, group(number(1)), text("C"))
+        ),
+        "one buffer again and again": mean(
+            group(number(1 << 18)) + b"q\x00" + POP + raw_bytes(bytes(1 << 20)) + b"q\x01" + POP + MARK + again + b"l"
+        ),
+        "default dictionary that runs": mean(call(name("collections", "defaultdict"), name("os", "system"))),
+        "default dictionary of code": mean(call(name("collections", "defaultdict"), name("builtins", "exec"))),
+        "attributes by a command": mean(
+            call(attributes, name("os", "system"), name("torch", "Tensor"), group(text(f"touch {CANARY}")), NONE)
+        ),
+        "attributes by a text": mean(call(attributes, text("os.system"), name("torch", "Tensor"), group(), NONE)),
+        "attributes within attributes": mean(
+            call(attributes, attributes, name("torch", "Tensor"), group(attributes, NONE, group()), NONE)
+        ),
+        "poisoned source in an archive": archive(
+            under(module(dictionary((text("_parameters"), dictionary((text("w"), tensor("0", 1, 0, (1,), (1,)))))))),
+            data__0=bytes(4),
+        ),
+        "reduced result of a reduced result": mean(inner + group(inner + group(inner) + REDUCE) + REDUCE),
+        "reduced fifty thousand times": mean(inner + (b"0" + inner) * 50_000),
+        "one mapping again and again": archive(
+            stored(wide + b"q\x00" + POP + dictionary(*((text(f"m{i}"), b"h\x00") for i in range(500))))
+        ),
+    }  # fmt: skip
+
+
 def archives() -> dict[str, bytes]:
     """PyTorch archives whose tables or tensors lie."""
     one = bytes(4)
@@ -412,7 +464,7 @@ def lying_headers() -> dict[str, bytes]:
 def corpus() -> dict[str, bytes]:
     """Every hostile file by its name."""
     files = {**dangerous_names(), **tricks()}
-    files |= {f"archive: {title}": data for title, data in archives().items()}
+    files |= {f"archive: {title}": data for title, data in (archives() | arrays()).items()}
     files |= {f"safetensors: {title}": data for title, data in lying_headers().items()}
     return files
 
