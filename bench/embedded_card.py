@@ -23,11 +23,10 @@ from torch import Tensor
 from ..models import checkpoints
 from ..models.embedded import ASSETS, FILES, STYLE_PREFIX
 from ..models.sampling import sample_latent, synthesise
-from ..procedural import Renderer, parameters_from_z
+from ..procedural import Renderer, can_compile, parameters_from_z
 from ..runtime.contact_sheet import Row, contact_sheet
 from ..runtime.images import tensor_to_image
 from ..training.embedded.dataset import HELD_OUT_SEED, shard_z
-from ..training.embedded.run import can_compile
 from ..training.inversion import invert_with_encoder
 from ..training.loop import write_atomically
 

@@ -1,4 +1,4 @@
-"""What a fast stylizer draws with: pencil strokes, brush strokes or flat areas, laid out by rule over the picture.
+"""What a fast stylizer draws with: pencil or brush strokes, flat areas or cels, laid out by rule over the picture.
 
 A convolutional network can not invent a stroke of 20 pixels that keeps its width and bends with the form; it can decide
 where strokes go that are there already, how dark and of which colour. A medium computes them, without learning, from
@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MEDIA = ("none", "pencil", "paint", "flat")
-FIELDS = {"none": 0, "pencil": 6, "paint": 5, "flat": 6}
+MEDIA = ("none", "pencil", "paint", "flat", "cel")
+FIELDS = {"none": 0, "pencil": 6, "paint": 5, "flat": 6, "cel": 7}
 """Channels that each medium adds."""
 PERIOD = 48
 """Every pattern may be cut where both coordinates are multiples of this, in pixels."""
@@ -48,6 +48,10 @@ def fields(medium: str, picture: Tensor, origin: Origin = (0, 0)) -> Tensor:
             return paint(picture, origin)
         if medium == "flat":
             return flat(picture)
+        if medium == "cel":
+            from .cel import cel  # which is made of the filters below
+
+            return cel(picture)
         return picture[:, :0]
 
 

@@ -14,6 +14,7 @@ from .directions import (
     MoveAlongDirection,
     SaveLatentDirections,
 )
+from .encoder_training import SaveEncoder, TrainEncoder
 from .faces import AlignFaces, PasteFaces, RenderFaces
 from .generators import BlendGenerators, ConvertCheckpoint, LoadGenerator, SampleFaces, SaveGenerator
 from .guides import DinoGuide, IdentityGuide, LpipsGuide, ParsingGuide
@@ -77,6 +78,8 @@ NODE_CLASS_MAPPINGS: dict[str, type] = {
     "FaceStylistSavePairs": SavePairs,
     "FaceStylistLoadPairs": LoadPairs,
     "FaceStylistTrainWithPairs": TrainWithPairs,
+    "FaceStylistTrainEncoder": TrainEncoder,
+    "FaceStylistSaveEncoder": SaveEncoder,
 }
 
 NODE_DISPLAY_NAME_MAPPINGS = {
@@ -126,4 +129,6 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "FaceStylistSavePairs": "Save Pairs",
     "FaceStylistLoadPairs": "Load Pairs",
     "FaceStylistTrainWithPairs": "Train with Pseudo-Pairs",
+    "FaceStylistTrainEncoder": "Train Face Encoder",
+    "FaceStylistSaveEncoder": "Save Face Encoder",
 }

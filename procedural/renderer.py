@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,11 @@ class Rendered:
     def alpha(self) -> Tensor:
         """The figure's mask `[B, S, S]`, 0 or 1."""
         return (self.labels != 0).float()
+
+
+def can_compile() -> bool:
+    """Whether a C++ compiler is there for `torch.compile` on the CPU."""
+    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
 
 
 def march(s: Scene, X: Tensor, Y: Tensor, Z: Tensor) -> Tensor:
@@ -84,6 +90,10 @@ class Renderer:
         """The painted surface of a `size` x `size` picture."""
         X, Y, Z = self.surface(s, size, offset)
         return self._paint(s, X, Y, Z, 2.2 / size, texture)
+
+    def shade(self, look: str, s: Scene, g: GBuffer, footprint: float) -> tuple[Tensor, Tensor]:
+        """A look's picture `[B, 3, S, S]` in 0..1 and label map of a painted surface."""
+        return self._shaders[look](s, g, footprint)
 
     @torch.no_grad()
     def render(

@@ -36,6 +36,7 @@ from ..procedural.scene import ComposedScene, FaceSprites, SceneConfig, compose_
 from .config import check_fields, setting, to_mapping
 from .ema import ExponentialMovingAverage
 from .loop import Callbacks, require_finite, train
+from .randomness import at_step
 
 log = logging.getLogger(__name__)
 
@@ -258,7 +259,7 @@ class ScenePool:
     def scene(self, number: int) -> ComposedScene:
         """Scene number `number`, composed or remembered."""
         if number not in self._kept:
-            generator = torch.Generator().manual_seed((self._seed << 32) + number)
+            generator = at_step(self._seed, number)
             composed = compose_scene(self._sprites, self._config, generator)
             pixels = ((composed.image + 1) * 127.5).round().to(torch.uint8)
             self._kept[number] = (pixels, composed.boxes, composed.landmarks)

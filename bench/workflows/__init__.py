@@ -14,10 +14,13 @@ from .canvas import Canvas
 
 NAMES = (
     "stylise_a_photo",
+    "fast_stylizer_on_a_photo",
     "several_faces_in_one_photo",
     "multimodal_grid",
     "reference_guided",
     "finetune_a_style_and_use_it",
+    "full_recipe",
+    "train_a_fast_stylizer",
     "export_pairs_for_lora",
 )
 """The bundled workflows, in the order in which one would try them."""

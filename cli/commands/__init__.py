@@ -23,6 +23,7 @@ from . import (
     stylise,
     train_detector,
     train_embedded,
+    train_encoder,
     train_pairs,
     train_stylizer,
     ui,
@@ -45,6 +46,7 @@ COMMANDS: dict[str, ModuleType] = {
     "render": render,
     "ui": ui,
     "train-stylizer": train_stylizer,
+    "train-encoder": train_encoder,
     "train-embedded": train_embedded,
     "train-detector": train_detector,
 }

@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", default="embedded", metavar="FILE", help="the pairs' source (default: embedded)")
     parser.add_argument("--target", metavar="NAME|FILE", help="the pairs' style")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="with --look: photographs of anything at all")
-    parser.add_argument("--faces", type=int, default=768, metavar="N", help="with --look: faces to render (768)")
+    parser.add_argument(
+        "--faces", type=int, default=768, metavar="N", help="with --look: faces to render (768); 0: only --pictures"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the stylizer, a .safetensors file")
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name; flags go before them")
     parser.add_argument("--steps", type=int, metavar="N", help=f"default: {StylizerConfig.steps}")
@@ -48,7 +50,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
     need(given == 1, "give one of --look, --pairs, or --before with --after")
     need(not folders or (args.before is not None and args.after is not None), "--before and --after go together")
     need(args.pairs is None or args.target is not None, "--pairs needs --target, the style it was made with")
-    need(args.faces > 0, "--faces has to be above 0")
+    need(args.faces >= 0, "--faces has to be 0 or more")
+    need(args.faces > 0 or args.pictures is not None, "--faces 0 leaves nothing to learn from; give --pictures")
     config = _config(args)
     from ...models.checkpoints import save_stylizer
     from ...runtime.devices import room_for_training
@@ -66,8 +69,10 @@ def run(args: argparse.Namespace, console: Console) -> None:
         medium, target = TARGETS[args.look]
         medium = chosen_medium(config, medium)
         need(medium == TARGETS[args.look][0], f"the {args.look} is drawn with --medium {TARGETS[args.look][0]}")
-        with ProgressReporter(args.faces, "render") as progress:
-            twins = load_twins(run_dir.parent / "twins", args.faces, TWIN_SIZE, on_progress=progress.update)
+        twins: dict[str, Tensor] = {}
+        if args.faces:
+            with ProgressReporter(args.faces, "render") as progress:
+                twins = load_twins(run_dir.parent / "twins", args.faces, TWIN_SIZE, on_progress=progress.update)
         pictures = _bytes(args.pictures) if args.pictures else []
         batches = twin_source(twins, pictures, target, medium, **common)
         learnt = f"{args.faces} rendered faces, {len(pictures)} pictures"

@@ -25,7 +25,7 @@ def pictures(height: int, width: int, count: int = 1) -> torch.Tensor:
     return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
-@pytest.mark.parametrize("medium", ["none", "pencil", "paint", "flat"])
+@pytest.mark.parametrize("medium", ["none", "pencil", "paint", "flat", "cel"])
 def test_level_0_is_the_picture_and_level_3_is_not(medium: str) -> None:
     given = pictures(50, 67)
     drawn = network(medium)(given, torch.tensor([0.0]))

@@ -26,7 +26,7 @@ OWN_SOCKETS = {
     "FACE_STYLIZER",
     "STYLE_PAIRS",
 }
-CORE_SOCKETS = {"IMAGE", "MASK", "STRING", "FACE_LANDMARKS", "LOSS_MAP", "CLIP_VISION"}
+CORE_SOCKETS = {"IMAGE", "MASK", "STRING", "FLOAT", "FACE_LANDMARKS", "LOSS_MAP", "CLIP_VISION"}
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN"}
 NODES = sorted(NODE_CLASS_MAPPINGS.items())
 
@@ -75,6 +75,8 @@ def test_the_ids_are_the_ones_workflows_refer_to() -> None:
         "FaceStylistParsingGuide",
         "FaceStylistDestylise",
         "FaceStylistTrainWithPairs",
+        "FaceStylistTrainEncoder",
+        "FaceStylistSaveEncoder",
         "FaceStylistMakePairs",
         "FaceStylistLoadFastStylizer",
         "FaceStylistSaveFastStylizer",

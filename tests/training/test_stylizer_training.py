@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
 import torch
 
+from facestylist.models.cel import DRAWING
 from facestylist.models.media import FIELDS, MEDIA
-from facestylist.procedural import Renderer
+from facestylist.procedural import Label, Renderer
 from facestylist.training.loop import Callbacks
+from facestylist.training.randomness import at_step
 from facestylist.training.stylizer import randomise
 from facestylist.training.stylizer.config import MEDIA as WIDGET_MEDIA
 from facestylist.training.stylizer.config import StylizerConfig
 from facestylist.training.stylizer.dataset import at_level, pair_source, twin_source
 from facestylist.training.stylizer.targets import TARGETS
-from facestylist.training.stylizer.task import train_stylizer
+from facestylist.training.stylizer.task import StylizerTask, train_stylizer
 from facestylist.training.stylizer.twins import Layers, load_twins
 
 
@@ -59,6 +62,13 @@ def test_batches_follow_from_seed_and_number(twins: Layers, look: str) -> None:
     assert not torch.equal(batch.given, source(5).given)
 
 
+def test_any_seed_that_a_widget_can_have_makes_its_own_batches() -> None:
+    batches = [pair_source(negatives(), "none", 48, 2, 1.0, 0.5, seed)(1) for seed in (0, 2**32, 2**40 + 1, 2**63 - 1)]
+    for batch, other in itertools.combinations(batches, 2):
+        assert not torch.equal(batch.given, other.given)
+    assert at_step(5, 7).initial_seed() == (5 << 32) + 7, "runs of earlier versions go on with their pictures"
+
+
 def test_a_sketch_is_dark_where_the_picture_is() -> None:
     medium, sketch = TARGETS["sketch"]
     clean = torch.full((1, 3, 96, 96), 0.9)
@@ -68,6 +78,32 @@ def test_a_sketch_is_dark_where_the_picture_is() -> None:
     drawn = sketch(clean, clean * 2 - 1, fields(medium, clean * 2 - 1), None)
     assert drawn[..., 42:54, 42:54].mean() < 0.5
     assert drawn[..., :20, :20].mean() > 0.85
+
+
+def test_a_cartoon_begins_as_its_mediums_drawing() -> None:
+    source = pair_source(negatives(), "cel", 48, 2, 0.0, 1.0, 0)
+    network = StylizerTask(tiny(width=1.0), source, "cel", "cpu").network
+    batch = source(1)
+    drawing = batch.laid[:, DRAWING]
+    for level, share in ((3.0, 1.0), (2.0, 1.0), (1.0, 0.5), (0.5, 0.25)):
+        with torch.no_grad():
+            drawn = network(batch.given, torch.full((2,), level), batch.laid)
+        wanted = torch.lerp(batch.given, drawing, share)
+        assert (drawn - wanted).abs().mean() < 0.06 * (batch.given - drawing).abs().mean(), level
+
+
+def test_a_rendered_face_gets_its_features_and_keeps_its_colours(twins: Layers) -> None:
+    medium, cartoon = TARGETS["cartoon"]
+    face = {name: layer.float() / 255 for name, layer in twins.items() if name != "label"}
+    label = twins["label"].float()
+    parts = {
+        "features": (label == int(Label.EYE)).float(), "known": torch.ones_like(label), "plain": torch.zeros(1, 1, 1, 1)
+    }
+    plain, taught = (cartoon(face["photo"], face["photo"] * 2 - 1, label, layers) for layers in (None, face | parts))
+    eyes, skin = parts["features"].bool(), (label == int(Label.SKIN))
+    nearer = [((picture - face["cartoon"]).abs().mean(1, keepdim=True))[eyes].mean() for picture in (taught, plain)]
+    assert nearer[0] < 0.6 * nearer[1]
+    assert (taught - plain).abs().mean(1, keepdim=True)[skin].mean() < 0.12
 
 
 def test_levels_lead_from_the_picture_to_the_style() -> None:

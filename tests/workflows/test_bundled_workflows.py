@@ -47,11 +47,14 @@ def test_the_promised_ones_are_there() -> None:
     names = [path.stem for path in FILES]
     assert names == [
         "export_pairs_for_lora",
+        "fast_stylizer_on_a_photo",
         "finetune_a_style_and_use_it",
+        "full_recipe",
         "multimodal_grid",
         "reference_guided",
         "several_faces_in_one_photo",
         "stylise_a_photo",
+        "train_a_fast_stylizer",
     ]
 
 
@@ -134,6 +137,16 @@ def test_a_note_explains_and_the_sample_is_loaded(path: Path) -> None:
 
 RUNS = {
     "export_pairs_for_lora": ("Make Pseudo-Pairs.count=2", "Style pictures: rendered.count=2"),
+    "fast_stylizer_on_a_photo": (),
+    "full_recipe": (
+        "Stage 1.steps=1", "Stage 1.batch_size=2", "Style pictures: rendered.count=2",
+        "Style pictures: rendered.size=64", "Make Pseudo-Pairs.count=2", "Stage 2.steps=1",
+        "Stage 2.batch_size=1", "Stage 2.free_batch_size=1", "Stage 2.discriminator_alone=0",
+    ),  # fmt: skip
+    "train_a_fast_stylizer": (
+        "Make Pseudo-Pairs.count=2", "Train Fast Stylizer.steps=1", "Train Fast Stylizer.size=48",
+        "Train Fast Stylizer.batch_size=1", "Preview Pairs.per_row=1",
+    ),  # fmt: skip
     "stylise_a_photo": (),
     "several_faces_in_one_photo": ("Invert by Optimisation.steps=3",),
     "multimodal_grid": ("Style Variations.count=2",),
@@ -148,6 +161,8 @@ RUNS = {
 
 
 SHOWING = ("SaveImage", "PreviewImage", "FaceStylistStylisationReport")
+WHOLE = ("fast_stylizer_on_a_photo",)
+"""Those that redraw everything, and not faces alone."""
 FILES_SAVED = {"multimodal_grid": 2}
 """Where it is not one for each SaveImage: a picture for each of the two seeds."""
 
@@ -171,7 +186,8 @@ def test_it_runs_to_its_pictures(path: Path, tmp_path: Path) -> None:
     for picture in saved:
         assert picture.shape == photo.shape
         changed = (picture - photo).abs().amax(2) > 0.1
-        assert 0.01 < changed.float().mean() < 0.8, "faces are changed, and not everything else"
+        most = 1.0 if path.stem in WHOLE else 0.8
+        assert 0.01 < changed.float().mean() <= most, "faces are changed, and not everything else"
 
 
 def read_rgb(path: Path) -> torch.Tensor:

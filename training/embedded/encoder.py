@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ...models.encoder import Encoder
 from ...models.generator import Generator
 from ...procedural import sample_z
 from ..ema import ExponentialMovingAverage
+from ..encoder import roughen
 from ..loop import require_finite
 from .config import EmbeddedConfig
 from .dataset import FaceData
@@ -21,28 +21,6 @@ from .optimiser import MuonAndAdam
 from .supervision import grid, measure, reconstruction_loss, reconstruction_terms
 
 CODES_LR, PICTURES_LR = 1.5e-3, 5e-4
-
-
-def roughen(pictures: Tensor, random: torch.Generator) -> Tensor:
-    """Pictures as cameras spoil them: exposure, tint, blur, noise, a little misalignment. `[B, 3, S, S]` -1..1."""
-    count, size = len(pictures), pictures.shape[-1]
-
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(*shape, generator=random)
-
-    gain, tint = uniform(0.85, 1.15, count, 1, 1, 1), uniform(-0.08, 0.08, count, 3, 1, 1)
-    result = (pictures + 1) * gain - 1 + tint
-    theta = torch.zeros(count, 2, 3)
-    scale, angle = uniform(0.97, 1.03, count), uniform(-0.03, 0.03, count)
-    theta[:, 0, 0], theta[:, 0, 1] = scale * angle.cos(), -scale * angle.sin()
-    theta[:, 1, 0], theta[:, 1, 1] = scale * angle.sin(), scale * angle.cos()
-    theta[:, :, 2] = uniform(-0.02, 0.02, count, 2)
-    lattice = F.affine_grid(theta, [count, 3, size, size], align_corners=False)
-    result = F.grid_sample(result, lattice, padding_mode="reflection", align_corners=False)
-    soft = F.interpolate(F.avg_pool2d(result, 2), scale_factor=2, mode="bilinear")
-    result = result + (soft - result) * uniform(0, 1, count, 1, 1, 1) * (uniform(0, 1, count, 1, 1, 1) > 0.5)
-    noise = torch.randn(result.shape, generator=random) * uniform(0, 0.06, count, 1, 1, 1)
-    return (result + noise).clamp(-1, 1)
 
 
 class EncoderTask:

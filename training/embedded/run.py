@@ -11,7 +11,6 @@ import json
 import logging
 import multiprocessing
 import os
-import shutil
 import time
 import zlib
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from ...models.discriminator import Discriminator
 from ...models.encoder import Encoder
 from ...models.generator import Generator
 from ...models.types import FaceEncoder, FaceGenerator
-from ...procedural import Renderer, sample_z
+from ...procedural import Renderer, can_compile, sample_z
 from ..loop import Callbacks, train, write_atomically
 from .config import EmbeddedConfig
 from .dataset import HELD_OUT_SEED, SHARD_SIZE, FaceData, available_seeds, load_shards, render_shard
@@ -54,11 +53,6 @@ def interrupting(callbacks: Callbacks) -> Callbacks:
         return False
 
     return replace(callbacks, should_stop=should_stop)
-
-
-def can_compile() -> bool:
-    """Whether a C++ compiler is there for `torch.compile` on the CPU."""
-    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
 
 
 class Training:

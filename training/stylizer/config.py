@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..config import check_fields, setting
 
 # The same as `models/media.py: MEDIA`; importing that would load torch, and nodes read their widgets from here.
-MEDIA = ("none", "pencil", "paint", "flat")
+MEDIA = ("none", "pencil", "paint", "flat", "cel")
 AUTOMATIC_MEDIUM = "auto"
 
 
@@ -27,7 +27,8 @@ class StylizerConfig:
     )  # fmt: skip
     medium: str = setting(
         AUTOMATIC_MEDIUM, "What it draws with. auto: what suits the look, for pairs none. pencil: hatching and strokes "
-        "along the form. paint: brush strokes. flat: even areas. none: the network alone.",
+        "along the form. paint: brush strokes. flat: even areas. cel: even areas in cut tones, and ink along edges. "
+        "none: the network alone.",
         choices=(AUTOMATIC_MEDIUM, *MEDIA),
     )  # fmt: skip
     pair_share: float = setting(

@@ -17,6 +17,7 @@ from ...models.media import fields
 from ...models.stylizer import MAX_LEVEL
 from ...procedural.backgrounds import draw_background, draw_shapes, uniform
 from ...procedural.labels import Label
+from ..randomness import at_step
 from . import randomise
 from .randomise import between
 from .targets import Target, saturate
@@ -52,7 +53,7 @@ def twin_source(
     """Batches of twins and of other pictures, their targets made by a rule of `targets.py`.
 
     Args:
-        twins: from `load_twins`.
+        twins: from `load_twins`; empty for none.
         pictures: uint8 `[3, H, W]`, photographs of anything; none will do.
         target, medium: of the look.
         size: side of the squares in pixels.
@@ -62,12 +63,14 @@ def twin_source(
         twin_share: share of rendered faces.
     """
 
+    share = twin_share if twins else 0.0
+
     def batch(step: int) -> Batch:
-        generator = torch.Generator().manual_seed((seed << 32) + step)
+        generator = at_step(seed, step)
         given, wanted, levels, laid = [], [], [], []
         for _ in range(count):
             layers: dict[str, Tensor] | None = None
-            if uniform(generator) < twin_share:
+            if uniform(generator) < share:
                 clean, layers = twin_scene(twins, pictures, size, generator)
             else:
                 clean = other_scene(pictures, size, generator)
@@ -180,7 +183,7 @@ def pair_source(
         raise ValueError("There are no pairs to learn from. Give at least one picture and its stylised version.")
 
     def batch(step: int) -> Batch:
-        generator = torch.Generator().manual_seed((seed << 32) + step)
+        generator = at_step(seed, step)
         given, wanted, levels = [], [], []
         for _ in range(count):
             both, level = kept[int(torch.randint(len(kept), (1,), generator=generator))]

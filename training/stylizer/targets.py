@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from ...models.media import blur, flow, kuwahara, lay_strokes, luma, smear, smoothstep
+from ...models.cel import cut_tones, even_areas, ink_lines, inked
+from ...models.media import blur, flow, lay_strokes, luma, smear, smoothstep
 
 Target = Callable[[Tensor, Tensor, Tensor, "Mapping[str, Tensor] | None"], Tensor]
 """(clean picture [N,3,H,W] 0..1, what the network is given -1..1, its fields, layers of a face 0..1) -> 0..1"""
@@ -95,30 +96,20 @@ def palette(picture: Tensor) -> Tensor:
 
 
 def cartoon(clean: Tensor, given: Tensor, fields: Tensor, layers: Mapping[str, Tensor] | None) -> Tensor:
-    """Flat colours in a few tones with sharp borders, and dark outlines."""
-    even = kuwahara(kuwahara(clean, 3), 4)
-    bright = luma(even)
-    near = blur(blur(bright, 10), 10)
-    # Tones are cut relative to the surroundings half-way, so that faces in any light get a lit and a shaded side.
-    level = 0.65 * bright + 0.35 * (bright - near + 0.5)
-    steps = 5.0
-    position = level * steps
-    whole = position.floor()
-    cut = (whole + smoothstep(0.40, 0.60, position - whole)) / steps
-    picture = saturate((even * ((cut + 0.16) / (level + 0.12)).clamp(0.5, 1.7)).clamp(0, 1), 1.35)
-    grey = luma(clean)
-    ink = pencil_lines(grey) * smoothstep(0.02, 0.10, edge_strength(grey))
+    """Even areas in a few tones, ink along edges; on a rendered face its features and outlines as the look draws them.
+
+    The colours of skin and hair are the picture's everywhere: taken from the look, they made every face the same doll.
+    """
+    even = even_areas(clean)
+    toned, ink = cut_tones(even), ink_lines(clean, even)
     if layers is not None:
-        known = layers["known"] * (layers["figure"] > 0.5)
-        picture = torch.lerp(picture, layers["cartoon"], blur(known.float(), 1))
-        ink = ink * (1 - blur(known.float(), 1))
-    return torch.lerp(picture, picture * 0.14, 0.9 * ink).clamp(0, 1)
-
-
-def edge_strength(grey: Tensor) -> Tensor:
-    """How much brightness changes within a few pixels."""
-    soft = blur(grey, 1)
-    return blur((soft - blur(soft, 4)).abs(), 1)
+        known, drawn = layers["known"], layers["cartoon"]
+        figure = layers["figure"] * known
+        ink = torch.lerp(ink, torch.maximum(0.35 * ink, layers["line"]), figure)
+        ink = torch.maximum(ink, layers["marks"] * known)
+        features = blur((layers["features"] * known).clamp(0, 1), 1)
+        toned, ink = torch.lerp(toned, drawn, 0.85 * features), ink * (1 - 0.7 * features)
+    return inked(toned, ink).clamp(0, 1)
 
 
 def saturate(picture: Tensor, amount: float | Tensor) -> Tensor:
@@ -128,6 +119,6 @@ def saturate(picture: Tensor, amount: float | Tensor) -> Tensor:
 
 
 TARGETS: Mapping[str, tuple[str, Target]] = {
-    "sketch": ("pencil", sketch), "impasto": ("paint", impasto), "cartoon": ("flat", cartoon),
+    "sketch": ("pencil", sketch), "impasto": ("paint", impasto), "cartoon": ("cel", cartoon),
 }
 """The medium of each look that a student can be taught without pictures, and its rule."""

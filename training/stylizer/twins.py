@@ -14,17 +14,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...procedural import Renderer, parameters_from_z, sample_z, select
+from ...procedural import Renderer, can_compile, parameters_from_z, sample_z, select
 from ...procedural.camera import make_scene
 from ...procedural.labels import Label
 from ...procedural.looks.cartoon import CARTOON
 from ...procedural.looks.sketch import background_tone, features, outlines, pencil_tone
-from ...procedural.photo import shade_photo
 from ..loop import write_atomically
 
 CHUNK = 4
 SUPERSAMPLE = 2
 FORMAT = 1
+WORTH_COMPILING = 16
+"""So many faces and more are rendered by compiled kernels, where a C++ compiler is there."""
 TWIN_SEED = 120_000
 """The people of the twins; no other set shows them."""
 
@@ -44,7 +45,7 @@ def render_layers(renderer: Renderer, z: Tensor, size: int) -> Layers:
     for start in range(0, len(z), CHUNK):
         s = make_scene(select(people, slice(start, start + CHUNK)))
         g = renderer.gbuffer(s, fine)
-        photo, label = shade_photo(s, g, footprint)
+        photo, label = renderer.shade("photo", s, g, footprint)
         eye, open_eye, marks = features(s, g, label, footprint)
         figure = (label != int(Label.BACKGROUND)).float()
         tone = torch.where(figure > 0, pencil_tone(s, g, label, photo), background_tone(s, g))
@@ -70,7 +71,7 @@ def load_twins(
     seed: int = TWIN_SEED,
     renderer: Renderer | None = None,
     on_progress: Callable[[int, int], None] | None = None,
-    shard: int = 64,
+    shard: int = 16,
 ) -> Layers:
     """Layers of `count` people, rendered where they are not in `folder` yet, in files of `shard` people each."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +79,8 @@ def load_twins(
     for start in range(0, count, shard):
         path = folder / f"twins-{FORMAT}-{size}-{shard}-{seed + start}.pt"
         if not path.exists():
-            renderer = renderer or Renderer()
+            # Compiling takes minutes, and makes rendering several times faster.
+            renderer = renderer or Renderer(compiled=count >= WORTH_COMPILING and can_compile())
             z = sample_z(shard, torch.Generator().manual_seed(seed + start))
             layers = render_layers(renderer, z, size)
             write_atomically(path, lambda file, layers=layers: torch.save(layers, file))  # type: ignore[misc]

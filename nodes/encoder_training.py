@@ -1,0 +1,151 @@
+"""Nodes that teach an encoder to read a generator's faces, and keep it.
+
+FACE_ENCODER is described in `inversion.py`, FACE_GENERATOR in `generators.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from ..training.config import fields_of, to_mapping
+from ..training.encoder_config import EncoderTrainingConfig
+from .declare import from_spec, socket, switch, text
+from .generators import unused_path
+from .inversion import MODEL_FOLDER
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from ..models.types import FaceEncoder, FaceGenerator
+
+CATEGORY = "FaceStylist/Training"
+
+
+class TrainEncoder:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Teaches a network to read faces as latents of a generator, from the generator's own samples: for a generator "
+        "that no pSp or e4e encoder exists for, or for a style, to read pictures drawn in it. Cancelling keeps the "
+        "run, and the same settings resume it."
+    )
+    SEARCH_ALIASES = ["psp", "e4e", "train encoder", "gan inversion", "image to latent", "encoder training"]
+    RETURN_TYPES = ("FACE_ENCODER", "IMAGE", "LOSS_MAP", "FLOAT")
+    RETURN_NAMES = ("encoder", "preview", "losses", "error")
+    OUTPUT_TOOLTIPS = (
+        "The encoder, for Invert with Encoder and Save Face Encoder.",
+        "Faces that it was not trained on (above), and what the generator draws of its answers (below).",
+        "The loss curves, for Loss Plot and ComfyUI's own loss graph.",
+        "Mean squared error of samples it was not trained on, as read and drawn again; pictures in -1..1.",
+    )
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "generator": socket(
+                    "FACE_GENERATOR",
+                    "The generator to read faces for: a source, or a style to read pictures of that style.",
+                ),
+                **{spec.name: from_spec(spec) for spec in fields_of(EncoderTrainingConfig)},
+                "resume": switch(
+                    True,
+                    "Continue a cancelled run that had the same settings, generator and images. Turn off to start it "
+                    "again.",
+                    advanced=True,
+                ),
+            },
+            "optional": {
+                "images": socket(
+                    "IMAGE",
+                    "Aligned faces of the kind that it is to read, photographs for example; image_share says how often "
+                    "they are shown.",
+                )
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
+        }
+
+    def run(
+        self,
+        generator: FaceGenerator,
+        resume: bool = True,
+        images: Tensor | None = None,
+        node_id: str | None = None,
+        **settings: Any,
+    ) -> tuple[FaceEncoder, Tensor, dict[str, list[float]], float]:
+        import shutil
+
+        from ..runtime.devices import room_for_training
+        from ..runtime.images import image_to_tensor, tensor_to_image
+        from ..runtime.progress import ProgressReporter
+        from ..training.curves import loss_map
+        from ..training.encoder import train_encoder
+
+        config = EncoderTrainingConfig(**settings)
+        faces = None if images is None else image_to_tensor(images)
+        run_dir = _run_dir(generator, faces, config)
+        if not resume:
+            shutil.rmtree(run_dir / "state", ignore_errors=True)
+        with room_for_training() as device, ProgressReporter(config.steps, "train", node_id=node_id) as progress:
+            result = train_encoder(
+                generator.to(device), config, faces, progress.callbacks(), run_dir, resume=True
+            )
+        # Only an unfinished run needs its state.
+        shutil.rmtree(run_dir / "state", ignore_errors=True)
+        preview = tensor_to_image(result.preview[None] * 2 - 1)
+        return result.encoder, preview, loss_map(result.history), result.error
+
+
+class SaveEncoder:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Saves a face encoder as one .safetensors file that Load Face Encoder lists. A file that exists is never "
+        "overwritten: names are numbered."
+    )
+    SEARCH_ALIASES = ["save encoder", "export encoder", "safetensors"]
+    RETURN_TYPES = ("STRING",)
+    RETURN_NAMES = ("path",)
+    OUTPUT_TOOLTIPS = ("Where the file is.",)
+    OUTPUT_NODE = True
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "encoder": socket("FACE_ENCODER", "What to save."),
+                "name": text(
+                    "my_encoder",
+                    "File name inside models/face_encoders. When that name is taken, a number is added; nothing is "
+                    "overwritten.",
+                ),
+                "half_precision": switch(True, "Store 16-bit numbers: half the size, no visible difference."),
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
+        }
+
+    def run(self, encoder: FaceEncoder, name: str, half_precision: bool, node_id: str | None = None) -> tuple[str]:
+        from ..models.checkpoints import save_encoder
+        from ..runtime.progress import ProgressReporter
+
+        path = unused_path(MODEL_FOLDER, name)
+        save_encoder(encoder, path, dict(encoder.provenance), half=half_precision)
+        ProgressReporter(1, node_id=node_id).text(f"Saved {path}")
+        return (str(path),)
+
+
+def _run_dir(generator: FaceGenerator, faces: Tensor | None, config: EncoderTrainingConfig) -> Path:
+    """One folder per generator, faces and settings, so that the same run finds what it left there."""
+    from ..runtime.folders import output_dir
+    from ..training.encoder import FREE_TO_CHANGE
+    from ..training.finetune import digest
+
+    fixed = {name: value for name, value in to_mapping(config).items() if name not in FREE_TO_CHANGE}
+    key = json.dumps([fixed, generator.w_space, generator.digest, None if faces is None else digest([faces])])
+    name = re.sub(r"[^\w-]+", "_", generator.style or "source")
+    return output_dir() / "facestylist_runs" / f"{name}-encoder-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
