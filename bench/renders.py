@@ -11,10 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..procedural import LOOKS, Renderer, parameters_from_z, sample_parameters
+from ..procedural import LOOKS, Renderer, can_compile, parameters_from_z, sample_parameters
 from ..training.embedded.config import EmbeddedConfig
 from ..training.embedded.dataset import HELD_OUT_SEED, shard_z
-from ..training.embedded.run import can_compile
 from ..training.embedded.styles import STYLE_SEED
 from ..training.loop import write_atomically
 

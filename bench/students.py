@@ -1,7 +1,7 @@
 """Are the shipped fast stylizers any good? On photographs beside plain filters, on rendered faces beside the long way.
 
     python -m facestylist.bench.students [--portraits DIR] [--students sketch,impasto] [--faces 32] [--steps 200]
-        [--work .work/bench] [--out docs/students.md]
+        [--renders .work/renders-128] [--out docs/students.md]
 
 - On the pictures of DIR: how far edges stay where the photo has them, for the student and for a plain pipeline of
   kornia filters with the same aim; and a sheet of photo, filters and student, to be judged by eye.
@@ -9,7 +9,7 @@
   of the long way: invert by optimisation (`--steps`), then the style generator. What both cost is measured in seconds
   of one core, which do not depend on what else the machine is doing.
 
-Renders stay in the work folder; without them the first run renders, which takes minutes. Filters are at their best
+Renders stay in their folder; without them the first run renders, which takes minutes. Filters are at their best
 settings for a face of some 200 pixels, found by eye.
 """
 
@@ -32,7 +32,6 @@ from ..models.embedded import list_embedded
 from ..models.sampling import synthesise
 from ..models.stylizer import draw
 from ..models.types import FaceStylizer
-from ..procedural import Renderer
 from ..runtime.contact_sheet import labelled_grid
 from ..runtime.images import image_to_tensor, read_picture
 from ..training.config import InversionConfig
@@ -41,7 +40,7 @@ from ..training.inversion import invert_by_optimisation
 from ..training.likeness import resize
 from ..training.loop import write_atomically
 from ..training.picture_files import EXTENSIONS
-from .reference import drawn
+from .renders import renders
 
 logger = logging.getLogger(__name__)
 
@@ -172,8 +171,8 @@ def on_photographs(students: Mapping[str, FaceStylizer], photos: Mapping[str, Te
 def on_twins(students: Mapping[str, FaceStylizer], options: argparse.Namespace) -> list[str]:
     """Lines of the table."""
     source = checkpoints.load_generator("embedded")
-    size, count, renderer = source.resolution, options.faces, Renderer(compiled=options.compiled)
-    photos, _ = drawn(options.work, "photo", "photo", 0, count, size, renderer)
+    size, count = source.resolution, options.faces
+    photos = renders("photo", size, options.renders).held[:count]
     started = time.process_time()
     latents = invert_by_optimisation(photos, source, None, InversionConfig(steps=options.steps, preview_interval=0))
     inverting = (time.process_time() - started) / count
@@ -183,7 +182,7 @@ def on_twins(students: Mapping[str, FaceStylizer], options: argparse.Namespace) 
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for look, stylizer in students.items():
-        twins, _ = drawn(options.work, look, look, 0, count, size, renderer)
+        twins = renders(look, size, options.renders).held[:count]
         style = checkpoints.load_generator(f"embedded:{look}")
         started = time.process_time()
         long_way = twin_distances(resize(synthesise(style, latents), size), twins)
@@ -206,12 +205,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--students", default=",".join(shipped))
     parser.add_argument("--faces", type=int, default=32, help="held-out faces; 0 leaves that part out")
     parser.add_argument("--steps", type=int, default=InversionConfig.steps, help="of the long way's inversion")
-    parser.add_argument("--compiled", action="store_true", help="render by compiled kernels")
-    parser.add_argument("--work", type=Path, default=Path(".work/bench"))
+    parser.add_argument("--renders", type=Path, default=Path(".work/renders-128"), help="keeps rendered people")
     parser.add_argument("--out", type=Path, default=Path("docs/students.md"))
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    options.work.mkdir(parents=True, exist_ok=True)
     students = {look: checkpoints.load_stylizer(PREFIX + look) for look in options.students.split(",")}
     text = ["# Fast stylizers: measured", "", "    python -m facestylist.bench.students --portraits DIR", ""]
     if options.portraits is not None:

@@ -117,11 +117,11 @@ def _difference_across(grey: Tensor, walk: Walk, width: float, samples: tuple[fl
         fine_weight, wide_weight = fine_weight + 2 * fine_share, wide_weight + 2 * wide_share
     around = wide_total / wide_weight
     edge = (around - fine_total / fine_weight) / (around + 0.12)
-    shares = [math.exp(-k * k / 32) for k in samples]
+    shares = [math.exp(-place * place / 32) for place in samples]
     for _ in range(2):
         total = edge.clone()
-        for k, share in zip(samples, shares, strict=True):
-            total += share * (walk(edge, k) + walk(edge, -k))
+        for place, share in zip(samples, shares, strict=True):
+            total += share * (walk(edge, place) + walk(edge, -place))
         edge = total / (1 + 2 * sum(shares))
     return edge
 

@@ -172,11 +172,12 @@ class TrainFastStylizer:
         "cancelling keeps the run, and the same settings resume it."
     )
     SEARCH_ALIASES = ["student", "distill", "distillation", "train style transfer", "paired training", "pix2pix"]
-    RETURN_TYPES = ("FACE_STYLIZER", "IMAGE")
-    RETURN_NAMES = ("stylizer", "preview")
+    RETURN_TYPES = ("FACE_STYLIZER", "IMAGE", "LOSS_MAP")
+    RETURN_NAMES = ("stylizer", "preview", "losses")
     OUTPUT_TOOLTIPS = (
         "The fast stylizer, for Run Fast Stylizer and Save Fast Stylizer.",
         "Pictures as given, as drawn, and as wanted, in rows.",
+        "The loss curves, for Loss Plot and ComfyUI's own loss graph.",
     )
     FUNCTION = "run"
 
@@ -211,7 +212,7 @@ class TrainFastStylizer:
         target: FaceGenerator | None = None,
         node_id: str | None = None,
         **settings: Any,
-    ) -> tuple[FaceStylizer, Tensor]:
+    ) -> tuple[FaceStylizer, Tensor, dict[str, list[float]]]:
         import shutil
 
         import torch
@@ -220,6 +221,7 @@ class TrainFastStylizer:
         from ..runtime.folders import output_dir
         from ..runtime.images import tensor_to_image
         from ..runtime.progress import ProgressReporter
+        from ..training.curves import loss_map
         from ..training.finetune import digest
         from ..training.stylizer.dataset import pair_source
         from ..training.stylizer.task import FREE_TO_CHANGE, StylizerTask, chosen_medium, train_stylizer
@@ -247,7 +249,7 @@ class TrainFastStylizer:
             task = StylizerTask(config, batches, medium, "cpu")
             task.average.load_state_dict(result.stylizer.network.state_dict())
             preview = task.preview()
-        return result.stylizer, tensor_to_image(preview[None] * 2 - 1)
+        return result.stylizer, tensor_to_image(preview[None] * 2 - 1), loss_map(result.history)
 
 
 def _pairs(

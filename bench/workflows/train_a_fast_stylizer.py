@@ -30,7 +30,7 @@ def build() -> Canvas:
         (sheet,) = canvas.node("FaceStylistPreviewPairs", pairs=pairs, source=source, target=style, per_row=3)
         canvas.node("PreviewImage", "Pairs it learns from", images=sheet)
     with canvas.group("2. Teach it", PURPLE, width=360):
-        stylizer, rows = canvas.node(
+        stylizer, rows, _ = canvas.node(
             "FaceStylistTrainFastStylizer", "Train Fast Stylizer", pairs=pairs, source=source, target=style,
             style_name="my style", steps=300, size=96, medium="cel",
         )  # fmt: skip

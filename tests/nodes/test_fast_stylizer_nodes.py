@@ -25,14 +25,15 @@ def photos() -> torch.Tensor:
 
 
 @pytest.fixture
-def trained(photos: torch.Tensor, folders: Folders) -> tuple[FaceStylizer, torch.Tensor]:
+def trained(photos: torch.Tensor, folders: Folders) -> tuple[FaceStylizer, torch.Tensor, dict[str, list[float]]]:
     return run_node("TrainFastStylizer", before=photos, after=1 - photos, medium="pencil", **QUICK)
 
 
 def test_from_training_to_a_picture(
-    trained: tuple[FaceStylizer, torch.Tensor], photos: torch.Tensor, folders: Folders
+    trained: tuple[FaceStylizer, torch.Tensor, dict[str, list[float]]], photos: torch.Tensor, folders: Folders
 ) -> None:
-    stylizer, preview = trained
+    stylizer, preview, losses = trained
+    assert len(losses["pixel"]) == len(losses["gradient"]) == 2
     assert (stylizer.style, stylizer.medium) == ("negative", "pencil")
     assert preview.shape == (1, 3 * 48, 48, 3)
     (drawn,) = run_node("RunFastStylizer", stylizer=stylizer, image=photos)
@@ -49,7 +50,7 @@ def test_from_training_to_a_picture(
     assert (redrawn - drawn).abs().max() < 0.02  # saved in half precision
 
 
-def test_faces_are_drawn_as_crops(trained: tuple[FaceStylizer, torch.Tensor]) -> None:
+def test_faces_are_drawn_as_crops(trained: tuple[FaceStylizer, torch.Tensor, dict[str, list[float]]]) -> None:
     crops = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
     faces = FaceCrops(
         crops, torch.zeros(2, 2, 3), torch.zeros(2, dtype=torch.long), torch.zeros(2, 5, 2), torch.ones(2), crops[:1]
@@ -63,7 +64,7 @@ def test_faces_are_drawn_as_crops(trained: tuple[FaceStylizer, torch.Tensor]) ->
 def test_it_learns_from_pseudo_pairs(source: FaceGenerator, style: FaceGenerator, folders: Folders) -> None:
     loose = {"min_contrast": 0.0, "max_saturated": 1.0, "duplicate_bits": -1}
     pairs, _ = run_node("MakePairs", source=source, target=style, count=1, **loose)
-    stylizer, _ = run_node("TrainFastStylizer", pairs=pairs, source=source, target=style, **QUICK)
+    stylizer, _, _ = run_node("TrainFastStylizer", pairs=pairs, source=source, target=style, **QUICK)
     assert stylizer.provenance["learnt_from"] == f"{len(pairs)} pairs"
     with pytest.raises(ValueError, match="connect `source` and `target`"):
         run_node("TrainFastStylizer", pairs=pairs, **QUICK)
