@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from .host import in_comfyui
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 _chosen: ContextVar[str] = ContextVar("facestylist_device", default="auto")
-_patchers: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -92,15 +90,29 @@ def room_for_training() -> Iterator[torch.device]:
         comfy.model_management.soft_empty_cache()
 
 
+class _Holder:
+    """What a network carries its ModelPatcher in; a copy of the network starts without one."""
+
+    def __init__(self, patcher: Any = None) -> None:
+        self.patcher = patcher
+
+    def __deepcopy__(self, memo: Any) -> _Holder:
+        return _Holder()
+
+
 def _patcher(network: nn.Module) -> Any:
-    """The network's ModelPatcher, made once: ComfyUI recognises a loaded model by it."""
+    """The network's ModelPatcher, made once: ComfyUI recognises a loaded model by it.
+
+    The network itself keeps it. A table of all of them would keep every network alive, for each patcher holds its own.
+    """
     import comfy.model_management
     import comfy.model_patcher
 
-    if network not in _patchers:
-        _patchers[network] = comfy.model_patcher.ModelPatcher(
+    holder = network.__dict__.setdefault("_comfyui_patcher", _Holder())
+    if holder.patcher is None:
+        holder.patcher = comfy.model_patcher.ModelPatcher(
             network,
             load_device=comfy.model_management.get_torch_device(),
             offload_device=comfy.model_management.unet_offload_device(),
         )
-    return _patchers[network]
+    return holder.patcher

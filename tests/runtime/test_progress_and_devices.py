@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import io
 import sys
+import weakref
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -132,7 +135,15 @@ def test_networks_go_through_comfyuis_memory_management(comfyui: dict[str, list[
     with on_device(network):
         pass
     assert comfyui["loaded"] == [[network], [network]]
-    assert len([patcher for owner, patcher in devices._patchers.items() if owner is network]) == 1
+    assert devices._patcher(network) is devices._patcher(network)
+    copied = copy.deepcopy(network)
+    assert devices._patcher(copied).model is copied, "a copy has a patcher of its own"
+    gone = weakref.ref(network)
+    seen = comfyui["loaded"]
+    seen.clear()
+    del network
+    gc.collect()
+    assert gone() is None, "nothing keeps a network that nobody uses"
     with room_for_training():
         assert comfyui["calls"] == ["unload"]
     assert comfyui["calls"] == ["unload", "empty"]
