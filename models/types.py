@@ -295,6 +295,8 @@ class FaceCrops:
     """`[N]` detector confidence, 0..1."""
     photos: Tensor
     """`[F, 3, H, W]`: the photos themselves."""
+    track: Tensor | None = None
+    """`[N]` int64: which person of a video each face is, see `faces/tracks.py`; None where nobody has looked."""
 
     def __len__(self) -> int:
         return self.crops.shape[0]

@@ -30,11 +30,14 @@ from .stylise import StyliseFaces
 from .stylizer import LoadFastStylizer, RunFastStylizer, SaveFastStylizer, TrainFastStylizer
 from .training import FinetuneGenerator
 from .variations import StyleVariations
+from .video import SmoothFaces, SteadyLatents
 
 NODE_CLASS_MAPPINGS: dict[str, type] = {
     "FaceStylistAlignFaces": AlignFaces,
     "FaceStylistPasteFaces": PasteFaces,
     "FaceStylistRenderFaces": RenderFaces,
+    "FaceStylistSmoothFaces": SmoothFaces,
+    "FaceStylistSteadyLatents": SteadyLatents,
     "FaceStylistLoadGenerator": LoadGenerator,
     "FaceStylistSaveGenerator": SaveGenerator,
     "FaceStylistConvertCheckpoint": ConvertCheckpoint,
@@ -86,6 +89,8 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "FaceStylistAlignFaces": "Detect & Align Faces",
     "FaceStylistPasteFaces": "Paste Faces Back",
     "FaceStylistRenderFaces": "Render Procedural Faces",
+    "FaceStylistSmoothFaces": "Smooth Faces over Frames",
+    "FaceStylistSteadyLatents": "Steady Latents",
     "FaceStylistLoadGenerator": "Load Face Generator",
     "FaceStylistSaveGenerator": "Save Face Generator",
     "FaceStylistConvertCheckpoint": "Convert Checkpoint",

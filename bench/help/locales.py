@@ -31,6 +31,7 @@ CATEGORIES = {
     "Fast Stylizer": "快速风格化器",
     "Report": "报告",
     "Training": "训练",
+    "Video": "视频",
 }
 SOCKETS = {
     "FACE_CROPS": "人脸裁剪",

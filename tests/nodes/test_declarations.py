@@ -41,6 +41,8 @@ def test_the_ids_are_the_ones_workflows_refer_to() -> None:
         "FaceStylistAlignFaces",
         "FaceStylistPasteFaces",
         "FaceStylistRenderFaces",
+        "FaceStylistSmoothFaces",
+        "FaceStylistSteadyLatents",
         "FaceStylistLoadGenerator",
         "FaceStylistSaveGenerator",
         "FaceStylistConvertCheckpoint",

@@ -1,0 +1,149 @@
+"""Nodes that keep the faces of a video's frames together. FACE_CROPS is described in `faces.py`, FACE_LATENT in
+`generators.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..faces.policies import CHOICES, LONGEST_GAP, MISSING, SMOOTHING
+from .declare import choice, integer, number, socket
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..models.types import FaceCrops, FaceLatent
+
+CATEGORY = "FaceStylist/Video"
+SMOOTHING_TOOLTIP = (
+    "The most frames to smooth over, before and after alike, so that nothing lags. How much of it is used follows from "
+    "how much each person's values tremble: what is steady already stays as it is. 0: no smoothing."
+)
+
+
+class SmoothFaces:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Joins the faces of a video's frames to people, steadies their crops over time, fills frames in which a face "
+        "was missed, and keeps the people you choose. Between Detect & Align Faces and the inversion; give its faces "
+        "to Paste Faces Back."
+    )
+    SEARCH_ALIASES = ["video", "face tracking", "stabilise", "stabilize", "temporal smoothing", "jitter", "frames"]
+    RETURN_TYPES = ("FACE_CROPS", "IMAGE", "STRING")
+    RETURN_NAMES = ("faces", "crops", "report")
+    OUTPUT_TOOLTIPS = (
+        "The steadied faces, frame by frame and in each frame always in the same order, for Paste Faces Back.",
+        "Their crops, cut anew: invert these.",
+        "Who was found in which frames, what was filled, and how much the crops trembled before and after.",
+    )
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "faces": socket(
+                    "FACE_CROPS",
+                    "The faces of a video's frames, from Detect & Align Faces with on_no_face = skip.",
+                ),
+                "smoothing": number(SMOOTHING, SMOOTHING_TOOLTIP, high=100.0, step=0.1),
+                "missing": choice(
+                    MISSING,
+                    "What to do in frames between a face's first and last in which it was not found. interpolate: cut "
+                    "it out where it must have been. hold: where it was last seen. skip: leave the frame as it is. "
+                    "error: stop and name the frames.",
+                ),
+                "choice": choice(
+                    CHOICES,
+                    "Whose faces go on. all. largest: in each shot the person who fills most of the picture for "
+                    "longest. left_to_right: in each shot the one at place index.",
+                ),
+                "index": integer(
+                    0, "With left_to_right: 0 is the leftmost person, 1 the next. Not used else.", high=1000
+                ),
+                "longest_gap": integer(
+                    LONGEST_GAP,
+                    "How many frames a person may be missing and still be the same one. A cut ends everybody.",
+                    high=10000,
+                    advanced=True,
+                ),
+            },
+            "hidden": {"node_id": "UNIQUE_ID"},
+        }
+
+    def run(
+        self,
+        faces: FaceCrops,
+        smoothing: float,
+        missing: str,
+        choice: str,
+        index: int,
+        longest_gap: int,
+        node_id: str | None = None,
+    ) -> tuple[FaceCrops, Tensor, str]:
+        from ..faces.smoothing import report_text, smooth_faces
+        from ..runtime.images import tensor_to_image
+        from ..runtime.progress import ProgressReporter
+
+        with ProgressReporter(len(faces), "smooth", node_id=node_id) as progress:
+            smooth, reports = smooth_faces(
+                faces, smoothing, missing, choice, index, longest_gap, on_progress=progress.update
+            )
+        return smooth, tensor_to_image(smooth.crops), report_text(reports, len(faces.photos))
+
+
+class SteadyLatents:
+    CATEGORY = CATEGORY
+    DESCRIPTION = (
+        "Holds the latents of each person in a video to one mean per shot and smooths what is left over time, so that "
+        "the stylised faces flicker less. Between the inversion and Stylise Faces."
+    )
+    SEARCH_ALIASES = ["video", "flicker", "deflicker", "temporal consistency", "latent smoothing", "frames"]
+    RETURN_TYPES = ("FACE_LATENT",)
+    RETURN_NAMES = ("latent",)
+    OUTPUT_TOOLTIPS = ("As many latents in the same order.",)
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "latent": socket("FACE_LATENT", "One latent per face, from an inversion of the crops."),
+                "faces": socket("FACE_CROPS", "The same faces: which frame and which person each latent is."),
+                "smoothing": number(SMOOTHING, SMOOTHING_TOOLTIP, high=100.0, step=0.1),
+                "structure": number(
+                    1.0,
+                    "How much of expression, pose and shape may differ from the shot's mean. 1: all that smoothing "
+                    "leaves. 0: the face does not move.",
+                ),
+                "appearance": number(
+                    0.1,
+                    "The same for colours and textures, which flicker most. Raise it where the light changes within "
+                    "a shot.",
+                ),
+                "layer_cut": integer(
+                    0,
+                    "The first code that counts as appearance. 0: the usual one, 7 from 128 px up, 5 at 64 px.",
+                    high=17,
+                    advanced=True,
+                ),
+            }
+        }
+
+    def run(
+        self,
+        latent: FaceLatent,
+        faces: FaceCrops,
+        smoothing: float,
+        structure: float,
+        appearance: float,
+        layer_cut: int,
+    ) -> tuple[FaceLatent]:
+        from ..faces.tracks import tracks_of
+        from ..models.steadiness import steady_latents
+
+        return (
+            steady_latents(
+                latent, faces.frame_index, tracks_of(faces), smoothing, structure, appearance, layer_cut
+            ),
+        )
