@@ -21,6 +21,11 @@ SAMPLE = "facestylist_sample.png"
 
 SAMPLE_ASSET = embedded.ASSETS / "sample.png"
 
+SAMPLE_CLIP = "facestylist_sample.mp4"
+"""What the bundled workflow for videos calls the sample clip."""
+
+SAMPLE_CLIP_ASSET = embedded.ASSETS / "sample.mp4"
+
 MODEL_EXTENSIONS: dict[str, tuple[str, ...]] = {
     "stylegan": (".safetensors", ".pt", ".pth", ".pkl"),
     "face_encoders": (".safetensors", ".pt", ".pth"),
@@ -113,20 +118,21 @@ def register_model_folders() -> None:
 
 
 def offer_sample() -> None:
-    """Puts the sample picture into ComfyUI's input folder, unless it is there.
+    """Puts the sample picture and the sample clip into ComfyUI's input folder, unless they are there.
 
-    The bundled workflows load it with ComfyUI's own LoadImage, whose list holds what lies in that folder; the front end
+    The bundled workflows load them with ComfyUI's own nodes, whose lists hold what lies in that folder; the front end
     marks any other name, even of a file that can be read, as missing media.
     """
     import folder_paths
 
-    target = Path(folder_paths.get_input_directory()) / SAMPLE
-    try:
-        if SAMPLE_ASSET.is_file() and not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(SAMPLE_ASSET, target)
-    except OSError as error:
-        logger.warning("The sample picture of the bundled workflows could not be copied to %s: %s", target, error)
+    folder = Path(folder_paths.get_input_directory())
+    for name, asset in ((SAMPLE, SAMPLE_ASSET), (SAMPLE_CLIP, SAMPLE_CLIP_ASSET)):
+        try:
+            if asset.is_file() and not (folder / name).exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(asset, folder / name)
+        except OSError as error:
+            logger.warning("The sample %s of the bundled workflows could not be copied to %s: %s", name, folder, error)
 
 
 def model_dirs(kind: str) -> list[Path]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ...cli.builtin_nodes import NODE_CLASS_MAPPINGS as RUNNER_NODES
 from ...nodes import NODE_CLASS_MAPPINGS as OWN_NODES
+from .core import core_class
 from .layout import BETWEEN, CURVE, PICTURE, ROOM, TITLE, GroupFrame, node_height, note_height
 
 COMFYUI_VERSION = "0.33.0"
@@ -19,7 +20,7 @@ MUTED, BYPASSED = 2, 4
 BLUE, GREEN, PURPLE = "#3f789e", "#8A8", "#a1309b"
 """Groups that prepare, groups whose result one looks at, groups that train or diffuse."""
 
-SHOWS = ("LoadImage", "SaveImage", "PreviewImage")
+SHOWS = ("LoadImage", "SaveImage", "PreviewImage", "LoadVideo", "SaveWEBM")
 """Nodes that are there to show a picture, and get the height for it at once."""
 GROWS = (
     "FaceStylistInvertByOptimisation",
@@ -36,6 +37,19 @@ class Source(NamedTuple):
 
     node: int
     slot: int
+
+
+class Model(NamedTuple):
+    """A model file that a workflow names, and a public address of it: `.safetensors` on Hugging Face or Civitai."""
+
+    name: str
+    url: str
+    directory: str
+
+
+def node_class_of(kind: str) -> type:
+    """The declaration of one of our nodes, of the runner's, or of ComfyUI's as it was recorded."""
+    return OWN_NODES.get(kind) or RUNNER_NODES.get(kind) or core_class(kind)
 
 
 @dataclass
@@ -92,7 +106,15 @@ class Canvas:
         self.nodes[-1].update(color="#432", bgcolor="#653")
 
     def node(
-        self, kind: str, title: str | None = None, /, *, mode: int = 0, height: int = 0, **inputs: Any
+        self,
+        kind: str,
+        title: str | None = None,
+        /,
+        *,
+        mode: int = 0,
+        height: int = 0,
+        fetch: Model | None = None,
+        **inputs: Any,
     ) -> list[Source]:
         """Adds a node to the open group and returns its outputs.
 
@@ -101,13 +123,14 @@ class Canvas:
             title: where it differs from the node's own name.
             mode: `MUTED` or `BYPASSED` for a node that is offered and not used.
             height: where it needs more than its sockets and widgets do.
+            fetch: the file that it loads, where the front end may offer to fetch it.
             inputs: what its inputs are: an output of another node, or a widget's value. Others keep their default.
 
         Raises:
             ValueError: it has no such input, or a link carries something else.
         """
         frame = self._frame()
-        node_class: Any = OWN_NODES.get(kind) or RUNNER_NODES[kind]
+        node_class: Any = node_class_of(kind)
         key = len(self.nodes) + 1
         types = node_class.INPUT_TYPES()
         optional = types.get("optional", {})
@@ -133,7 +156,7 @@ class Canvas:
             texts += bool(options.get("multiline"))
             if options.get("control_after_generate"):
                 values.append("fixed")
-            if options.get("image_upload"):
+            if options.get("image_upload") or options.get("video_upload"):
                 widgets.append(_widget_slot("upload", "choose file to upload", "IMAGEUPLOAD"))
                 values.append("image")
         if inputs:
@@ -151,7 +174,8 @@ class Canvas:
             least = max(least, PICTURE + frame.width - 320)
         room = (ROOM if kind in GROWS or kind in TRAINS else 0) + (CURVE if kind in TRAINS else 0)
         position, size = frame.place(max(least, height), room)
-        self._add(kind, position, size, sockets + widgets, outputs, values, _origin(kind), title, mode)
+        properties = _origin(kind) if fetch is None else {**_origin(kind), "models": [fetch._asdict()]}
+        self._add(kind, position, size, sockets + widgets, outputs, values, properties, title, mode)
         return [Source(key, slot) for slot in range(len(outputs))]
 
     def document(self) -> dict[str, Any]:
@@ -221,10 +245,10 @@ class Canvas:
         key = len(self.links) + 1
         origin = self.nodes[source.node - 1]
         output = origin["outputs"][source.slot]
-        if output["type"] != socket:
+        if socket not in ("*", output["type"]):
             raise ValueError(f"{origin['type']}.{output['name']} is {output['type']}, not {socket}.")
         output["links"].append(key)
-        self.links.append([key, source.node, source.slot, target, slot, socket])
+        self.links.append([key, source.node, source.slot, target, slot, output["type"]])
         return key
 
 

@@ -1,4 +1,4 @@
-"""A workflow's thumbnail: four tiles of what it loads and makes, from running it."""
+"""A workflow's thumbnail: tiles of what it loads and makes, from running it; samplers hand on what they are given."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from ...cli.runner import Runner
+from ...cli.runner import Runner, known_classes
 from ...runtime.folders import SAMPLE, Folders, find_input, use_folders
 from .canvas import Canvas
+from .pass_through import classes
 
 TILE = (320, 240)
 
 
 def thumbnail(canvas: Canvas, titles: Sequence[str]) -> Image.Image:
-    """Runs a workflow and tiles the pictures of the nodes with these titles, two in a row."""
+    """Runs a workflow and tiles the pictures of the nodes with these titles, two in a row; an odd last one fills it."""
     width, height = TILE
     with tempfile.TemporaryDirectory() as scratch:
         folders = Folders(Path(scratch) / "input", Path(scratch) / "output", Path(scratch) / "temp", Path(scratch))
         with use_folders(folders):
-            runner = Runner()
+            runner = Runner({**classes(), **known_classes()})
             result = runner.run(runner.prepare(canvas.document()))
             nodes = {node.get("title"): node for node in canvas.nodes}
             sheet = Image.new("RGB", (2 * width, -(-len(titles) // 2) * height))
             for index, title in enumerate(titles):
                 loaded = nodes[title]["type"] == "LoadImage"
                 files = [find_input(SAMPLE)] if loaded else result.files_of(str(nodes[title]["id"]))
-                tile = mosaic(files[:6], width, height)
+                alone = index == len(titles) - 1 and index % 2 == 0
+                tile = mosaic(files[:3] if alone else files[:6], width * (1 + alone), height)
                 sheet.paste(tile, (index % 2 * width, index // 2 * height))
     return sheet
 
