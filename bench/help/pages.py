@@ -37,7 +37,7 @@ def page(node: Node, written: Mapping[str, str]) -> str:
     """
     if node.id not in written:
         raise ValueError(f"{node.id} has no introduction; write one under '# {node.id}' in bench/help/.")
-    parts = [f"# {node.display_name}", written[node.id]]
+    parts = [f"# {node.display_name}", f"![What it does](pictures/{node.id}.jpg)", written[node.id]]
     for title, wanted in (("Inputs", False), ("Advanced inputs", True)):
         slots = [slot for slot in node.inputs if slot.options.get("advanced", False) is wanted]
         if slots:

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from facestylist.bench.help.declarations import FILE_LISTS, Node, all_nodes
 from facestylist.bench.help.files import HERE, generated
 from facestylist.bench.help.locales import Translation, read_texts, translated
 from facestylist.bench.help.pages import page, written_parts
+from facestylist.bench.help.pictures import MAKERS
+from facestylist.bench.help.strips import WIDEST
 from facestylist.nodes import NODE_CLASS_MAPPINGS
 
 NODES = all_nodes()
@@ -48,6 +51,21 @@ def test_a_page_lists_every_input_and_output(root: Path, node: Node) -> None:
     for name in declared.RETURN_NAMES:
         assert f"\n| `{name}` |" in outputs
     assert text.startswith(f"# {node.display_name}\n") and "\n## Example\n" in before
+
+
+@pytest.mark.parametrize("node", NODES, ids=lambda node: node.id)
+def test_a_page_shows_its_node_at_work(root: Path, node: Node) -> None:
+    text = (root / "web" / "docs" / f"{node.id}.md").read_text(encoding="utf-8")
+    (name,) = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+    with Image.open(root / "web" / "docs" / name) as picture:
+        assert picture.format == "JPEG" and 200 < picture.width <= WIDEST
+        assert len(picture.convert("L").resize((48, 12)).getcolors() or []) > 12, "it shows nothing"
+
+
+def test_the_pictures_are_those_of_the_nodes_and_small(root: Path) -> None:
+    pictures = list((root / "web" / "docs" / "pictures").iterdir())
+    assert {path.stem for path in pictures} == set(NODE_CLASS_MAPPINGS) == {f"FaceStylist{name}" for name in MAKERS}
+    assert sum(path.stat().st_size for path in pictures) < 1_500_000
 
 
 def test_the_written_part_is_an_introduction_and_an_example() -> None:
