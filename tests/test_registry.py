@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from fnmatch import fnmatch
 from pathlib import Path
+
+import pytest
+from comfy_server import comfyui_python
+from PIL import Image
 
 import facestylist
 
@@ -29,3 +36,28 @@ def test_the_tests_run_on_three_systems(root: Path) -> None:
     assert all(f"{system}-latest" in text for system in ("ubuntu", "windows", "macos"))
     publish = (root / ".github" / "workflows" / "publish.yml").read_text(encoding="utf-8")
     assert "REGISTRY_ACCESS_TOKEN" in publish and "PublisherId" in publish
+
+
+def test_icon_and_banner_are_as_the_registry_wants_them(root: Path) -> None:
+    with Image.open(root / "docs" / "pictures" / "icon.png") as icon, Image.open(
+        root / "docs" / "pictures" / "banner.jpg"
+    ) as banner:
+        assert icon.size == (400, 400) and icon.mode == "RGBA"
+        assert banner.width * 9 == banner.height * 21
+    table = (root / "pyproject.toml").read_text(encoding="utf-8").partition("[tool.comfy]")[2]
+    for name in ("Icon", "Banner"):
+        (value,) = re.findall(rf'^{name} = "(.*)"$', table, re.M)
+        assert not value or value.startswith("https://"), "the registry takes an address, or nothing"
+
+
+def test_the_requirements_leave_torch_and_numpy_alone(root: Path) -> None:
+    """In a ComfyUI's environment where there is one, else in the one that runs the tests."""
+    python = comfyui_python() or Path(sys.executable)
+    command = [str(python), "-m", "pip", "install", "--dry-run", "--quiet", "--disable-pip-version-check"]
+    command += ["--retries", "0", "--timeout", "10", "--report", "-", "-r", str(root / "requirements.txt")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode and re.search("NewConnectionError|ConnectionError|No matching distribution", done.stderr):
+        pytest.skip("something of requirements.txt is not installed, and the package index cannot be reached")
+    assert done.returncode == 0, done.stderr[-2000:]
+    new = {item["metadata"]["name"].lower().replace("_", "-") for item in json.loads(done.stdout)["install"]}
+    assert not new & {"torch", "torchvision", "torchaudio", "numpy"}, f"it would install {sorted(new)}"
