@@ -46,6 +46,12 @@ def _python(checkout: Path) -> Path:
     return Path(given).expanduser() if given else checkout.parent / "comfy-venv" / "bin" / "python"
 
 
+def comfyui_python() -> Path | None:
+    """The interpreter that has a ComfyUI's requirements, where there is one."""
+    python = _python(_checkout())
+    return python if python.is_file() else None
+
+
 @contextmanager
 def serving(root: Path, base: Path) -> Iterator[ComfyServer]:
     """A server with the pack linked into an isolated base directory; skips the test where there is no ComfyUI."""
@@ -60,6 +66,7 @@ def serving(root: Path, base: Path) -> Iterator[ComfyServer]:
     (base / "user" / "default" / "comfy.settings.json").write_text(json.dumps(settings))
     (base / "custom_nodes").mkdir()
     (base / "custom_nodes" / "ComfyUI-FaceStylist").symlink_to(root)
+    (base / "custom_nodes" / "probe").symlink_to(root / "tests" / "comfyui" / "probe")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-START_SECONDS = 60_000
+START_SECONDS = 180_000
 RUN_SECONDS = 120_000
 OF_A_REAL_SERVER = (
     "Failed to load resource", "Content Security Policy", "Fetch API cannot load", "before initialization",
@@ -51,8 +51,10 @@ class FrontEnd:
         self.page.wait_for_timeout(500)
 
     def open(self, document: dict[str, Any], title: str) -> None:
-        self.page.evaluate("([document, title]) => app.loadGraphData(document, true, true, title)", [document, title])
-        self.page.wait_for_timeout(500)
+        self.page.evaluate(
+            "async ([document, title]) => { await app.loadGraphData(document, true, true, title); }", [document, title]
+        )
+        self.page.wait_for_timeout(100)
 
     def prompt(self) -> dict[str, Any]:
         """What the front end would queue."""
@@ -65,23 +67,29 @@ class FrontEnd:
         self.page.set_default_timeout(RUN_SECONDS)
         self.page.evaluate("async () => { await app.queuePrompt(0, 1); }")
         kind, data = self.page.evaluate("() => window.ended")
-        self.page.wait_for_timeout(500)
         return kind, data
 
-    def set_widgets(self, values: dict[str, dict[str, Any]]) -> None:
-        """Sets widgets by node class."""
-        self.page.evaluate(
-            """(values) => { for (const node of app.graph.nodes) for (const widget of node.widgets ?? []) {
-                const value = values[node.type]?.[widget.name];
-                if (value !== undefined) widget.value = value;
-            } }""",
-            values,
-        )
+    def set_widgets(self, assignments: tuple[str, ...]) -> None:
+        """Sets widgets by `TITLE.NAME=VALUE`, the title of a node or what it is called without one."""
+        for assignment in assignments:
+            target, _, value = assignment.partition("=")
+            title, _, name = target.rpartition(".")
+            found = self.page.evaluate(
+                """([title, name, value]) => { const node = app.graph.nodes.find((node) => node.title === title);
+                    const widget = node?.widgets?.find((widget) => widget.name === name);
+                    if (widget) widget.value = value; return !!widget; }""",
+                [title, name, json.loads(value)],
+            )
+            assert found, assignment
+
+    def show_all(self) -> None:
+        """Brings the whole graph into the window."""
+        self.page.evaluate("() => app.extensionManager.command.execute('Comfy.Canvas.FitView')")
 
     def picture(self, name: str) -> Path:
         """A screenshot of the whole graph."""
-        self.page.evaluate("() => app.extensionManager.command.execute('Comfy.Canvas.FitView')")
-        self.page.wait_for_timeout(1000)
+        self.show_all()
+        self.page.wait_for_timeout(600)
         path = self.pictures / f"{self.name}-{name}.png"
         self.page.screenshot(path=path)
         return path

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_runs import SMALL_RUNS
 
+from facestylist.bench.workflows.pass_through import classes as pass_through
 from facestylist.cli.runner import Runner, known_classes
 from facestylist.cli.workflow import node_types
 from facestylist.runtime.folders import Folders, use_folders
@@ -15,17 +17,13 @@ from facestylist.runtime.folders import Folders, use_folders
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
-SMALL = {
-    "FaceStylistInvertByOptimisation": {"steps": 3},
-    "FaceStylistFinetuneGenerator": {"steps": 2, "batch_size": 2, "preview_interval": 1},
-    "FaceStylistEncodeReference": {"steps": 3},
-    "FaceStylistRenderFaces": {"count": 4, "size": 64},
-}
+FILES = sorted(WORKFLOWS.glob("*.json"))
 OVERLAPS = """() => { const boxes = app.graph.nodes.map((node) => [node.title, ...node.getBounding()]);
     return boxes.flatMap(([a, ax, ay, aw, ah], index) => boxes.slice(index + 1)
         .filter(([, bx, by, bw, bh]) => ax < bx + bw && bx < ax + aw && ay < by + bh && by < ay + ah)
         .map(([b]) => `${a} / ${b}`)); }"""
 
+MISSING = "() => app.graph.nodes.map((node) => node.type).filter((type) => !LiteGraph.registered_node_types[type])"
 SHOWN = """(wanted) => wanted.every((id) => { const node = app.graph.nodes.find((node) => String(node.id) === id);
     return node?.imgs?.length && node.imgs.every((picture) => picture.naturalWidth > 0); })"""
 
@@ -35,32 +33,67 @@ def read(path: Path) -> dict[str, Any]:
     return document
 
 
-def ours() -> list[Path]:
-    """The bundled workflows that use only what the runner knows."""
-    known = known_classes()
-    return [path for path in sorted(WORKFLOWS.glob("*.json")) if set(node_types(read(path)).values()) <= set(known)]
+def known_to(site: str) -> list[Path]:
+    """The bundled workflows that a server has all the nodes for."""
+    ours = set(known_classes())
+    return [path for path in FILES if site == "comfyui" or set(node_types(read(path)).values()) <= ours]
 
 
-@pytest.mark.parametrize("path", ours(), ids=lambda path: path.stem)
-def test_a_workflow_opens_says_the_same_and_runs(front_end: Any, path: Path, tmp_path: Path) -> None:
-    document = read(path)
-    front_end.open(document, path.stem)
-    missing = front_end.page.evaluate(
-        "() => app.graph.nodes.map((node) => node.type).filter((type) => !LiteGraph.registered_node_types[type])"
+def same_prompt(document: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What our runner makes of a workflow."""
+    with use_folders(Folders(folder, folder, folder, folder)):
+        return Runner({**pass_through(), **known_classes()}).open(document).prompt
+
+
+def test_workflows_open_whole_and_say_the_same(front_end: Any, tmp_path: Path) -> None:
+    """Each in turn on one page: a test of its own for each would take longer to start than to run."""
+    paths = known_to(front_end.name)
+    assert len(paths) >= 6
+    for path in paths:
+        document = read(path)
+        front_end.open(document, path.stem)
+        assert front_end.page.evaluate(MISSING) == [], path.stem
+        assert front_end.page.evaluate(OVERLAPS) == [], path.stem
+        assert front_end.prompt() == same_prompt(document, tmp_path), path.stem
+        assert front_end.own_complaints() == [], path.stem
+
+
+def test_workflows_run_to_their_pictures(front_end: Any) -> None:
+    """All of them on the stand-in; a real ComfyUI runs them in tests/comfyui, and one here, for the page's sake."""
+    paths = known_to("ui") if front_end.name == "ui" else [WORKFLOWS / "stylise_a_photo.json"]
+    for path in paths:
+        document = read(path)
+        front_end.open(document, path.stem)
+        front_end.set_widgets(SMALL_RUNS[path.stem])
+        kind, data = front_end.run()
+        assert kind == "execution_success", (path.stem, data)
+        # What is outside the window is not loaded: the whole graph is brought into it first.
+        front_end.show_all()
+        shown = [n for n in document["nodes"] if n["type"] in ("SaveImage", "PreviewImage") and not n.get("mode")]
+        front_end.page.wait_for_function(SHOWN, arg=[str(node["id"]) for node in shown], timeout=60_000)
+        assert front_end.picture(path.stem).stat().st_size > 50_000
+        assert front_end.own_complaints() == [], path.stem
+
+
+def test_help_is_shown_beside_the_graph(front_end: Any) -> None:
+    front_end.open(read(WORKFLOWS / "stylise_a_photo.json"), "help")
+    front_end.page.evaluate(
+        "() => { const node = app.graph.nodes.find((node) => node.type === 'FaceStylistAlignFaces'); "
+        "app.canvas.ds.scale = 1; app.canvas.ds.offset = [600 - node.pos[0], 200 - node.pos[1]]; "
+        "app.canvas.deselectAll(); app.canvas.select(node); app.canvas.setDirty(true, true); }"
     )
-    assert missing == []
-    assert front_end.page.evaluate(OVERLAPS) == []
-    with use_folders(Folders(tmp_path, tmp_path, tmp_path, tmp_path)):
-        assert front_end.prompt() == Runner().open(document).prompt
-
-    front_end.set_widgets(SMALL)
-    kind, data = front_end.run()
-    assert kind == "execution_success", data
-    # What is outside the window is not loaded: the whole graph is brought into it first.
-    assert front_end.picture(path.stem).stat().st_size > 50_000
-    expected = [n["id"] for n in document["nodes"] if n["type"] in ("SaveImage", "PreviewImage") and not n.get("mode")]
-    front_end.page.wait_for_function(SHOWN, arg=[str(key) for key in expected], timeout=20_000)
-    assert front_end.own_complaints() == []
+    front_end.page.locator("[data-testid=info-button]").click(timeout=60_000)
+    help_page = front_end.page.locator(".node-help-content")
+    help_page.get_by_role("heading", name="Example").wait_for(timeout=60_000)
+    assert "FFHQ" in help_page.inner_text()
+    pictures = "(list) => list.length > 0 && list.every((img) => img.complete && img.naturalWidth > 0)"
+    front_end.page.wait_for_function(
+        f"() => ({pictures})([...document.querySelectorAll('.node-help-content img')])", timeout=60_000
+    )
+    front_end.page.screenshot(path=front_end.pictures / f"{front_end.name}-help.png")
+    # The front end asks for a page in the reader's language first, and takes the one there is.
+    assert [text for text in front_end.own_complaints() if "404 (Not Found)" not in text] == []
+    front_end.complaints.clear()
 
 
 def test_losses_are_drawn_and_two_pictures_compared(front_end: Any) -> None:
@@ -87,8 +120,9 @@ def test_losses_are_drawn_and_two_pictures_compared(front_end: Any) -> None:
         "() => { const node = app.graph.getNodeById(4); node.setSize([400, 320]); node.pos = [0, 0]; "
         "app.canvas.ds.scale = 1; app.canvas.ds.offset = [300, 300]; app.canvas.setDirty(true, true); }"
     )
-    front_end.page.wait_for_timeout(800)
     slider = front_end.page.locator(".facestylist-compare")
+    slider.locator("img").first.wait_for(timeout=60_000)
+    front_end.page.wait_for_timeout(300)
     assert slider.locator("img").evaluate_all("(list) => list.every((img) => img.naturalWidth > 0)")
     box = slider.bounding_box()
     front_end.page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] / 2)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import struct
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -20,6 +20,8 @@ END = ("execution_success", "execution_error", "execution_interrupted")
 
 class Client:
     """One page's worth of a ComfyUI: posts prompts and keeps every message."""
+
+    known: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -48,6 +50,13 @@ class Client:
                 self.seen.append((event["type"], event["data"]))
             else:
                 self.seen.append((struct.unpack(">I", message.data[:4])[0], message.data[4:]))
+
+    async def nodes(self) -> dict[str, Any]:
+        """The server's `/object_info`, which takes it a second and is asked for once."""
+        if not Client.known:
+            async with self.session.get("/object_info") as answer:
+                Client.known = await answer.json()
+        return Client.known
 
     async def post(self, path: str, body: Any) -> Any:
         async with self.session.post(path, json=body) as answer:
@@ -90,8 +99,7 @@ def defaults(comfyui_info: Any, name: str) -> dict[str, Any]:
 
 
 async def training(client: Client, steps: int, style: str) -> dict[str, Any]:
-    async with client.session.get("/object_info") as answer:
-        info = await answer.json()
+    info = await client.nodes()
     prompt = generators()
     prompt["2"]["inputs"] = {**defaults(info, "FaceStylistRenderFaces"), "count": 2, "size": 64, "look": "sketch"}
     settings = {**defaults(info, "FaceStylistFinetuneGenerator"), "steps": steps, "batch_size": 2,
@@ -136,8 +144,7 @@ def test_a_training_is_watched_repeated_for_nothing_and_cancelled(comfyui: Any) 
 def test_an_inversion_is_cancelled(comfyui: Any) -> None:
     async def test() -> None:
         async with Client(comfyui.url) as client:
-            async with client.session.get("/object_info") as answer:
-                info = await answer.json()
+            info = await client.nodes()
             prompt = generators()
             prompt["2"]["inputs"] = {**defaults(info, "FaceStylistRenderFaces"), "count": 1, "size": 64}
             settings = {**defaults(info, "FaceStylistInvertByOptimisation"), "steps": 9000}
