@@ -102,6 +102,18 @@ def load_encoder(s: Studio) -> Sequence[Tile]:
             ("drawn from them", s.inverted[1][1])]  # fmt: skip
 
 
+def train_encoder(s: Studio) -> Sequence[Tile]:
+    """The shipped encoder stands for the trained one."""
+    seen = s.node("InvertWithEncoder", image=s.people[0], encoder=s.encoder, generator=s.source)[1]
+    return [("faces that the generator made up", grid(list(s.people[0][:3]), 3)), ARROW,
+            ("as its encoder reads them", grid(list(seen[:3]), 3))]  # fmt: skip
+
+
+def save_encoder(s: Studio) -> Sequence[Tile]:
+    return [("an encoder", card("one pass", "12 codes")), ARROW,
+            ("in models/face_encoders", card("my_encoder", ".safetensors"))]  # fmt: skip
+
+
 def invert_encoder(s: Studio) -> Sequence[Tile]:
     return [("image", grid(list(s.faces[1]), 2)), ARROW, ("reconstruction", grid(list(s.inverted[1]), 2))]
 
@@ -335,6 +347,7 @@ MAKERS: dict[str, Maker] = {
     "AlignFaces": align, "PasteFaces": paste, "RenderFaces": render, "SmoothFaces": smooth,
     "SteadyLatents": steady_latents, "LoadGenerator": load_generator, "SaveGenerator": save_generator,
     "ConvertCheckpoint": convert, "SampleFaces": sample, "BlendGenerators": blend, "LoadEncoder": load_encoder,
+    "TrainEncoder": train_encoder, "SaveEncoder": save_encoder,
     "InvertWithEncoder": invert_encoder, "InvertByOptimisation": invert_optimise, "PivotalTuning": tune,
     "AlignStyle": align_style, "SaveLatents": save_latents, "LoadLatents": load_latents, "MixLatents": mix,
     "DecodeLatent": decode, "FindLatentDirections": directions, "SaveLatentDirections": save_directions,
