@@ -2,7 +2,7 @@
 
     python -m facestylist.bench.stages [--looks cartoon,sketch,impasto,chibi]
         [--arms plain:3,constrained:3,pairs:2] [--steps 120] [--rate 0.001]
-        [--work .work/bench] [--renders .work/renders-128] [--out docs/stages-tables.md]
+        [--judge-steps 900] [--work .work/bench] [--renders .work/renders-128] [--out docs/stages-tables.md]
 
 plain         stage 1 without the semantic constraint
 constrained   stage 1 with it
@@ -40,7 +40,7 @@ from ..training.loop import Callbacks, write_atomically
 from ..training.pairs.anchors import destylise
 from ..training.pairs.making import make_pairs
 from ..training.pairs.supervise import supervise
-from .judges import Judge, kernel_distance, mean_iou, parse, sliced_patch_distance, train_judge
+from .judges import Judge, frechet_distance, kernel_distance, mean_iou, parse, sliced_patch_distance, train_judge
 from .renders import Renders, renders
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 RESAMPLES = 10_000
 FRESH_SEED = 7000
 PER_FACE = ("L1", "face L1", "mIoU")
-PER_STYLE = ("style KID", "patch distance")
+PER_STYLE = ("Frechet", "KID", "patches")
 ARMS = ("plain", "constrained", "pairs")
 COMPARISONS = (("plain", "constrained"), ("constrained", "pairs"))
 
@@ -89,7 +89,7 @@ def fine_tune(run: Run, source: FaceGenerator, pictures: Tensor, callbacks: Call
 
 @torch.no_grad()
 def judged(style: FaceGenerator, codes: FaceLatent, look: Renders, judge: Judge) -> dict[str, Any]:
-    """Numbers of each face against its twin, lists `[faces]`, and two style distances of freshly sampled faces."""
+    """Numbers of each face against its twin, lists `[faces]`, and three style distances of freshly sampled faces."""
     made = synthesise(style, codes).clamp(-1, 1)
     fresh = synthesise(style, sample_latent(style, range(FRESH_SEED, FRESH_SEED + len(look.others)))).clamp(-1, 1)
     difference = (made - look.held).abs() / 2
@@ -97,8 +97,9 @@ def judged(style: FaceGenerator, codes: FaceLatent, look: Renders, judge: Judge)
         "L1": difference.mean((1, 2, 3)).tolist(),
         "face L1": face_box(difference).mean((1, 2, 3)).tolist(),
         "mIoU": mean_iou(parse(judge, made), look.labels).tolist(),
-        "style KID": kernel_distance(judge, fresh, look.others),
-        "patch distance": sliced_patch_distance(fresh, look.others),
+        "Frechet": frechet_distance(judge, fresh, look.others),
+        "KID": kernel_distance(judge, fresh, look.others),
+        "patches": sliced_patch_distance(fresh, look.others),
     }
 
 
@@ -163,13 +164,14 @@ def results_of(run: Run, source: FaceGenerator, codes: FaceLatent, look: Renders
 
 
 def compare(
-    looks: Sequence[str], arms: Sequence[tuple[str, int]], steps: int, rate: float, work: Path, folder: Path
+    looks: Sequence[str], arms: Sequence[tuple[str, int]], steps: int, rate: float, work: Path, folder: Path,
+    judge_steps: int = 900,
 ) -> list[str]:
     """Lines of all tables; arms come with their numbers of seeds."""
     source = checkpoints.load_generator("embedded")
     photos = renders("photo", source.resolution, folder)
     codes = invert_with_encoder(photos.held, checkpoints.load_encoder("embedded"), source)
-    judge = train_judge(work / f"judge-{source.resolution}.pt", source.resolution)
+    judge = train_judge(work / f"judge-{source.resolution}.pt", source.resolution, steps=judge_steps)
     lines: list[str] = []
     for name in looks:
         look = renders(name, source.resolution, folder)
@@ -189,6 +191,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--arms", default="plain:3,constrained:3,pairs:2", help="ways to fine-tune, with their seeds")
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--rate", type=float, default=1e-3, help="the generator's learning rate in stage 1")
+    parser.add_argument("--judge-steps", type=int, default=900, help="training of the judge")
     parser.add_argument("--work", type=Path, default=Path(".work/bench"))
     parser.add_argument("--renders", type=Path, default=Path(".work/renders-128"))
     parser.add_argument("--out", type=Path, default=None, help="a Markdown file of the tables, else they are logged")
@@ -196,7 +199,8 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options.work.mkdir(parents=True, exist_ok=True)
     arms = [(arm, int(seeds)) for arm, _, seeds in (part.partition(":") for part in options.arms.split(","))]
-    lines = compare(options.looks.split(","), arms, options.steps, options.rate, options.work, options.renders)
+    looks, folders = options.looks.split(","), (options.work, options.renders)
+    lines = compare(looks, arms, options.steps, options.rate, *folders, judge_steps=options.judge_steps)
     for line in lines:
         logger.info("%s", line)
     if options.out:

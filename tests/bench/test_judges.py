@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from facestylist.bench.judges import Judge, kernel_distance, mean_iou, parse, sliced_patch_distance
+from facestylist.bench.judges import Judge, frechet_distance, kernel_distance, mean_iou, parse, sliced_patch_distance
 from facestylist.bench.stages import interval
 from facestylist.procedural import NUM_LABELS
 
@@ -31,7 +31,8 @@ def test_distances_are_small_within_a_style_and_grow_with_the_difference():
     a, b = random_pictures(48, 1), random_pictures(48, 2)
     blurred = torch.nn.functional.avg_pool2d(b, 3, 1, 1)
     tinted = (b + torch.tensor([0.5, 0.0, -0.5])[:, None, None]).clamp(-1, 1)
-    for distance in (lambda x, y: kernel_distance(judge(), x, y), sliced_patch_distance):
+    judges = (lambda x, y: kernel_distance(judge(), x, y)), (lambda x, y: frechet_distance(judge(), x, y))
+    for distance in (*judges, sliced_patch_distance):
         same = distance(a, b)
         assert distance(blurred, a) > 5 * abs(same) + 1e-3
         assert distance(tinted, a) > 5 * abs(same) + 1e-3

@@ -32,14 +32,14 @@ def test_arms_differ_in_the_constraint_and_the_pairs_alone(monkeypatch: pytest.M
 
 def test_the_table_names_means_and_intervals() -> None:
     def row(l1: float, kid: float) -> dict[str, Any]:
-        return {"L1": [l1] * 8, "face L1": [l1] * 8, "mIoU": [0.5] * 8, "style KID": kid, "patch distance": 0.1,
+        return {"L1": [l1] * 8, "face L1": [l1] * 8, "mIoU": [0.5] * 8, "Frechet": kid, "KID": kid, "patches": 0.1,
                 "seconds": 60.0}  # fmt: skip
 
     rows = {"plain": [row(0.2, 2.0)] * 3, "constrained": [row(0.1, 1.9)] * 3, "pairs": [row(0.05, 1.9)] * 2}
     lines = stages.table("cartoon", rows, 0.9)
-    assert "| plain | 0.2000 | 0.2000 | 0.5000 | 2.0000 | 0.1000 | 60 |" in lines
+    assert "| plain | 0.2000 | 0.2000 | 0.5000 | 2.0000 | 2.0000 | 0.1000 | 60 |" in lines
     assert "| plain -> constrained | -0.1000 (-0.1000 .. -0.1000) |" in "\n".join(lines)
-    assert "-5.0% | +0.0% | |" in "\n".join(lines)
+    assert "-5.0% | -5.0% | +0.0% | |" in "\n".join(lines)
     assert "| constrained -> pairs | -0.0500 (-0.0500 .. -0.0500) |" in "\n".join(lines), "two seeds of three"
 
 
