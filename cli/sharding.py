@@ -59,6 +59,16 @@ def current_shard(environment: Mapping[str, str] | None = None) -> Shard:
     return Shard(int(rank), int(world_size))
 
 
+def require_one_process(what: str, environment: Mapping[str, str] | None = None) -> None:
+    """Raises ValueError with a sentence under a launcher of several processes, for what only one can do."""
+    count = current_shard(environment).world_size
+    if count > 1:
+        raise ValueError(
+            f"{what} trains in one process, and the launcher started {count}, which would all write the same files. "
+            "Start it without a launcher; `finetune` is the training that runs on several."
+        )
+
+
 def own_device(device: str, environment: Mapping[str, str] | None = None) -> str:
     """The device of this process: for `auto` under a launcher, the graphics card that LOCAL_RANK counts to."""
     env = os.environ if environment is None else environment

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .generator import MappingNetwork, channel_widths, resolutions_up_to
 from .ops import EqualConv2d, EqualLinear, at_least_float32, compute_dtype
@@ -103,6 +104,8 @@ class Discriminator(nn.Module):
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
         self.config = config
+        self.checkpointing = False
+        """Whether training computes a block's activations again instead of keeping them."""
         clamp = config.conv_clamp
         widths = config.channels[::-1]
         resolutions = resolutions_up_to(config.resolution)[::-1]
@@ -136,7 +139,10 @@ class Discriminator(nn.Module):
         x = self.from_rgb(x)
         features = []
         for block in self.blocks:
-            x = block(x)
+            if self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = block(x)
             features.append(x)
         x = self.conv(minibatch_stddev(x, self.config.mbstd_group))
         logits = self.out(self.fc(x.flatten(1)))

@@ -19,6 +19,7 @@ from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .ops import (
     EqualConv2d,
@@ -186,6 +187,27 @@ class SynthesisBlock(nn.Module):
         if residual and in_channels is not None:
             self.skip = EqualConv2d(in_channels, out_channels, 1, bias=False, activate=False)
 
+    def forward(
+        self, x: Tensor, image: Tensor, codes: Tensor, noises: Sequence[Tensor | None], by_weights: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Features `[N, C, r, r]` and the picture so far, empty before the first projection.
+
+        `codes [N, 2 or 3, w_dim]`: one for each convolution and one for the projection, which the next block shares.
+        """
+        # A 1x1 convolution before the filter is the same as after it, at a quarter of the work.
+        shortcut = None if self.skip is None else upsample(self.skip(x, gain=math.sqrt(0.5)))
+        index = 0
+        if self.conv0 is not None:
+            x = self.conv0(x, codes[:, 0], noises[0], by_weights)
+            index = 1
+        x = self.conv1(x, codes[:, index], noises[index], by_weights)
+        if shortcut is not None:
+            x = shortcut + x * math.sqrt(0.5)
+        if self.draws:
+            rgb = self.to_rgb(x, codes[:, index + 1])
+            image = upsample(image) + rgb if image.numel() else rgb
+        return x, image
+
 
 class SynthesisNetwork(nn.Module):
     """`w_plus [N, num_ws, w_dim] -> image [N, 3, R, R]` float32, unclamped."""
@@ -194,6 +216,8 @@ class SynthesisNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.num_ws = config.num_ws
+        self.checkpointing = False
+        """Whether training computes a block's activations again instead of keeping them."""
         widths: list[int | None] = [None, *config.channels[:-1]]
         self.blocks = nn.ModuleList(
             SynthesisBlock(
@@ -293,18 +317,17 @@ class SynthesisNetwork(nn.Module):
         features: dict[int, Tensor] = {}
         index = 0
         for block in self.each_block():
-            # A 1x1 convolution before the filter is the same as after it, at a quarter of the work.
-            shortcut = None if block.skip is None else upsample(block.skip(x, gain=math.sqrt(0.5)))
-            if block.conv0 is not None:
-                x = block.conv0(x, w_plus[:, index], next(noises), by_weights)
-                index += 1
-            x = block.conv1(x, w_plus[:, index], next(noises), by_weights)
-            index += 1
-            if shortcut is not None:
-                x = shortcut + x * math.sqrt(0.5)
-            if block.draws:
-                rgb = block.to_rgb(x, w_plus[:, index])
-                image = upsample(image) + rgb if image.numel() else rgb
+            count = 1 if block.conv0 is None else 2
+            codes = w_plus[:, index : index + count + 1]
+            given = [next(noises) for _ in range(count)]
+            if self.checkpointing and torch.is_grad_enabled():
+                # No random state to restore: noise is drawn before the blocks.
+                x, image = checkpoint(
+                    block, x, image, codes, given, by_weights, use_reentrant=False, preserve_rng_state=False
+                )
+            else:
+                x, image = block(x, image, codes, given, by_weights)
+            index += count
             if return_features:
                 features[block.resolution] = x
         return (image, features) if return_features else image

@@ -11,7 +11,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from ..training.config import FinetuneConfig, fields_of, to_mapping
+from ..training.config import FinetuneConfig, fields_of
 from .declare import choice, from_spec, socket, switch
 
 if TYPE_CHECKING:
@@ -47,9 +47,11 @@ class FinetuneGenerator:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        # Workflows store widgets by position: `resume` came when `seed` was the last setting.
+        # Workflows store widgets by position: `resume` came when `seed` was the last setting, `if_cancelled` when
+        # `train_layers` was.
         settings = [(spec.name, from_spec(spec)) for spec in fields_of(FinetuneConfig)]
-        before_resume = [name for name, _ in settings].index("seed") + 1
+        names = [name for name, _ in settings]
+        before_resume, before_cancelled = names.index("seed") + 1, names.index("train_layers") + 1
         return {
             "required": {
                 "source": socket(
@@ -65,19 +67,25 @@ class FinetuneGenerator:
                     "it again.",
                     advanced=True,
                 ),
-                **dict(settings[before_resume:]),
+                **dict(settings[before_resume:before_cancelled]),
                 "if_cancelled": choice(
                     IF_CANCELLED,
                     "stop: the workflow ends, and the run is kept to be resumed. use it so far: cancelling only ends "
                     "the training; the style as it is then goes on through the workflow, and the run is kept too.",
                     advanced=True,
                 ),
+                **dict(settings[before_cancelled:]),
             },
             "optional": {
                 "guides": socket(
                     "FACE_GUIDE",
                     "What else to keep, seen by networks you have the weights of: LPIPS, identity, structure, face "
                     "parts. Guide nodes chain.",
+                ),
+                "validation_images": socket(
+                    "IMAGE",
+                    "Pictures of the style that are not trained on, to measure with, from Load Style Images; in place "
+                    "of `validation`.",
                 ),
             },
             "hidden": {"node_id": "UNIQUE_ID"},
@@ -90,6 +98,7 @@ class FinetuneGenerator:
         resume: bool = True,
         guides: tuple[NetworkGuide, ...] | None = None,
         if_cancelled: str = IF_CANCELLED[0],
+        validation_images: Tensor | None = None,
         node_id: str | None = None,
         **settings: Any,
     ) -> tuple[FaceGenerator, Tensor, dict[str, list[float]]]:
@@ -107,7 +116,14 @@ class FinetuneGenerator:
         config = FinetuneConfig(**settings)
         pictures = image_to_tensor(style_images)
         guides = tuple(guides or ())
-        run_dir = _run_dir(source, pictures, config, guides)
+        held_out = None
+        if validation_images is not None and len(validation_images):
+            held_out = image_to_tensor(validation_images)
+            if config.validation:
+                raise ValueError(
+                    "`validation_images` are connected and `validation` is above 0. Set it to 0, or disconnect them."
+                )
+        run_dir = _run_dir(source, pictures, config, guides, held_out)
         if not resume:
             shutil.rmtree(run_dir / "state", ignore_errors=True)
         with (
@@ -118,12 +134,15 @@ class FinetuneGenerator:
             if if_cancelled != IF_CANCELLED[0]:
                 callbacks = ends_quietly(callbacks)
             try:
-                result = finetune(source.to(device), pictures, config, callbacks, run_dir, resume=True, guides=guides)
+                result = finetune(
+                    source.to(device), pictures, config, callbacks, run_dir, resume=True, guides=guides,
+                    validation_images=held_out,
+                )  # fmt: skip
             finally:
                 for guide in guides:
                     guide.to("cpu")
         # Only an unfinished run needs its state, and that of a large generator fills gigabytes.
-        if result.steps >= config.steps:
+        if result.finished:
             shutil.rmtree(run_dir / "state", ignore_errors=True)
 
         style = result.generator.to("cpu")
@@ -133,16 +152,20 @@ class FinetuneGenerator:
 
 
 def _run_dir(
-    source: FaceGenerator, pictures: Tensor, config: FinetuneConfig, guides: Sequence[NetworkGuide] = ()
+    source: FaceGenerator,
+    pictures: Tensor,
+    config: FinetuneConfig,
+    guides: Sequence[NetworkGuide] = (),
+    held_out: Tensor | None = None,
 ) -> Path:
     """One folder per generator, pictures, settings and guides, so that the same run finds what it left there."""
     from ..runtime.folders import output_dir
-    from ..training.finetune import SETTINGS_FREE_TO_CHANGE, digest
+    from ..training.finetune import digest, settings_of_a_run
 
-    fixed = {name: value for name, value in to_mapping(config).items() if name not in SETTINGS_FREE_TO_CHANGE}
-    parts: list[Any] = [fixed, digest(source.generator.state_dict().values()), digest([pictures])]
-    # Only where there are guides, so that runs begun before there were any are found.
+    parts: list[Any] = [settings_of_a_run(config), digest(source.generator.state_dict().values()), digest([pictures])]
+    # Only where there are any, so that runs begun before there were any are found.
     parts += [[guide.identity, guide.weight] for guide in guides]
+    parts += [] if held_out is None else [digest([held_out])]
     key = json.dumps(parts)
     name = re.sub(r"[^\w-]+", "_", config.style_name)
     return output_dir() / "facestylist_runs" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"

@@ -20,6 +20,7 @@ SCHEDULES = ("cosine", "constant", "ramp_up")
 AUGMENTATIONS = ("ada", "fixed", "off", "diffaugment")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 TRAINED_LAYERS = ("all", "convolutions", "modulation")
+SNAPSHOTS = ("last", "best")
 NOISE_MODES = ("fixed", "optimised")
 LATENT_SPACES = ("w_plus", "w")
 
@@ -225,6 +226,34 @@ class FinetuneConfig:
         "all", "What of the generator learns. convolutions: the filters only. modulation: only how w steers them.",
         choices=TRAINED_LAYERS, advanced=True,
     )  # fmt: skip
+    validation: float = setting(
+        0.0, "Share of the style pictures held back from training, to measure the style with. At least one if above 0.",
+        min=0.0, max=0.5, step=0.05, advanced=True,
+    )  # fmt: skip
+    score_interval: int = setting(
+        50, "Style and structure are measured every so many iterations, which takes as long as one or two. 0: never.",
+        min=0, max=10_000, step=10, unit="iterations", advanced=True,
+    )  # fmt: skip
+    keep_snapshot: str = setting(
+        "last", "last: the style as it ends. best: as it was when measured nearest to the style pictures, with "
+        "structure within `structure_limit`.",
+        choices=SNAPSHOTS, advanced=True,
+    )  # fmt: skip
+    patience: int = setting(
+        0, "End the training after so many measurements in a row that are no better than the best. 0: never.",
+        min=0, max=1000, step=1, unit="measurements", advanced=True,
+    )  # fmt: skip
+    structure_limit: float = setting(
+        0.9, "Structure distance that a best snapshot may have. 0: faces as in the source, 1: they could be anybody's.",
+        min=0.0, max=10.0, step=0.05, advanced=True,
+    )  # fmt: skip
+    checkpointing: bool = setting(
+        False, "Compute activations again instead of keeping them: less memory, about a third slower, same result.",
+        advanced=True,
+    )  # fmt: skip
+    tensorboard: bool = setting(
+        False, "Also write the losses and previews as TensorBoard event files into the run's folder.", advanced=True
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -246,6 +275,9 @@ class FinetuneConfig:
             )
         if self.augment == "fixed" and self.augment_probability == 0.0:
             raise ValueError("`augment` is fixed at probability 0; raise `augment_probability`, or turn `augment` off.")
+        if not self.score_interval and (self.patience or self.keep_snapshot == "best"):
+            asked = "`patience` is above 0" if self.patience else "`keep_snapshot` is best"
+            raise ValueError(f"{asked}, but nothing is measured. Set `score_interval` above 0, 50 for example.")
 
 
 @dataclass(frozen=True)

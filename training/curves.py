@@ -31,9 +31,24 @@ def loss_map(history: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
 def plot_losses(losses: Mapping[str, Sequence[float]], width: int = 900, height: int = 600) -> Tensor:
     """A panel for each curve, thin as reported and bold averaged: `[3, height, width]` in 0..1.
 
-    One value, equal values, values that are not finite and no values at all are drawn, or named, too. `loss` is left
-    out where it repeats `generator`. Raises RuntimeError with a sentence when matplotlib is not installed.
+    Values are drawn against their number, 1, 2, ...; see `plot_history` for steps. One value, equal values, values that
+    are not finite and no values at all are drawn, or named, too. `loss` is left out where it repeats `generator`.
+    Raises RuntimeError with a sentence when matplotlib is not installed.
     """
+    curves = {str(name): list(enumerate(map(float, values), start=1)) for name, values in losses.items()}
+    if "generator" in curves:
+        curves.pop("loss", None)
+    return _plot(curves, width, height)
+
+
+def plot_history(history: Sequence[Mapping[str, float]], width: int = 900, height: int = 600) -> Tensor:
+    """The same of the rows of a loss table, each value at its step."""
+    names = dict.fromkeys(name for row in history for name in row if name != "step")
+    points = {name: [(row["step"], row[name]) for row in history if name in row] for name in names}
+    return _plot(points, width, height)
+
+
+def _plot(curves: Mapping[str, Sequence[tuple[float, float]]], width: int, height: int) -> Tensor:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -42,9 +57,6 @@ def plot_losses(losses: Mapping[str, Sequence[float]], width: int = 900, height:
             "The loss plot is drawn by matplotlib, which is not installed: pip install matplotlib. "
             "The numbers themselves are in losses.csv in the run's folder."
         ) from error
-    curves = {str(name): [float(value) for value in values] for name, values in losses.items()}
-    if "generator" in curves:
-        curves.pop("loss", None)
     # A figure of its own: pyplot keeps global state that other packs use.
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, layout="constrained")
     canvas = FigureCanvasAgg(figure)
@@ -53,16 +65,16 @@ def plot_losses(losses: Mapping[str, Sequence[float]], width: int = 900, height:
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for axis in axes[len(curves) :]:
         axis.axis("off")
-    for axis, (name, values) in zip(axes, curves.items(), strict=False):
-        _draw(axis, name, values)
+    for axis, (name, points) in zip(axes, curves.items(), strict=False):
+        _draw(axis, name, points)
     canvas.draw()
     pixels = torch.frombuffer(bytearray(canvas.buffer_rgba()), dtype=torch.uint8)
     across, down = canvas.get_width_height()
     return pixels.view(down, across, 4)[:, :, :3].permute(2, 0, 1).float() / 255.0
 
 
-def _draw(axis: Any, name: str, values: Sequence[float]) -> None:
-    finite = [(index + 1, value) for index, value in enumerate(values) if math.isfinite(value)]
+def _draw(axis: Any, name: str, points: Sequence[tuple[float, float]]) -> None:
+    finite = [(step, value) for step, value in points if math.isfinite(value)]
     axis.set_title(name, fontsize=9)
     axis.tick_params(labelsize=7)
     if not finite:

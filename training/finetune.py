@@ -12,6 +12,7 @@ of L_sem come from the same pass as the pictures, and the source is evaluated on
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import hashlib
@@ -30,9 +31,11 @@ from ..models.generator import SynthesisNetwork, resolutions_up_to
 from ..models.sampling import device_of
 from ..models.types import FaceGenerator
 from .augment import AdaptiveProbability, apply_augmentation, apply_diffaugment, draw_augmentation, flip
+from .card import make_card, save_card
 from .config import AUTOMATIC, FinetuneConfig, to_mapping
 from .distributed import ALONE, Processes, check_batch, share_of
 from .ema import ExponentialMovingAverage
+from .gradients import laid_out_like
 from .guides.protocol import Guide, check_guides, column
 from .loop import Callbacks, NonFiniteLoss, require_finite, train
 from .losses import (
@@ -46,17 +49,24 @@ from .losses import (
     texture_distance,
 )
 from .palette import colour_map, projections, recolour
+from .scoring import FACES, Draw, Score, Scorer, Scores
 from .semantic import FEW_SHOTS, HIGHEST_RESOLUTION, SemanticProbe, SemanticWeights, schedule, semantic_terms
+from .tensorboard import event_files
 
 PREVIEW_FACES = 5
 PALETTE_FACES = 64
 FIRST_LOSS_SCALE = 4096.0
 """What losses are multiplied with in fp16, so that small gradients are not rounded to nothing."""
+SCALED = ("gradient of the generator", "gradient of the discriminator")
+"""What a smaller loss scale can bring back into the format's range."""
 TEXTURE_MEMORY = 0.9
 """How much of the style pictures' running texture statistics a step keeps."""
-SETTINGS_FREE_TO_CHANGE = ("style_name", "preview_interval", "snapshot_interval")
+SETTINGS_FREE_TO_CHANGE = ("style_name", "preview_interval", "snapshot_interval", "checkpointing", "tensorboard")
 """What may differ when a run is resumed."""
-LATER_SETTINGS = ("accumulate", "freeze_g_blocks", "train_layers")
+LATER_SETTINGS = (
+    "accumulate", "freeze_g_blocks", "train_layers", "validation", "score_interval", "keep_snapshot", "patience",
+    "structure_limit",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +79,14 @@ class FinetuneResult:
     """A row of numbers per step: `step`, the losses, the augmentation probability."""
     steps: int = 0
     """Steps done, less than asked for where the run was ended early."""
+    finished: bool = True
+    """Whether nothing is left to do: all steps are done, or `patience` has run out."""
+    chosen_step: int = 0
+    """The step whose weights these are."""
+    scores: tuple[Score, ...] = ()
+    """What was measured on the way."""
+    held_out: tuple[int, ...] = ()
+    """Numbers of the style pictures that `validation` held back from training."""
 
 
 def finetune(
@@ -81,6 +99,7 @@ def finetune(
     probe: SemanticProbe | None = None,
     guides: Sequence[Guide] = (),
     processes: Processes = ALONE,
+    validation_images: Tensor | None = None,
 ) -> FinetuneResult:
     """Fine-tunes `source` to the style of `style_images`; the source is left as it is.
 
@@ -93,6 +112,8 @@ def finetune(
     probe         reader of face parts for `keep_labels`, see `semantic.fit_probe`.
     guides        further pulls on the generator, read off its pictures: see `guides.protocol`.
     processes     where several train together, see `distributed`; all are given the same of everything else.
+    validation_images  `[M, 3, S, S]` in -1..1, pictures of the style that are not trained on, to measure with; without
+                  any, the share `validation` of the style pictures.
 
     Works under `torch.inference_mode()`. Raises ValueError with a sentence for pictures or a source that cannot be
     used, `loop.TrainingDiverged` when the losses stay NaN or infinite.
@@ -104,19 +125,54 @@ def finetune(
     check_guides(guides)
     with torch.inference_mode(False), torch.enable_grad():
         pictures = prepare_style_images(style_images, source)
-        task = FinetuneTask(source, pictures, config, probe, guides, processes)
-        history = train(
-            task,
-            config.steps,
-            callbacks,
-            run_dir,
-            resume,
-            settings=_settings_that_must_match(config, source, pictures, guides),
-            snapshot_interval=config.snapshot_interval,
-            preview_interval=config.preview_interval,
-            processes=processes,
+        validation, held_out = None, []
+        if validation_images is not None and len(validation_images):
+            validation = prepare_style_images(validation_images, source)
+        elif config.validation:
+            kept, held_out = split_pictures(pictures, config.validation)
+            pictures, validation = pictures[kept], pictures[held_out]
+        task = FinetuneTask(source, pictures, config, probe, guides, processes, validation)
+        with contextlib.ExitStack() as stack:
+            if config.tensorboard and run_dir is not None and processes.first:
+                callbacks = stack.enter_context(event_files(callbacks or Callbacks(), run_dir))
+            history = train(
+                task,
+                config.steps,
+                callbacks,
+                run_dir,
+                resume,
+                settings=_settings_that_must_match(config, source, pictures, guides, validation),
+                snapshot_interval=config.snapshot_interval,
+                preview_interval=config.preview_interval,
+                processes=processes,
+            )
+        # Ended early between two measurements, the style as it is now competes too. The run's state is kept already
+        # and knows nothing of it, so a resumed run goes on as if it had not been.
+        task.measure_the_end()
+        card = make_card(
+            config.style_name,
+            to_mapping(config),
+            history,
+            task.scores.all,
+            pictures=len(pictures),
+            held_out=0 if validation is None else len(validation),
+            source=source.style,
+            resolution=source.resolution,
+            steps=task.steps_done,
+            chosen_step=task.chosen_step,
         )
-        return FinetuneResult(task.result(), history, task.steps_done)
+        if run_dir is not None and processes.first:
+            save_card(run_dir, card, task.preview(), history, FinetuneConfig)
+        style = task.result()
+        return FinetuneResult(
+            style.replace(provenance={**style.provenance, "card": card.to_json()}),
+            history,
+            task.steps_done,
+            finished=task.steps_done >= config.steps or task.finished,
+            chosen_step=task.chosen_step,
+            scores=tuple(task.scores.all),
+            held_out=tuple(held_out),
+        )
 
 
 def check_source(source: FaceGenerator) -> None:
@@ -150,6 +206,19 @@ def prepare_style_images(style_images: Tensor, source: FaceGenerator) -> Tensor:
         size = (source.resolution, source.resolution)
         pictures = F.interpolate(pictures, size=size, mode="bicubic", antialias=True, align_corners=False)
     return pictures.clamp(-1.0, 1.0)
+
+
+def split_pictures(pictures: Tensor, share: float) -> tuple[list[int], list[int]]:
+    """(numbers to train on, numbers held back), the latter about this share of all and at least one.
+
+    Which are held back depends on the pictures alone, not on their order. ValueError where none would be left.
+    """
+    if len(pictures) < 2:
+        raise ValueError("`validation` holds pictures back, but there is only one. Give more, or set it to 0.")
+    count = min(max(round(len(pictures) * share), 1), len(pictures) - 1)
+    order = sorted(range(len(pictures)), key=lambda index: digest([pictures[index]]))
+    held_back = sorted(order[:count])
+    return sorted(order[count:]), held_back
 
 
 def use_bf16(precision: str, device: torch.device) -> bool:
@@ -227,7 +296,7 @@ class FinetuneTask:
 
     terms: tuple[str, ...] = (
         "generator", "discriminator", "feature", "self", "relation", "probe", "texture", "r1", "path_length",
-        "semantic_weight", "augment_probability",
+        "semantic_weight", "augment_probability", "style_distance", "structure_distance",
     )  # fmt: skip
 
     def __init__(
@@ -238,8 +307,9 @@ class FinetuneTask:
         probe: SemanticProbe | None = None,
         guides: Sequence[Guide] = (),
         processes: Processes = ALONE,
+        validation: Tensor | None = None,
     ) -> None:
-        """`pictures [N, 3, R, R]` as `prepare_style_images` gives them."""
+        """`pictures [N, 3, R, R]` as `prepare_style_images` gives them; `validation` more of them, not trained on."""
         self.processes = processes
         self.shares = processes.count * config.accumulate
         check_batch(config.batch_size, self.shares, f"{processes.count} processes x {config.accumulate} parts")
@@ -268,6 +338,7 @@ class FinetuneTask:
         self.discriminator = copy.deepcopy(source.discriminator).requires_grad_(True).train()
         for part in frozen_parts(self.discriminator, config.freeze_d_blocks):
             part.requires_grad_(False)
+        self.target.synthesis.checkpointing = self.discriminator.checkpointing = config.checkpointing
         self.ema = ExponentialMovingAverage(self.target.synthesis, self.average.synthesis, config.ema_decay)
 
         few = pictures.shape[0] <= FEW_SHOTS
@@ -296,6 +367,10 @@ class FinetuneTask:
         self.steps_done = 0
         self._preview_w = self._latents(PREVIEW_FACES, torch.Generator().manual_seed(config.seed + 1), mix=False)
         self._preview_source: Tensor | None = None
+        self.scores = Scores(config.structure_limit, config.patience)
+        self.best_weights: dict[str, dict[str, Tensor]] | None = None
+        self._scorer: Scorer | None = None
+        self._score_with = pictures if validation is None else validation
         if config.match_palette:
             self._match_palette()
 
@@ -304,32 +379,87 @@ class FinetuneTask:
         config = self.config
         drawn = self._draw_batch(step)
         self.steps_done = step
+        scale = self.loss_scale
         while True:
             found, real_logits = self._compute(drawn)
             # Averaged, so that every process sees the same numbers and comes to the same decision.
             terms = dict(zip(found.terms, self.processes.mean(list(found.terms.values())), strict=True))
             g_gradients, d_gradients = (self.processes.mean(g) for g in (found.g_gradients, found.d_gradients))
+            path_gradients, r1_gradients = (self._averaged(g) for g in (found.path_gradients, found.r1_gradients))
             try:
                 # Everything is known and finite before anything changes.
                 norms = _norms(g_gradients, "generator") | _norms(d_gradients, "discriminator")
-                numbers = require_finite(terms | norms)
+                lazy = _norms(r1_gradients, "R1 penalty") | _norms(path_gradients, "path-length penalty")
+                numbers = require_finite(terms | norms | lazy)
                 break
             except NonFiniteLoss as error:
                 # In fp16 a gradient may only have been too large for the format: the same step, scaled down.
-                if not error.term.startswith("gradient of") or self.loss_scale <= 1.0:
+                if error.term not in SCALED or self.loss_scale <= 1.0:
+                    self.loss_scale = scale
                     raise
                 self.loss_scale /= 4.0
         _apply(self.generator_optimiser, self.generator_parameters, g_gradients)
-        _apply(self.generator_optimiser, self.generator_parameters, self._averaged(found.path_gradients))
+        _apply(self.generator_optimiser, self.generator_parameters, path_gradients)
         _apply(self.discriminator_optimiser, self.discriminator_parameters, d_gradients)
-        _apply(self.discriminator_optimiser, self.discriminator_parameters, self._averaged(found.r1_gradients))
+        _apply(self.discriminator_optimiser, self.discriminator_parameters, r1_gradients)
         self.mean_path_length = found.mean_path_length
         self.textures = found.textures
         self.ema.update()
         if config.augment == "ada":
             self.ada.update(self.processes.gather(real_logits))
         reported = {name: numbers[name] for name in self.terms if name in numbers}
-        return {**reported, "semantic_weight": drawn.weight, "augment_probability": drawn.probability}
+        reported |= {"semantic_weight": drawn.weight, "augment_probability": drawn.probability}
+        if config.score_interval and (step % config.score_interval == 0 or step == config.steps):
+            score = self._measure()
+            reported |= {"style_distance": score.style_distance, "structure_distance": score.structure_distance}
+        return reported
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training is to end before its last step, for want of anything better."""
+        return self.scores.out_of_patience
+
+    @property
+    def chosen_step(self) -> int:
+        """The step whose weights `result` gives."""
+        chosen = self.scores.best if self.config.keep_snapshot == "best" else None
+        return self.steps_done if chosen is None else chosen.step
+
+    def measure_the_end(self) -> None:
+        """Measures the weights as they are now where that would decide which are kept and has not been done."""
+        measured = self.scores.all[-1].step if self.scores.all else 0
+        if self.config.keep_snapshot == "best" and measured < self.steps_done:
+            self._measure()
+
+    def _measure(self) -> Score:
+        """Scores the averaged weights, and keeps a copy of them where they are the best so far.
+
+        The first process measures and tells the others, so that all come to the same decision.
+        """
+        found = None
+        if self.processes.first:
+            if self._scorer is None:
+                random = torch.Generator().manual_seed(self.config.seed + 3)
+                critic = self.source.discriminator
+                assert critic is not None  # noqa: S101 - check_source has been there
+                faces = self._latents(FACES, random, mix=False)
+                self._scorer = Scorer(self.source.generator.synthesis, critic, faces, self._score_with)
+            found = self._scorer(self.average.synthesis)
+        score = Score(self.steps_done, *self.processes.broadcast(found))
+        if self.scores.add(score) and self.config.keep_snapshot == "best":
+            self.best_weights = {
+                name: {key: value.detach().cpu().clone() for key, value in network.state_dict().items()}
+                for name, network in (("average", self.average.synthesis), ("discriminator", self.discriminator))
+            }
+        return score
+
+    def _kept(self) -> Draw:
+        """How the generator draws that `result` would give now."""
+        if self.best_weights is None:
+            synthesis: Draw = self.average.synthesis
+            return synthesis
+        weights = {name: value.to(self.device) for name, value in self.best_weights["average"].items()}
+        return lambda w_plus: torch.func.functional_call(self.average.synthesis, weights, (w_plus,))
 
     def _draw_batch(self, step: int) -> _Batch:
         """All random choices of one step, for the whole batch: the same in every process."""
@@ -440,7 +570,12 @@ class FinetuneTask:
         return [(guide, guide(made.float(), source.float())) for guide in self.guides]
 
     def result(self) -> FaceGenerator:
-        """The averaged generator as it is now, with its discriminator, style name and provenance."""
+        """The averaged generator, as it is now or as it was best, with its discriminator, style name and provenance."""
+        generator, discriminator = (copy.deepcopy(network) for network in (self.average, self.discriminator))
+        if self.best_weights is not None:
+            generator.synthesis.load_state_dict(self.best_weights["average"])
+            discriminator.load_state_dict(self.best_weights["discriminator"])
+        discriminator.checkpointing = False
         provenance = {
             **self.source.provenance,
             "training": "fine-tuned with the semantic preservation constraint",
@@ -450,8 +585,8 @@ class FinetuneTask:
             "settings": json.dumps(to_mapping(self.config), sort_keys=True),
         }
         return self.source.replace(
-            generator=copy.deepcopy(self.average).eval().requires_grad_(False),
-            discriminator=copy.deepcopy(self.discriminator).eval().requires_grad_(False),
+            generator=generator.eval().requires_grad_(False),
+            discriminator=discriminator.eval().requires_grad_(False),
             mean_latent=self.source.mean_latent.detach().to(self.device).clone(),
             style=self.config.style_name,
             provenance=provenance,
@@ -459,11 +594,12 @@ class FinetuneTask:
 
     @torch.no_grad()
     def preview(self) -> Tensor:
-        """A grid `[3, 4R, 5R]` in 0..1 of the same faces; rows: source, now, averaged, nearest style picture."""
+        """A grid `[3, 4R, 5R]` in 0..1 of the same faces; rows: source, now, what `result` would give, nearest style
+        picture."""
         if self._preview_source is None:
             self._preview_source = self._draw(self.source.generator.synthesis)
-        average = self._draw(self.average.synthesis)
-        rows = [self._preview_source, self._draw(self.target.synthesis), average, self._nearest_styles(average)]
+        kept = self._draw(self._kept())
+        rows = [self._preview_source, self._draw(self.target.synthesis), kept, self._nearest_styles(kept)]
         grid = torch.cat([torch.cat(list(row), 2) for row in rows], 1)
         return (grid.float().clamp(-1.0, 1.0) + 1.0) / 2.0
 
@@ -484,6 +620,8 @@ class FinetuneTask:
             "order": self.order,
             "position": self.position,
             "steps_done": self.steps_done,
+            "scores": self.scores.state_dict(),
+            "best_weights": self.best_weights,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -501,6 +639,8 @@ class FinetuneTask:
         self.random.set_state(state["random"])
         self.order, self.position = state["order"], state["position"]
         self.steps_done = state.get("steps_done", 0)
+        self.scores.load_state_dict(state.get("scores", []))
+        self.best_weights = state.get("best_weights")
 
     @torch.no_grad()
     def _match_palette(self) -> None:
@@ -560,10 +700,9 @@ class FinetuneTask:
         gradients = torch.autograd.grad(scaled, self.generator_parameters, allow_unused=True, materialize_grads=True)
         return penalty, mean, gradients
 
-    def _draw(self, synthesis: nn.Module) -> Tensor:
+    def _draw(self, synthesis: Draw) -> Tensor:
         with self._autocast():
-            pictures: Tensor = synthesis(self._preview_w)
-        return pictures
+            return synthesis(self._preview_w)
 
     def _nearest_styles(self, pictures: Tensor) -> Tensor:
         """For each picture the style picture that is nearest when both are seen from afar (16 px)."""
@@ -618,34 +757,42 @@ def _apply(
     if gradients is None:
         return
     for parameter, gradient in zip(parameters, gradients, strict=True):
-        # Laid out as the parameter is: fused Adam on the CPU walks both by position in memory, and convolutions give
-        # gradients with channels last.
-        same = gradient.stride() == parameter.stride()
-        parameter.grad = gradient if same else torch.empty_like(parameter).copy_(gradient)
+        parameter.grad = laid_out_like(gradient, parameter)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
 
 
-def _norms(gradients: Iterable[Tensor], network: str) -> dict[str, Tensor]:
-    return {f"gradient of the {network}": torch.nn.utils.get_total_norm(gradients)}
+def _norms(gradients: Iterable[Tensor] | None, network: str) -> dict[str, Tensor]:
+    return {} if gradients is None else {f"gradient of the {network}": torch.nn.utils.get_total_norm(gradients)}
 
 
 def _settings_that_must_match(
-    config: FinetuneConfig, source: FaceGenerator, pictures: Tensor, guides: Sequence[Guide]
+    config: FinetuneConfig,
+    source: FaceGenerator,
+    pictures: Tensor,
+    guides: Sequence[Guide],
+    validation: Tensor | None,
 ) -> dict[str, Any]:
     """What decides the course of a run, so that a state is only continued by the run it is from."""
-    settings = {name: value for name, value in to_mapping(config).items() if name not in SETTINGS_FREE_TO_CHANGE}
-    # Runs begun before these settings existed had their defaults.
-    for name in LATER_SETTINGS:
-        if settings[name] == getattr(FinetuneConfig, name):
-            del settings[name]
+    settings = settings_of_a_run(config)
     assert source.discriminator is not None  # noqa: S101 - check_source has been there
     return {
         **settings,
         "source": digest([*source.generator.state_dict().values(), *source.discriminator.state_dict().values()]),
         "style_pictures": digest([pictures]),
+        **({} if validation is None else {"validation_pictures": digest([validation])}),
         **{column(guide): f"{guide.identity} x {guide.weight}" for guide in guides},
     }
+
+
+def settings_of_a_run(config: FinetuneConfig) -> dict[str, Any]:
+    """The settings that may not change while a run lasts, as plain values; later ones only where they are used, so
+    that runs begun before they existed are still known."""
+    settings = {name: value for name, value in to_mapping(config).items() if name not in SETTINGS_FREE_TO_CHANGE}
+    for name in LATER_SETTINGS:
+        if settings[name] == getattr(FinetuneConfig, name):
+            del settings[name]
+    return settings
 
 
 def digest(tensors: Iterable[Tensor]) -> str:

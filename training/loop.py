@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import csv
 import errno
-import io
 import json
 import logging
 import math
-import os
 import pickle  # noqa: S403 - only the name of its error
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ import torch
 from torch import Tensor
 
 from .distributed import ALONE, Processes
+from .files import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +64,8 @@ class Task(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from what `state_dict` gave."""
+
+    # A task may also have `finished: bool`: true after a step, or after loading a state, ends the training there.
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -128,11 +129,16 @@ def train(
     callbacks = (callbacks if processes.first else None) or Callbacks()
     folder = RunFolder(run_dir, task.terms) if run_dir is not None and processes.first else None
     done, history, bad_steps = _open(folder, task, settings or {}, resume, run_dir is not None, processes)
-    saved = done
+    saved = shown = done
     # False while a step is under way, whose weights may be half updated, and when the disk has refused a state.
     may_save = True
     try:
-        while done < steps and not processes.broadcast(_asked_to_stop(callbacks, folder)):
+        while done < steps and not _finished(task):
+            if processes.broadcast(_asked_to_stop(callbacks, folder)):
+                # The last preview is the picture of what the training gives, here too.
+                if preview_interval and shown != done and processes.first:
+                    _show(task, folder, callbacks, done)
+                break
             may_save = False
             losses = None
             try:
@@ -158,28 +164,25 @@ def train(
             may_save = True
 
             # The table first, then the state: a state never knows of a row that is not on disk.
-            try:
-                if losses is not None:
-                    row = {"step": float(done), **losses}
-                    history.append(row)
-                    if folder is not None:
-                        folder.append(row)
-                if folder is not None and done % snapshot_interval == 0:
-                    folder.save(task, done, bad_steps)
-                    saved = done
-                if preview_interval and (done % preview_interval == 0 or done == steps) and processes.first:
-                    picture = task.preview()
-                    if folder is not None:
-                        folder.save_preview(picture, done)
-                    if callbacks.on_preview is not None:
-                        callbacks.on_preview(done, picture)
-            except OSError as error:
-                if folder is None or error.errno not in NO_ROOM:
-                    raise
-                may_save = False
-                raise _disk_full(folder, done, saved, error) from error
+            if losses is not None:
+                row = {"step": float(done), **losses}
+                history.append(row)
+                if folder is not None:
+                    folder.append(row)
+            if folder is not None and done % snapshot_interval == 0:
+                folder.save(task, done, bad_steps)
+                saved = done
+            ends = done == steps or _finished(task)
+            if preview_interval and (done % preview_interval == 0 or ends) and processes.first:
+                _show(task, folder, callbacks, done)
+                shown = done
             if callbacks.on_progress is not None:
                 callbacks.on_progress(done, steps, losses or {})
+    except OSError as error:
+        if folder is None or error.errno not in NO_ROOM:
+            raise
+        may_save = False
+        raise _disk_full(folder, done, saved, error) from error
     finally:
         # After an exception inside a step, or on a full disk, the last saved state stands.
         if folder is not None:
@@ -232,6 +235,20 @@ def _asked_to_stop(callbacks: Callbacks, folder: RunFolder | None) -> bool:
     return folder is not None and folder.take_stop_file()
 
 
+def _finished(task: Task) -> bool:
+    """Whether the task sees no use in further steps."""
+    return bool(getattr(task, "finished", False))
+
+
+def _show(task: Task, folder: RunFolder | None, callbacks: Callbacks, done: int) -> None:
+    """Draws, saves and hands on a preview."""
+    picture = task.preview()
+    if folder is not None:
+        folder.save_preview(picture, done)
+    if callbacks.on_preview is not None:
+        callbacks.on_preview(done, picture)
+
+
 def _is_out_of_memory(error: BaseException) -> bool:
     """CUDA and MPS raise their own class, the CPU's allocator a RuntimeError with a sentence of its own."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
@@ -274,6 +291,10 @@ class RunFolder:
         if states:
             self._check_settings(settings)
             done, bad_steps = self._restore(task, states)
+            # Newer ones that could not be read would be tried first again, and count as kept.
+            for damaged in states:
+                if damaged > self._state_path(done):
+                    damaged.unlink(missing_ok=True)
             rows = [row for row in self._read_rows() if row["step"] <= done]
         else:
             write_atomically(self.path / "settings.json", lambda file: file.write(_json(settings).encode()))
@@ -356,46 +377,6 @@ class RunFolder:
         lines = [",".join(self._columns)]
         lines += [",".join(str(row.get(column, "")) for column in self._columns) for row in rows]
         return "\n".join(lines) + "\n"
-
-
-def write_atomically(path: Path, write: Callable[[Any], Any]) -> None:
-    """Writes a file through `write(open binary file)` so that, killed at any time, the old or the new one is there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb", buffering=0) as raw:
-            file = _Patient(raw)
-            write(file)
-            file.flush()
-            if file.refusal is not None:
-                raise file.refusal
-            os.fsync(raw.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-class _Patient(io.BufferedWriter):
-    """A file that remembers what the disk refused instead of raising at once.
-
-    torch.save writes through C++, where an exception from Python comes out as another one, or ends the process.
-    """
-
-    refusal: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        if self.refusal is None:
-            try:
-                return super().write(data)
-            except OSError as error:
-                self.refusal = error
-        return memoryview(data).nbytes
-
-    def flush(self) -> None:
-        if self.refusal is None:
-            try:
-                super().flush()
-            except OSError as error:
-                self.refusal = error
 
 
 def _json(settings: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from ...training.config import FinetuneConfig, to_mapping
 from ...training.guides.hints import GuideRequest, parse_request
 from ..console import Console
 from ..files import load_generator, need
-from ..options import add_settings, fraction, read_config
+from ..options import add_settings, read_config
 
 if TYPE_CHECKING:
     from ...training.guides.networks import NetworkGuide
@@ -36,10 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-pictures", type=int, default=0, metavar="N", help="no more than N, spread over the folder (default: all)"
     )
-    parser.add_argument(
-        "--validation", type=fraction, default=0.0, metavar="SHARE",
-        help="hold out this share of the pictures, 0 to 1; they are named with --json (default: 0)",
-    )  # fmt: skip
     parser.add_argument(
         "--guide", type=_guide, action="append", default=[], metavar="KIND=FILE[:WEIGHT]",
         help="something else to keep, seen by a network you have: lpips, identity, dino or parsing; may be repeated",
@@ -71,16 +68,20 @@ def run(args: argparse.Namespace, console: Console) -> None:
     aligner = largest_face_aligner(size, "auto", model_dirs("face_detection")) if args.align else False
     settings = FolderSettings(size, subfolders=args.subfolders, most=args.max_pictures)
     with ProgressReporter(1, "style pictures") as progress:
-        styles = scan_style_folder(args.styles, settings, aligner, cache_dir() / "style_crops", progress.update)
-    console.note(styles.report())
-    training, held_out = styles.split(args.validation)
+        told = progress.update if processes.first else None
+        styles = scan_style_folder(args.styles, settings, aligner, cache_dir() / "style_crops", told)
+    if processes.first:
+        console.note(styles.report())
+    training, held_out = styles.split(config.validation)
     guides = [_open(request) for request in args.guide]
     run_dir = args.resume or args.run_dir or Path("runs") / config.style_name
     try:
         with ProgressReporter(config.steps, "fine-tune") as progress:
             resume = args.resume is not None
-            pictures = styles.read(training)
-            result = finetune(source, pictures, config, progress.callbacks(), run_dir, resume, guides=guides)
+            result = finetune(
+                source, styles.read(training), config, progress.callbacks(), run_dir, resume, guides=guides,
+                processes=processes, validation_images=styles.read(held_out),
+            )  # fmt: skip
     except KeyboardInterrupt:
         console.note(f"\nThe run is kept; the same command with --resume {run_dir} continues it.")
         raise
@@ -95,6 +96,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
             "pictures": len(training),
             "held_out": [str(styles.paths[index]) for index in held_out],
             "skipped": [{"picture": str(path), "reason": reason} for path, reason in styles.skipped],
+            "chosen_step": result.chosen_step,
+            "scores": [asdict(score) for score in result.scores],
             "settings": to_mapping(config),
             "last": result.history[-1] if result.history else {},
         }

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ...training.config import FinetuneConfig
 from ..console import Console
 from ..files import find_file
+
+if TYPE_CHECKING:
+    from ...training.card import RunCard
 
 HELP = "say what a checkpoint is"
 
@@ -21,6 +25,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
     record: dict[str, Any] = dataclasses.asdict(inspect(find_file(args.file)))
     metadata = record.pop("metadata")
+    card = _card(metadata)
     for name, value in record.items():
         if isinstance(value, dict):
             value = ", ".join(f"{key}: {entry}" for key, entry in value.items())
@@ -28,5 +33,20 @@ def run(args: argparse.Namespace, console: Console) -> None:
             value = "; ".join(value) or "nothing"
         console.line(f"{name:<18}{'-' if value in (None, '') else value}")
     for key, entry in metadata.items():
-        console.line(f"{key}: {entry}")
-    console.result({**record, "metadata": metadata})
+        if key != "card" or card is None:
+            console.line(f"{key}: {entry}")
+    if card is not None:
+        console.line("run card:")
+        for line in card.lines(FinetuneConfig):
+            console.line(f"  {line}")
+    console.result({**record, "metadata": metadata, "card": None if card is None else dataclasses.asdict(card)})
+
+
+def _card(metadata: dict[str, Any]) -> RunCard | None:
+    """How the style was made, where the file says so."""
+    from ...training.card import RunCard
+
+    try:
+        return RunCard.from_json(metadata["card"])
+    except (KeyError, ValueError):
+        return None

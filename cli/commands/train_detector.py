@@ -9,6 +9,7 @@ from typing import Any
 from ..console import Console
 from ..files import need, read_settings
 from ..options import positive
+from ..sharding import require_one_process
 
 HELP = "train the embedded face detector on rendered scenes"
 
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
+    require_one_process("train-detector")
     need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
     values: dict[str, Any] = read_settings(args.config) if args.config else {}
     from ...runtime.progress import ProgressReporter

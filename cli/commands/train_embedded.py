@@ -10,6 +10,7 @@ from typing import Any
 from ...models.embedded import ASSETS
 from ..console import Console
 from ..files import need, read_settings
+from ..sharding import require_one_process
 
 HELP = "train the embedded networks from nothing (hours)"
 
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
+    require_one_process("train-embedded")
     need(not (args.quick and args.out == ASSETS), "--quick makes useless networks; give it another folder with --out")
     values: dict[str, Any] = read_settings(args.config) if args.config else {}
     from ...runtime.progress import ProgressReporter

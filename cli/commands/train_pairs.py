@@ -10,6 +10,7 @@ from ...training.pairs.supervision_config import PairSupervisionConfig
 from ..console import Console
 from ..files import load_generator, need, style_file
 from ..options import add_settings, read_config
+from ..sharding import require_one_process
 
 HELP = "train a style further with pairs"
 
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
+    require_one_process("train-pairs")
     need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
     need(not (args.resume and args.run_dir), "--resume names the run's folder already; leave --run-dir out")
     need(args.resume is None or args.resume.is_dir(), f"there is no run in {args.resume}")

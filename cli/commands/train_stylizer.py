@@ -11,6 +11,7 @@ from ...training.stylizer.config import StylizerConfig
 from ..console import Console
 from ..files import load_generator, need, style_file
 from ..options import add_settings, read_config
+from ..sharding import require_one_process
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
+    require_one_process("train-stylizer")
     need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
     folders = args.before is not None or args.after is not None
     given = sum((args.look is not None, args.pairs is not None, folders))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from facestylist.cli.main import main
-from facestylist.cli.sharding import Shard, current_shard, own_device
+from facestylist.cli.sharding import Shard, current_shard, own_device, require_one_process
 
 
 def test_the_shares_are_all_of_it_and_disjoint() -> None:
@@ -59,3 +59,13 @@ def test_rendering_in_two_processes_draws_what_one_draws(tmp_path: Path, monkeyp
     assert [face["image"] for face in by_name] == [face["image"] for face in whole]
     for a, b in zip(by_name, whole, strict=True):
         assert torch.allclose(torch.tensor(a["landmarks"]), torch.tensor(b["landmarks"]), atol=1e-4)
+
+
+def test_a_training_of_one_process_refuses_a_launcher(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    require_one_process("train-pairs", {})
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["train-pairs", "--style", "x", "--pairs", "x", "--out", "x.safetensors"]) == 1
+    assert "train-pairs trains in one process, and the launcher started 2" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -12,9 +13,12 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from test_finetune import quick
 from tiny_networks import make_source, make_styles
 
+from facestylist.cli.main import main
+from facestylist.models.checkpoints import load_generator, save_generator
 from facestylist.models.types import FaceGenerator
 from facestylist.training import distributed
 from facestylist.training.distributed import share_of
@@ -44,9 +48,9 @@ for step in (1, 2, 3):
     kinds = found.g_gradients, found.d_gradients, found.r1_gradients, found.path_gradients
     averaged.append([processes.mean(gradients or []) for gradients in kinds])
 done = []
-stop = Callbacks(on_progress=lambda step, *_: done.append(step), should_stop=lambda: done[-1:] == [{stop_at}])
+told = Callbacks(on_progress=lambda step, *_: done.append(step))
 task = smooth(FinetuneTask(make_source(), make_styles(12), quick(**SETTINGS), processes=processes))
-history = train(task, 4, stop, Path({run_dir!r}), True, processes=processes)
+history = train(task, 4, told, Path({run_dir!r}), True, processes=processes)
 assert torch.equal(torch.get_rng_state(), before)
 assert bool(done) == (processes.rank == 0), "only the first one talks"
 torch.save((task.result().generator.state_dict(), history, averaged), Path({run_dir!r}) / f"rank{{processes.rank}}.pt")
@@ -59,13 +63,13 @@ def distance(ours: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> 
     return max((float((a - b).abs().max() / (b.abs().max() + 1e-12)) for a, b in pairs), default=0.0)
 
 
-def run_two(run_dir: Path, stop_at: int = -1) -> list[Any]:
+def run_two(run_dir: Path) -> list[Any]:
     """What each of two processes over gloo came to."""
     run_dir.mkdir(exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    script = WORKER.format(here=str(Path(__file__).parent), run_dir=str(run_dir), stop_at=stop_at)
+    script = WORKER.format(here=str(Path(__file__).parent), run_dir=str(run_dir))
     common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "1", "GROUP_RANK": "0"}
     # What torchrun sets.
     common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "x", "OMP_NUM_THREADS": "1"}
@@ -84,7 +88,7 @@ def run_two(run_dir: Path, stop_at: int = -1) -> list[Any]:
 
 
 @pytest.mark.slow
-def test_two_processes_train_what_one_does_and_hand_over(tmp_path: Path) -> None:
+def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     pytest.importorskip("lightning_fabric", reason="several processes need it: pip install lightning-fabric")
     alone = smooth(FinetuneTask(make_source(), make_styles(12), quick(**SETTINGS)))
     expected_history = train(alone, 4)
@@ -105,12 +109,45 @@ def test_two_processes_train_what_one_does_and_hand_over(tmp_path: Path) -> None
         assert row == pytest.approx(expected, rel=1e-3, abs=1e-6)
     assert {p.name for p in (tmp_path / "two").iterdir()} >= {"losses.csv", "settings.json", "state"}
 
-    # Begun by two, ended by one.
-    run_two(tmp_path / "handed", stop_at=2)
-    assert [p.name for p in (tmp_path / "handed/state").iterdir()] == ["step-00000002.pt"]
-    ended = FinetuneTask(make_source(), make_styles(12), quick(**SETTINGS))
-    assert len(train(ended, 4, run_dir=tmp_path / "handed", resume=True)) == 4
-    assert norm_apart(ended.result().generator.state_dict(), whole) / norm_apart(whole, start) < 1e-3
+
+@pytest.mark.slow
+def test_torchrun_trains_with_two_processes_and_one_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command itself, as a person starts it; then the same run, resumed from its second step without a launcher."""
+    pytest.importorskip("lightning_fabric", reason="several processes need it: pip install lightning-fabric")
+    save_generator(make_source(), tmp_path / "source.safetensors", {})
+    (tmp_path / "styles").mkdir()
+    for index, picture in enumerate(make_styles(12)):
+        pixels = ((picture + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(tmp_path / "styles" / f"{index}.png")
+    run, two, one = tmp_path / "run", tmp_path / "two.safetensors", tmp_path / "one.safetensors"
+    command = [
+        "finetune", "--source", str(tmp_path / "source.safetensors"), "--styles", str(tmp_path / "styles"),
+        "--no-align", "--steps", "4", "--batch-size", "8", "--precision", "fp32", "--snapshot-interval", "2",
+        "--preview-interval", "2", "--validation", "0.2", "--score-interval", "2", "--keep-snapshot", "best",
+        "--style-name", "ink", "--device", "cpu",
+    ]  # fmt: skip
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    ended = subprocess.run(
+        [*launcher, "-m", "facestylist", *command, "--run-dir", str(run), "--out", str(two), "--json"],
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    told = json.loads(ended.stdout)
+    assert told["pictures"] == 10 and len(told["held_out"]) == 2 and [s["step"] for s in told["scores"]] == [2, 4]
+    rows = (run / "losses.csv").read_text().splitlines()
+    assert len(rows) == 5, "one process writes the table"
+    states = sorted((run / "state").iterdir())
+    assert [path.name for path in states] == ["step-00000002.pt", "step-00000004.pt"]
+    assert sorted(path.name for path in (run / "previews").iterdir()) == ["step-000002.png", "step-000004.png"]
+
+    states[1].unlink()
+    assert main([*command, "--resume", str(run), "--out", str(one), "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["scores"][0] == told["scores"][0]
+    for name, value in told["last"].items():
+        assert again["last"][name] == pytest.approx(value, rel=2e-2, abs=1e-5), name
+    start, a, b = (load_generator(path).generator.state_dict() for path in (tmp_path / "source.safetensors", two, one))
+    assert 0.0 < norm_apart(a, b) < 0.1 * norm_apart(a, start)
 
 
 def smooth(task: FinetuneTask) -> FinetuneTask:

@@ -224,7 +224,7 @@ def test_a_full_disk_is_a_sentence_and_keeps_the_last_state(
     """ENOSPC on one file of step 4: the disk refuses its bytes, as a full one does."""
     import errno
 
-    from facestylist.training import loop
+    from facestylist.training import files, loop
 
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -235,8 +235,8 @@ def test_a_full_disk_is_a_sentence_and_keeps_the_last_state(
             loop.RunFolder, "append", lambda self, row: refuse() if row["step"] == 4 else append(self, row)
         )
     else:
-        replace = loop.os.replace
-        monkeypatch.setattr(loop.os, "replace", lambda a, b: refuse() if Path(b).name == file else replace(a, b))
+        replace = files.os.replace
+        monkeypatch.setattr(files.os, "replace", lambda a, b: refuse() if Path(b).name == file else replace(a, b))
     with pytest.raises(DiskFull, match="after step 4: No space left.*The state after step [24] is kept"):
         train(Walk(), 9, run_dir=tmp_path, snapshot_interval=2, preview_interval=4)
     monkeypatch.undo()

@@ -77,3 +77,18 @@ def test_frozen_parameters_stay_and_a_saved_state_continues_exactly():
     continued.load_state_dict(state)
     assert train(other, continued, 2) == train(layers, optimiser, 2)
     assert torch.equal(layers[0].weight, first)
+
+
+def test_gradients_with_channels_last_reach_the_right_weights() -> None:
+    """As convolutions give them to `autograd.grad`: to a matrix for Muon and to a weight that Adam takes."""
+    random = torch.Generator().manual_seed(0)
+    for shape in ((32, 16, 3, 3), (4, 8, 3, 3)):
+        weight, gradient = torch.randn(2, *shape, generator=random)
+        found = []
+        for given in (gradient, gradient.contiguous(memory_format=torch.channels_last)):
+            parameter = nn.Parameter(weight.clone())
+            optimiser = MuonAndAdam([parameter])
+            parameter.grad = given
+            optimiser.step(0.1)
+            found.append(parameter.detach())
+        assert torch.equal(found[0], found[1]) and not torch.equal(found[0], weight)

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..gradients import laid_out_like
+
 SMALLEST_SIDE, LARGEST_SIDE = 16, 4096
 """A weight with fewer rows or columns than the first (a projection to RGB, a bias) has no spectrum worth balancing; one
 with more than the second (the readout of whole maps) costs too much to balance."""
@@ -66,11 +68,11 @@ class MuonAndAdam:
         for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
                 group["lr"] = lr
+        for parameter in self.parameters:
+            if parameter.grad is not None:
+                parameter.grad = laid_out_like(parameter.grad, parameter.detach())
         for view, parameter in zip(self.views, self.matrices, strict=True):
-            gradient = parameter.grad
-            if gradient is not None and parameter.ndim == 4 and not parameter.is_contiguous():
-                gradient = gradient.contiguous(memory_format=torch.channels_last)
-            view.grad = None if gradient is None else as_matrix(gradient)
+            view.grad = None if parameter.grad is None else as_matrix(parameter.grad)
         for optimiser in self.optimisers.values():
             optimiser.step()
 
