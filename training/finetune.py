@@ -24,10 +24,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..models.discriminator import Discriminator
-from ..models.generator import SynthesisNetwork, resolutions_up_to
 from ..models.sampling import device_of
 from ..models.types import FaceGenerator
 from .augment import AdaptiveProbability, apply_augmentation, apply_diffaugment, draw_augmentation, flip
@@ -35,7 +33,8 @@ from .card import make_card, save_card
 from .config import AUTOMATIC, FinetuneConfig, to_mapping
 from .distributed import ALONE, Processes, check_batch, share_of
 from .ema import ExponentialMovingAverage
-from .gradients import laid_out_like
+from .freezing import frozen_parts, frozen_weights, shallow_synthesis
+from .gradients import apply_gradients, lazy_adam
 from .guides.protocol import Guide, check_guides, column
 from .loop import Callbacks, NonFiniteLoss, require_finite, train
 from .losses import (
@@ -398,10 +397,10 @@ class FinetuneTask:
                     self.loss_scale = scale
                     raise
                 self.loss_scale /= 4.0
-        _apply(self.generator_optimiser, self.generator_parameters, g_gradients)
-        _apply(self.generator_optimiser, self.generator_parameters, path_gradients)
-        _apply(self.discriminator_optimiser, self.discriminator_parameters, d_gradients)
-        _apply(self.discriminator_optimiser, self.discriminator_parameters, r1_gradients)
+        apply_gradients(self.generator_optimiser, self.generator_parameters, g_gradients)
+        apply_gradients(self.generator_optimiser, self.generator_parameters, path_gradients)
+        apply_gradients(self.discriminator_optimiser, self.discriminator_parameters, d_gradients)
+        apply_gradients(self.discriminator_optimiser, self.discriminator_parameters, r1_gradients)
         self.mean_path_length = found.mean_path_length
         self.textures = found.textures
         self.ema.update()
@@ -708,58 +707,6 @@ class FinetuneTask:
         """For each picture the style picture that is nearest when both are seen from afar (16 px)."""
         seen, known = (F.adaptive_avg_pool2d(p.float(), 16).flatten(1) for p in (pictures, self.pictures))
         return self.pictures[torch.cdist(seen, known).argmin(1)]
-
-
-def shallow_synthesis(synthesis: SynthesisNetwork, resolution: int) -> SynthesisNetwork:
-    """A frozen copy of a synthesis network that stops at `resolution`, with features equal to the whole one's."""
-    kept = [r for r in synthesis.config.resolutions if r <= resolution]
-    config = dataclasses.replace(
-        synthesis.config, resolution=kept[-1], channels=synthesis.config.channels[: len(kept)]
-    )
-    head = copy.deepcopy(synthesis).requires_grad_(False).eval()
-    head.blocks = head.blocks[: len(kept)]
-    head.config, head.num_ws = config, config.num_ws
-    return head
-
-
-def frozen_parts(discriminator: Discriminator, blocks: int) -> list[nn.Module]:
-    """What FreezeD (Mo et al., arXiv 2002.10964) keeps: from_rgb and the first `blocks` blocks, nearest the picture.
-
-    `AUTOMATIC` keeps the blocks above 128 px: at 128 px the first three would be all that sees lines up close, and with
-    them frozen the outlines of a drawn look came out weaker after 400 steps than after 120 with none frozen.
-    """
-    if blocks == AUTOMATIC:
-        blocks = sum(r > 128 for r in resolutions_up_to(discriminator.config.resolution))
-    return [discriminator.from_rgb, *list(discriminator.blocks)[:blocks]] if blocks else []
-
-
-def frozen_weights(synthesis: SynthesisNetwork, blocks: int, layers: str) -> list[nn.Parameter]:
-    """What stays as it was: the lowest `blocks` blocks (FreezeG, Cartoon-StyleGAN), and what `layers` leaves out."""
-    modulation = [module for name, module in synthesis.named_modules() if name.rpartition(".")[2] == "affine"]
-    steering = {id(parameter) for module in modulation for parameter in module.parameters()}
-    frozen = [parameter for block in list(synthesis.blocks)[:blocks] for parameter in block.parameters()]
-    for parameter in synthesis.parameters():
-        if layers != "all" and (id(parameter) in steering) == (layers == "convolutions"):
-            frozen.append(parameter)
-    return frozen
-
-
-def lazy_adam(parameters: list[nn.Parameter], rate: float, interval: int, lazy: bool) -> torch.optim.Adam:
-    """Adam with betas (0, 0.99), corrected for an extra regularisation update every `interval` steps (StyleGAN2, B)."""
-    ratio = interval / (interval + 1) if lazy else 1.0
-    fused = parameters[0].device.type in ("cpu", "cuda")
-    return torch.optim.Adam(parameters, lr=rate * ratio, betas=(0.0, 0.99**ratio), eps=1e-8, fused=fused)
-
-
-def _apply(
-    optimiser: torch.optim.Optimizer, parameters: list[nn.Parameter], gradients: Iterable[Tensor] | None
-) -> None:
-    if gradients is None:
-        return
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = laid_out_like(gradient, parameter)
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
 
 
 def _norms(gradients: Iterable[Tensor] | None, network: str) -> dict[str, Tensor]:

@@ -21,13 +21,11 @@ from facestylist.models.types import FaceGenerator
 from facestylist.training.config import FinetuneConfig, from_mapping
 from facestylist.training.finetune import (
     FinetuneTask,
-    _apply,
     finetune,
-    frozen_parts,
-    lazy_adam,
-    shallow_synthesis,
     use_bf16,
 )
+from facestylist.training.freezing import frozen_parts, shallow_synthesis
+from facestylist.training.gradients import apply_gradients, lazy_adam
 from facestylist.training.loop import Callbacks, CannotResume, TrainingDiverged
 from facestylist.training.semantic import fit_probe
 
@@ -439,7 +437,7 @@ def test_gradients_of_another_memory_layout_reach_the_right_weights() -> None:
     weight, gradient = torch.randn(2, 4, 5, 3, 3, generator=random)
     ours, plain = (torch.nn.Parameter(weight.clone()) for _ in range(2))
     last = gradient.contiguous(memory_format=torch.channels_last)
-    _apply(lazy_adam([ours], 0.1, 1, False), [ours], [last])
+    apply_gradients(lazy_adam([ours], 0.1, 1, False), [ours], [last])
     optimiser = torch.optim.Adam([plain], lr=0.1, betas=(0.0, 0.99), eps=1e-8, fused=False)
     plain.grad = gradient
     optimiser.step()

@@ -27,7 +27,8 @@ from ...models.sampling import device_of
 from ...models.types import PAIR_ORIGINS, FaceGenerator, StylePairs
 from ..config import to_mapping
 from ..ema import ExponentialMovingAverage
-from ..finetune import check_source, digest, shallow_synthesis, use_bf16
+from ..finetune import check_source, digest, use_bf16
+from ..freezing import shallow_synthesis
 from ..inversion import w_statistics
 from ..loop import Callbacks, require_finite, train
 from ..losses import discriminator_loss, generator_loss, r1_penalty
