@@ -124,7 +124,8 @@ def finetune(
     check_guides(guides)
     with torch.inference_mode(False), torch.enable_grad():
         pictures = prepare_style_images(style_images, source)
-        validation, held_out = None, []
+        validation: Tensor | None = None
+        held_out: list[int] = []
         if validation_images is not None and len(validation_images):
             validation = prepare_style_images(validation_images, source)
         elif config.validation:
@@ -570,7 +571,7 @@ class FinetuneTask:
 
     def result(self) -> FaceGenerator:
         """The averaged generator, as it is now or as it was best, with its discriminator, style name and provenance."""
-        generator, discriminator = (copy.deepcopy(network) for network in (self.average, self.discriminator))
+        generator, discriminator = copy.deepcopy(self.average), copy.deepcopy(self.discriminator)
         if self.best_weights is not None:
             generator.synthesis.load_state_dict(self.best_weights["average"])
             discriminator.load_state_dict(self.best_weights["discriminator"])

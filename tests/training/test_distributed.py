@@ -129,7 +129,7 @@ def test_torchrun_trains_with_two_processes_and_one_goes_on(tmp_path: Path, caps
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     ended = subprocess.run(
         [*launcher, "-m", "facestylist", *command, "--run-dir", str(run), "--out", str(two), "--json"],
-        env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr[-3000:]
     told = json.loads(ended.stdout)
