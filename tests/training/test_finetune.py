@@ -364,7 +364,7 @@ def forked():
 newest = lambda: max(run_dir.glob("state/*.pt"), default=None)
 moments, reached = random.Random(4), []
 for _ in range(10):
-    before, child, deadline = newest(), forked(), time.monotonic() + 60
+    before, child, deadline = newest(), forked(), time.monotonic() + 300
     # Until it has moved on: then a random moment within the next steps.
     while newest() == before and time.monotonic() < deadline:
         time.sleep(0.002)
@@ -384,7 +384,7 @@ def test_killed_ten_times_equals_never_killed(tmp_path: Path) -> None:
     """SIGKILL at ten random moments, wherever they fall: within steps, within a write."""
     script = KILLED_TEN_TIMES.format(here=str(Path(__file__).parent), folder=str(tmp_path))
     # One thread: a forked process has none of its parent's.
-    subprocess.run([sys.executable, "-c", script], env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, timeout=600)
+    subprocess.run([sys.executable, "-c", script], env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, timeout=1800)
     killed, whole = (torch.load(tmp_path / name, weights_only=True) for name in ("killed.pt", "whole.pt"))
     assert equal(killed[0], whole[0]) and equal(killed[1], whole[1])
     tables = ((tmp_path / name / "losses.csv").read_text() for name in ("run", "never"))
