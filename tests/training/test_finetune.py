@@ -346,10 +346,11 @@ from tiny_networks import make_source, make_styles
 from test_finetune import quick
 from facestylist.training.finetune import finetune
 run_dir, out = Path({folder!r}) / "run", Path({folder!r}) / "killed.pt"
-config = quick(steps=60, snapshot_interval=1)
+config = quick(steps=40, snapshot_interval=1)
+source, styles = make_source(), make_styles(12)
 
 def train(folder, file):
-    result = finetune(make_source(), make_styles(12), config, run_dir=folder, resume=True).generator
+    result = finetune(source, styles, config, run_dir=folder, resume=True).generator
     torch.save((result.generator.state_dict(), result.discriminator.state_dict()), file)
 
 def forked():
@@ -367,8 +368,8 @@ for _ in range(10):
     before, child, deadline = newest(), forked(), time.monotonic() + 300
     # Until it has moved on: then a random moment within the next steps.
     while newest() == before and time.monotonic() < deadline:
-        time.sleep(0.002)
-    time.sleep(moments.uniform(0.0, 0.15))
+        time.sleep(0.005)
+    time.sleep(moments.uniform(0.0, 0.1))
     os.kill(child, signal.SIGKILL)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, "it was killed before its end"
     reached.append(newest().name)
