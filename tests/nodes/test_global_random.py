@@ -118,8 +118,14 @@ CALLS: list[tuple[str, Callable[[Made], Made], tuple[str, ...]]] = [
             "before": m["photo"], "after": 1 - m["photo"], "medium": "pencil", "size": 48, "width": 0.25,
             **TINY, "batch_size": 1,
         },  # fmt: skip
-        ("stylizer", ""),
+        ("stylizer", "", ""),
     ),
+    (
+        "TrainEncoder",
+        lambda m: {"generator": m["source"], "images": m["images"], "width": 0.25, **TINY},
+        ("read", "", "", ""),
+    ),
+    ("SaveEncoder", lambda m: {"encoder": m["read"]}, ("",)),
     ("SaveFastStylizer", lambda m: {"stylizer": m["stylizer"], "name": "mine"}, ("",)),
     ("LoadFastStylizer", lambda m: {"name": "mine.safetensors"}, ("",)),
     ("RunFastStylizer", lambda m: {"stylizer": m["stylizer"], "image": m["photo"]}, ("",)),
