@@ -59,6 +59,8 @@ CALLS: list[tuple[str, Callable[[Made], Made], tuple[str, ...]]] = [
     ("SaveLatentDirections", lambda m: {"directions": m["directions"]}, ("",)),
     ("LoadLatentDirections", lambda m: {"generator": m["source"]}, ("",)),
     ("MoveAlongDirection", lambda m: {"latent": m["latent"], "directions": m["directions"]}, ("",)),
+    ("SmoothFaces", lambda m: {"faces": m["faces"]}, ("", "", "")),
+    ("SteadyLatents", lambda m: {"latent": m["latent"], "faces": m["faces"]}, ("",)),
     ("LatentWalk", lambda m: {"frames": 3, "generator": m["source"], "count": 2}, ("",)),
     ("StyliseFaces", lambda m: {"style": m["style"], "latent": m["latent"]}, ("",)),
     ("StyleVariations", lambda m: {"style": m["style"], "latent": m["latent"]}, ("", "", "", "")),
