@@ -1,11 +1,12 @@
 """Measures how fast a 1024 px generator loads from each format, and how much memory that takes, as a markdown table.
 
-    python -m facestylist.bench.speed [--size 1024] [--json]
+    facestylist bench speed [--size 1024] [--rounds 5] [--json]
 
 Files are made from random weights of the published sizes (config-f) in a temporary folder, 1.3 GB at 1024 px. Each is
 loaded in a process of its own that has loaded a small network before: time by the wall clock and of the processor, and
 by how much the process's resident memory rose above what it was, at its highest, in sizes of the file. What stays of
-that is the network itself. The file is in the system's cache. Peaks are read as Linux gives them.
+that is the network itself. The file is in the system's cache. Peaks are read as Linux gives them; elsewhere there are
+none. `throughput` has the rest of the command.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import argparse
 import json
 import logging
 import pickle  # noqa: S403 - to write files as others write them
+import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import types
 from collections.abc import Callable
@@ -35,6 +36,7 @@ from ..models.types import FaceGenerator
 
 logger = logging.getLogger(__name__)
 
+PROCESS = Path("/proc/self")
 TARGETS = {"seconds": 3.0, ".pt": 1.5, ".safetensors": 1.5, ".pkl": 2.5}
 
 
@@ -133,16 +135,19 @@ FORMATS: dict[str, tuple[str, Callable[[FaceGenerator, Path], None]]] = {
 }
 
 
-def _status(field: str) -> int:
-    """A number of bytes from /proc/self/status."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+def _status(field: str) -> float:
+    """A number of bytes from /proc/self/status; nan where there is no such file."""
+    if not PROCESS.is_dir():
+        return float("nan")
+    lines = (PROCESS / "status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def load_once(path: Path) -> dict[str, float]:
     """Loads a file in this process: seconds, processor seconds, and the rise of resident memory, peak and kept."""
     load_generator("embedded")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
+    if PROCESS.is_dir():
+        (PROCESS / "clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
     before, wall, processor = _status("VmRSS"), time.perf_counter(), time.process_time()
     loaded = load_generator(path)
     seconds = {"seconds": time.perf_counter() - wall, "processor": time.process_time() - processor}
@@ -152,16 +157,21 @@ def load_once(path: Path) -> dict[str, float]:
     return {**seconds, "size": size, "peak": peak, "kept": kept}
 
 
-def measure(size: int, folder: Path) -> dict[str, dict[str, float]]:
-    """What `load_once` finds for each format, every one in a new process."""
+def measure(
+    size: int, folder: Path, repeats: int = 1, say: Callable[[str], None] = logger.info
+) -> dict[str, dict[str, float]]:
+    """What `load_once` finds for each format, the median of some loads, each in a new process."""
     networks, found = make_networks(size), {}
     for title, (name, write) in FORMATS.items():
         path = folder / name
         write(networks, path)
-        logger.info("%s: %.0f MB", title, path.stat().st_size / 1e6)
+        say(f"{title}: {path.stat().st_size / 1e6:.0f} MB")
         command = [sys.executable, "-m", "facestylist.bench.speed", "--load", str(path)]
-        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
-        found[title] = json.loads(output)
+        loads = [
+            json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)  # noqa: S603
+            for _ in range(repeats)
+        ]
+        found[title] = {name: statistics.median(load[name] for load in loads) for name in loads[0]}
         found[title]["memory_target"] = TARGETS[path.suffix]
         path.unlink()
     return found
@@ -182,19 +192,11 @@ def table(found: dict[str, dict[str, float]]) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Prints the table."""
+    """Loads one file in this process, and writes down what that took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=1024, help="resolution of the generator")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
-    parser.add_argument("--load", type=Path, metavar="FILE", help="load one file and print what it took, as JSON")
+    parser.add_argument("--load", type=Path, metavar="FILE", required=True)
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if options.load:
-        sys.stdout.write(json.dumps(load_once(options.load)))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        found = measure(options.size, Path(folder))
-    sys.stdout.write((json.dumps(found) if options.json else "\n".join(table(found))) + "\n")
+    sys.stdout.write(json.dumps(load_once(options.load)))
 
 
 if __name__ == "__main__":

@@ -94,6 +94,8 @@ def critic_of(generator: Any, weight: float) -> Discriminator | None:
     discriminator = generator.discriminator
     if weight <= 0 or discriminator is None or discriminator.config.c_dim:
         return None
+    if discriminator.config.resolution != generator.resolution:
+        return None
     critic: Discriminator = frozen(discriminator)
     return critic
 

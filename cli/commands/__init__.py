@@ -9,6 +9,7 @@ from types import ModuleType
 
 from . import (
     align,
+    bench,
     convert,
     demo,
     discriminate,
@@ -44,6 +45,7 @@ COMMANDS: dict[str, ModuleType] = {
     "inspect": inspect,
     "convert": convert,
     "render": render,
+    "bench": bench,
     "ui": ui,
     "train-stylizer": train_stylizer,
     "train-encoder": train_encoder,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ...models.types import FaceEncoder, FaceGenerator, FaceLatent
+    from ...training.pivotal import PivotalResult
 
 HELP = "find the latents of aligned faces"
 
@@ -113,7 +114,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
     if args.pivotal is not None:
         from ...models.checkpoints import save_generator
 
-        drawer, tuned_errors = tune(pictures, generator, latent, args.pivotal_steps, args.locality, args.seed or 0)
+        def keep_tuned(result: PivotalResult) -> None:
+            save_generator(result.generator, args.pivotal, dict(result.generator.provenance))
+            console.note(f"\nThe best so far is in {args.pivotal}.")
+
+        drawer, tuned_errors = tune(
+            pictures, generator, latent, args.pivotal_steps, args.locality, args.seed or 0, keep_tuned
+        )
         save_generator(drawer, args.pivotal, dict(drawer.provenance))
         files.append(str(args.pivotal))
         for record, value in zip(records, tuned_errors, strict=True):
@@ -162,14 +169,18 @@ def tune(
     steps: int,
     locality: float = PivotalConfig.locality_weight,
     seed: int = 0,
+    keep: Callable[[PivotalResult], Any] | None = None,
 ) -> tuple[FaceGenerator, Sequence[float]]:
-    """The generator tuned to the faces, and the error that is left of each."""
+    """The generator tuned to the faces, and the error that is left of each.
+
+    keep: given the best so far when the tuning is interrupted.
+    """
     from ...runtime.progress import ProgressReporter
     from ...training.pivotal import tune_to_faces
 
     config = PivotalConfig(steps=steps, locality_weight=locality, seed=seed)
     with ProgressReporter(steps, "tune") as progress:
-        result = tune_to_faces(pictures, generator, latent, config, progress.callbacks())
+        result = tune_to_faces(pictures, generator, latent, config, progress.callbacks(), keep)
     return result.generator, result.error_after.tolist()
 
 

@@ -12,6 +12,7 @@ from . import (
     CheckpointInfo,
     inspect,
     load_arcface,
+    load_discriminator,
     load_encoder,
     load_generator,
     save_arcface,
@@ -19,8 +20,8 @@ from . import (
     save_generator,
 )
 from .contents import CheckpointError
-from .export import LAYOUTS, to_nvidia, to_rosinality
-from .facestylist import write_atomically
+from .export import LAYOUTS, discriminator_to_nvidia, discriminator_to_rosinality, to_nvidia, to_rosinality
+from .facestylist import write, write_atomically
 
 OURS = "facestylist"
 
@@ -32,7 +33,7 @@ def convert(path: str | Path, out: Path, layout: str = OURS, half: bool = False)
         path: any readable checkpoint, or the name of a shipped network.
         out: the new file; `.safetensors` for our own format, `.pt` for the others. Replaced whole where it exists.
         layout: "facestylist" (everything in the file: generator, discriminator, mean latent, or an encoder with its
-            generator), "rosinality" or "nvidia" (a generator and its discriminator, as state dicts).
+            generator), "rosinality" or "nvidia" (a generator and its discriminator, or one alone, as state dicts).
         half: 16-bit numbers; only for our own format.
 
     Raises:
@@ -61,10 +62,10 @@ def _to_ours(path: str | Path, info: CheckpointInfo, out: Path, half: bool) -> N
     elif info.kind == "generator":
         loaded = load_generator(path)
         save_generator(loaded, out, dict(loaded.provenance), half=half)
+    elif info.kind == "discriminator":
+        write(out, "discriminator", {"discriminator": load_discriminator(path)}, _text(info), half)
     else:
-        raise CheckpointError(
-            f"{path}: it holds a discriminator alone, which no node can use. Convert a file that holds its generator."
-        )
+        raise CheckpointError(f"{path}: it holds a {info.kind}, which is in our format already.")
 
 
 def _text(info: CheckpointInfo) -> dict[str, Any]:
@@ -72,12 +73,21 @@ def _text(info: CheckpointInfo) -> dict[str, Any]:
 
 
 def _to_public(path: str | Path, info: CheckpointInfo, out: Path, layout: str) -> None:
+    if info.kind == "discriminator":
+        critic = load_discriminator(path)
+        theirs = layout == "rosinality"
+        _save({"d": discriminator_to_rosinality(critic)} if theirs else {"D": discriminator_to_nvidia(critic)}, out)
+        return
     if not info.has_generator:
         raise CheckpointError(f"{path}: it holds no generator, and {layout}'s layout is for generators.")
     loaded = load_generator(path)
     content = to_rosinality(loaded) if layout == "rosinality" else to_nvidia(loaded)
+    _save({**content, "provenance": dict(loaded.provenance)}, out)
+
+
+def _save(content: dict[str, Any], out: Path) -> None:
     buffer = io.BytesIO()
-    torch.save({**content, "provenance": dict(loaded.provenance)}, buffer)
+    torch.save(content, buffer)
     write_atomically(out, buffer.getbuffer())
 
 

@@ -41,11 +41,16 @@ def to_rosinality(source: FaceGenerator) -> dict[str, Any]:
         state[f"to_rgbs.{j}.upsample.kernel"] = fir_kernel(4.0)
     content: dict[str, Any] = {"g_ema": state, "latent_avg": source.mean_latent.detach().cpu().clone()}
     if source.discriminator is not None:
-        content["d"] = _rosinality_discriminator(source.discriminator)
+        content["d"] = discriminator_to_rosinality(source.discriminator)
     return content
 
 
-def _rosinality_discriminator(discriminator: Discriminator) -> dict[str, Tensor]:
+def discriminator_to_rosinality(discriminator: Discriminator) -> dict[str, Tensor]:
+    """The state dict of a discriminator, as under `d`.
+
+    Raises:
+        CheckpointError: it is conditional.
+    """
     _require(not discriminator.config.c_dim, "a conditional network")
     ours, blocks = _tensors(discriminator), len(discriminator.config.channels) - 1
     state = {theirs: ours[name] for name, theirs in rosinality.discriminator_names(blocks)}
@@ -82,11 +87,12 @@ def to_nvidia(source: FaceGenerator) -> dict[str, Any]:
             state[f"synthesis.b{r}.skip.resample_filter"] = fir_kernel()
     content: dict[str, Any] = {"G_ema": state}
     if source.discriminator is not None:
-        content["D"] = _nvidia_discriminator(source.discriminator)
+        content["D"] = discriminator_to_nvidia(source.discriminator)
     return content
 
 
-def _nvidia_discriminator(discriminator: Discriminator) -> dict[str, Tensor]:
+def discriminator_to_nvidia(discriminator: Discriminator) -> dict[str, Tensor]:
+    """The state dict of a discriminator, as under `D`, filters included."""
     config = discriminator.config
     ours = _tensors(discriminator)
     layers = 0 if discriminator.mapping is None else len(discriminator.mapping.layers)

@@ -16,7 +16,7 @@ from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
 from facestylist.models.generator import Generator, GeneratorConfig
 from facestylist.models.latents import load_latents
 from facestylist.models.types import FaceGenerator, FaceLatent
-from facestylist.training import inversion
+from facestylist.training import inversion, pivotal
 
 
 @pytest.fixture
@@ -83,6 +83,26 @@ def test_an_interrupt_writes_the_best_so_far(
     assert main(["invert", *faces, "--generator", "source.safetensors", "--steps", "9", "--out", "w.npy"]) == 130
     assert "The best so far is in w.npy" in capsys.readouterr().err
     assert np.load("w.npy").shape == (2, 8, 8)
+
+
+def test_an_interrupted_tuning_saves_the_best_so_far(
+    faces: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = pivotal._Tuning.step
+
+    def interrupted(self: Any) -> Any:
+        if self.done == 3:
+            raise KeyboardInterrupt
+        return step(self)
+
+    monkeypatch.setattr(pivotal._Tuning, "step", interrupted)
+    np.save("start.npy", np.zeros((2, 8, 8), np.float32))
+    assert main([
+        "invert", *faces, "--generator", "source.safetensors", "--start", "start.npy", "--steps", "0", "--out", "w.npy",
+        "--pivotal", "tuned.safetensors", "--locality", "0",
+    ]) == 130  # fmt: skip
+    assert "The best so far is in tuned.safetensors" in capsys.readouterr().err
+    assert "2 faces" in load_generator("tuned.safetensors").provenance["pivotal_tuning"]
 
 
 def test_wrong_usage(faces: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize(("name", "layout"), [("ros_g64_narrow.pt", "rosinality"), ("nv_g64_narrow.pkl", "nvidia")])
+FILES = [("ros_g64_narrow.pt", "rosinality"), ("nv_g64_narrow.pkl", "nvidia"), ("ros_d64_narrow.pt", "rosinality")]
+
+
+@pytest.mark.parametrize(("name", "layout"), FILES)
 def test_bits_survive_the_way_there_and_back(name: str, layout: str, tmp_path: Path) -> None:
     assert inspect(FOLDER / name).family == layout
     assert not [lack for lack in inspect(FOLDER / name).missing if not lack.startswith("discriminator")]
@@ -33,15 +36,16 @@ def test_bits_survive_the_way_there_and_back(name: str, layout: str, tmp_path: P
     back = torch.load(tmp_path / "back.pt", weights_only=True)
     before = read_contents(FOLDER / name).data
     seen = 0
-    for entry in ("g_ema", "G_ema", "D", "latent_avg"):
+    for entry in ("g_ema", "G_ema", "D", "d", "latent_avg"):
         if entry not in before:
             continue
         for key, tensor in _tensors(before[entry]).items():
             same = _tensors(back[entry])[key]
             assert same.shape == tensor.shape and torch.equal(same, tensor), f"{entry} {key}"
             seen += 1
-    assert seen > 90
-    assert load_generator(tmp_path / "ours.safetensors").provenance["origin_file"] == name
+    assert seen > (30 if name.startswith("ros_d") else 90)
+    if not name.startswith("ros_d"):
+        assert load_generator(tmp_path / "ours.safetensors").provenance["origin_file"] == name
 
 
 def _tensors(value: Any) -> dict[str, torch.Tensor]:

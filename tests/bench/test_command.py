@@ -1,0 +1,136 @@
+"""`facestylist bench`: its tables are filled from small cases, and its numbers are those of the definition."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from facestylist.bench import inversion, quality, speed
+from facestylist.bench.renders import Renders
+from facestylist.bench.sections import fill_section
+from facestylist.bench.throughput import UNIT, measure_paces, pace_table
+from facestylist.cli.commands import bench
+from facestylist.cli.main import main
+from facestylist.models.checkpoints import save_generator
+from facestylist.models.generator import Generator, GeneratorConfig
+from facestylist.models.types import FaceEncoder, FaceGenerator
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Reader(torch.nn.Module):
+    """An encoder that answers the same of every face."""
+
+    def __init__(self, answer: torch.Tensor) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self.answer.expand(len(pictures), -1, -1)
+
+
+def network(seed: int, style: str = "") -> FaceGenerator:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        generator = Generator(GeneratorConfig.make(32, 256, 8, z_dim=8, w_dim=8, mapping_layers=2)).eval()
+    return FaceGenerator(generator.requires_grad_(False), None, torch.zeros(8), style)
+
+
+def test_each_way_of_inversion_gets_a_row_of_true_numbers() -> None:
+    source = network(0)
+    answer = torch.zeros(1, source.num_ws, 8)
+    encoder = FaceEncoder(Reader(answer), 32, source.num_ws, 8, {})
+    photos = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)) - 0.5
+    rows = inversion.measure_inversion(source, encoder, photos, 1, 4)
+    methods = [row.method.split(",")[0] for row in rows]
+    assert methods == ["encoder", "encoder", "encoder", "W", "W+", "encoder", "the same"]
+    drawn = source.generator.synthesis(answer).clamp(-1, 1)
+    squared = ((drawn - photos) / 2).square().mean((1, 2, 3))
+    assert rows[0].psnr == pytest.approx(float(-10 * squared.log10().mean()), abs=1e-3)
+    assert rows[0].psnr_lowest == pytest.approx(float(-10 * squared.max().log10()), abs=1e-3)
+    assert rows[0].l1 == pytest.approx(float((drawn - photos).abs().mean() / 2), abs=1e-5)
+    assert [row.faces for row in rows] == [2, 2, 1, 1, 1, 1, 1]
+    # A search keeps the best, so that none is worse than what it began with.
+    assert rows[5].psnr >= rows[2].psnr and rows[6].psnr >= rows[5].psnr
+    lines = inversion.inversion_table(rows)
+    assert len(lines) == 9 and lines[2].startswith("| encoder | 2 |") and lines[2].endswith("| 22 |")
+
+
+def test_a_style_that_is_the_look_itself_has_no_distance() -> None:
+    source, style = network(0), network(0, "cartoon")
+    with torch.no_grad():
+        # The same W, another palette.
+        style.generator.synthesis.each_block()[-1].to_rgb.bias.add_(0.3)
+    answer = torch.randn(1, source.num_ws, 8, generator=torch.Generator().manual_seed(2))
+    encoder = FaceEncoder(Reader(answer), 32, source.num_ws, 8, {})
+    photo, drawn = (n.generator.synthesis(answer).clamp(-1, 1).expand(2, -1, -1, -1) for n in (source, style))
+    labels, none = torch.zeros(2, 32, 32, dtype=torch.long), torch.empty(0, 3, 32, 32)
+    looks = {
+        "photo": Renders("photo", photo, labels, none, none),
+        "cartoon": Renders("cartoon", drawn, labels, none, drawn),
+    }
+    (row,) = quality.measure_quality(source, encoder, [style], looks.__getitem__)
+    # Two samples of the same patches are not the same patches; a perfect style differs as its twins do.
+    assert row.l1 < 1e-6 and row.patches == pytest.approx(row.patches_twins, rel=1e-2)
+    assert row.gradient_energy == pytest.approx(1, abs=1e-4)
+    assert row.l1_unstyled == pytest.approx(float((photo - drawn).abs().mean() / 2), abs=1e-5)
+    assert row.patches_unstyled > 2 * row.patches
+    assert quality.quality_table([row])[2].startswith("| cartoon | 0.0000 |")
+
+
+def test_paces_are_medians_of_ratios() -> None:
+    ticks = iter([0, 9, 9, 9, *(0, 1, 1, 5), *(0, 2, 2, 10), *(0, 1, 1, 101)])
+    found = measure_paces({UNIT: (1, lambda: None), "two": (2, lambda: None)}, 3, lambda: float(next(ticks)))
+    assert found[UNIT].ratio == 1 and found[UNIT].seconds == 1
+    assert found["two"].ratio == 2 and found["two"].seconds == 4
+    assert pace_table(found)[2:] == [f"| {UNIT} | 1.0 | 1.000 |", "| two | 2.0 | 4.000 |"]
+
+
+def test_what_loading_takes(tmp_path: Path) -> None:
+    save_generator(network(0), tmp_path / "g.safetensors")
+    found = speed.load_once(tmp_path / "g.safetensors")
+    assert found["size"] == (tmp_path / "g.safetensors").stat().st_size
+    assert 0 < found["seconds"] < 60 and 0 <= found["processor"] < 60
+    row = {**found, "memory_target": 1.5}
+    assert speed.table({"ours": row})[2].startswith("| ours | 0 |")
+
+
+def test_a_table_finds_its_place() -> None:
+    text = "a\n<!-- speed: begin -->\nold\n<!-- speed: end -->\nb\n"
+    assert fill_section(text, "speed", ["new"]) == text.replace("old", "new")
+    with pytest.raises(ValueError, match="quality: begin"):
+        fill_section(text, "quality", ["new"])
+
+
+def test_the_committed_tables_have_their_places_and_commands() -> None:
+    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    for name in bench.WHAT:
+        assert f"    facestylist bench {name}" in text
+        assert fill_section(text, name, ["x"]) != text
+
+
+def test_the_command_prints_fills_and_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(bench.BENCHES, "quality", lambda args, say: ({"styles": [args.faces]}, ["| table |"]))
+    document = tmp_path / "d.md"
+    document.write_text("<!-- quality: begin -->\n<!-- quality: end -->\n")
+    assert main(["bench", "quality", "--faces", "7", "--fill", str(document)]) == 0
+    assert capsys.readouterr().out == "| table |\n"
+    assert document.read_text() == "<!-- quality: begin -->\n| table |\n<!-- quality: end -->\n"
+    assert main(["bench", "quality", "--faces", "7", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"bench": "quality", "styles": [7]}
+    assert main(["bench", "quality", "--fill", str(tmp_path / "none.md")]) == 2
+    assert main(["bench", "inversion", "--faces", "2", "--searched", "3"]) == 2
+
+
+def test_an_installation_without_benchmarks_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "facestylist.bench.sections", None)
+    assert main(["bench", "speed"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("The benchmarks are not part of this installation.") and said.count("\n") == 1
