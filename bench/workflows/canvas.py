@@ -26,10 +26,18 @@ GROWS = (
     "FaceStylistInvertByOptimisation",
     "FaceStylistPivotalTuning",
     "KSampler",
+    "FaceStylistInvertWithEncoder",
 )
 """Nodes that grow by a preview while they run."""
-TRAINS = ("FaceStylistFinetuneGenerator", "FaceStylistTrainWithPairs", "FaceStylistTrainFastStylizer")
-"""Nodes under which the front end draws loss curves (web/), above the preview."""
+TRAINS = (
+    "FaceStylistFinetuneGenerator",
+    "FaceStylistTrainWithPairs",
+    "FaceStylistTrainFastStylizer",
+    "FaceStylistInvertWithEncoder",
+    "FaceStylistInvertByOptimisation",
+    "FaceStylistPivotalTuning",
+)
+"""Nodes that learn or search: the front end draws loss curves (web/) under them, above the preview."""
 
 
 class Source(NamedTuple):

@@ -80,8 +80,10 @@ def test_help_is_shown_beside_the_graph(front_end: Any) -> None:
     front_end.page.evaluate(
         "() => { const node = app.graph.nodes.find((node) => node.type === 'FaceStylistAlignFaces'); "
         "app.canvas.ds.scale = 1; app.canvas.ds.offset = [600 - node.pos[0], 200 - node.pos[1]]; "
-        "app.canvas.deselectAll(); app.canvas.select(node); app.canvas.setDirty(true, true); }"
+        "app.canvas.deselectAll(); app.canvas.setDirty(true, true); }"
     )
+    front_end.page.wait_for_timeout(500)
+    front_end.page.mouse.click(680, 185)  # its title, as a person would
     front_end.page.locator("[data-testid=info-button]").click(timeout=60_000)
     help_page = front_end.page.locator(".node-help-content")
     help_page.get_by_role("heading", name="Example").wait_for(timeout=60_000)
