@@ -433,3 +433,49 @@ def test_fp16_scales_down_until_the_step_fits(source: FaceGenerator, styles: Ten
     twin = FinetuneTask(source, styles, quick(precision="fp16"))
     twin.load_state_dict(task.state_dict())
     assert twin.loss_scale == task.loss_scale
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_checkpointing_gives_the_same_gradients_of_every_kind(
+    source: FaceGenerator, styles: Tensor, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from facestylist.models import discriminator, generator
+
+    again: list[object] = []
+    plain = generator.checkpoint
+
+    def counted(block: object, *given: object, **how: object) -> object:
+        again.append(block)
+        return plain(block, *given, **how)
+
+    for part in (generator, discriminator):
+        monkeypatch.setattr(part, "checkpoint", counted)
+    config = {"r1_interval": 1, "path_length_interval": 1, "freeze_d_blocks": 0, "precision": precision}
+    tasks = [FinetuneTask(source, styles, quick(**config, checkpointing=on)) for on in (False, True)]
+    found = []
+    for task, expected in zip(tasks, (False, True), strict=True):
+        again.clear()
+        found.append(task._compute(task._draw_batch(1))[0])
+        assert bool(again) is expected
+    for kind in ("g_gradients", "d_gradients", "r1_gradients", "path_gradients"):
+        pairs = zip(getattr(found[0], kind), getattr(found[1], kind), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs), kind
+    assert not tasks[1].result().discriminator.checkpointing  # type: ignore[union-attr]
+
+
+def test_gradients_of_the_penalties_have_to_be_finite_too(
+    source: FaceGenerator, styles: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = FinetuneTask(source, styles, quick(r1_interval=1))
+    plain = task._compute
+
+    def broken(drawn: object) -> object:
+        found, logits = plain(drawn)  # type: ignore[arg-type]
+        found.r1_gradients[0].fill_(float("inf"))
+        return found, logits
+
+    monkeypatch.setattr(task, "_compute", broken)
+    before = {k: v.clone() for k, v in task.discriminator.state_dict().items()}
+    with pytest.raises(ArithmeticError, match="`gradient of the R1 penalty`"):
+        task.step(1)
+    assert equal(before, dict(task.discriminator.state_dict()))

@@ -280,3 +280,41 @@ def test_a_limit_on_file_sizes_is_a_sentence_and_keeps_the_last_state(tmp_path: 
     resumed, whole = Walk(), Walk()
     assert train(resumed, 9, run_dir=tmp_path / "run", resume=True) == train(whole, 9)
     assert torch.equal(resumed.place, whole.place)
+
+
+def test_a_task_may_say_that_it_is_finished_and_the_last_preview_is_of_the_end(tmp_path: Path) -> None:
+    class Content(Walk):
+        steps = 0
+
+        def step(self, step: int) -> dict[str, float]:
+            self.steps = step
+            return super().step(step)
+
+        @property
+        def finished(self) -> bool:
+            return self.steps >= 5
+
+    previews: list[int] = []
+    told = Callbacks(on_preview=lambda step, _: previews.append(step))
+    assert len(train(Content(), 9, told, tmp_path, preview_interval=2)) == 5
+    assert previews == [2, 4, 5]
+
+    previews.clear()
+    done: list[int] = []
+    stop = Callbacks(
+        on_progress=lambda step, *_: done.append(step),
+        on_preview=lambda step, _: previews.append(step),
+        should_stop=lambda: done[-1:] == [3],
+    )
+    train(Walk(), 9, stop, preview_interval=2)
+    assert previews == [2, 3], "ended by hand, too"
+
+
+def test_a_damaged_state_does_not_stand_in_the_way_of_later_ones(tmp_path: Path) -> None:
+    train(Walk(), 8, run_dir=tmp_path, snapshot_interval=4)
+    newest = tmp_path / "state/step-00000008.pt"
+    newest.write_bytes(b"nothing")
+    done: list[int] = []
+    stop = Callbacks(on_progress=lambda step, *_: done.append(step), should_stop=lambda: done[-1:] == [6])
+    train(Walk(), 8, stop, tmp_path, resume=True, snapshot_interval=1)
+    assert [p.name for p in sorted((tmp_path / "state").iterdir())] == ["step-00000005.pt", "step-00000006.pt"]
