@@ -441,11 +441,11 @@ def test_checkpointing_gives_the_same_gradients_of_every_kind(
 ) -> None:
     from facestylist.models import discriminator, generator
 
-    again: list[object] = []
+    again: list[str] = []
     plain = generator.checkpoint
 
     def counted(block: object, *given: object, **how: object) -> object:
-        again.append(block)
+        again.append(type(block).__name__)
         return plain(block, *given, **how)
 
     for part in (generator, discriminator):
@@ -453,10 +453,10 @@ def test_checkpointing_gives_the_same_gradients_of_every_kind(
     config = {"r1_interval": 1, "path_length_interval": 1, "freeze_d_blocks": 0, "precision": precision}
     tasks = [FinetuneTask(source, styles, quick(**config, checkpointing=on)) for on in (False, True)]
     found = []
-    for task, expected in zip(tasks, (False, True), strict=True):
+    for task, expected in zip(tasks, (set(), {"SynthesisBlock", "DiscriminatorBlock"}), strict=True):
         again.clear()
         found.append(task._compute(task._draw_batch(1))[0])
-        assert bool(again) is expected
+        assert set(again) == expected
     for kind in ("g_gradients", "d_gradients", "r1_gradients", "path_gradients"):
         pairs = zip(getattr(found[0], kind), getattr(found[1], kind), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs), kind
