@@ -147,7 +147,8 @@ def test_torchrun_trains_with_two_processes_and_one_goes_on(tmp_path: Path, caps
     for name, value in told["last"].items():
         assert again["last"][name] == pytest.approx(value, rel=2e-2, abs=1e-5), name
     start, a, b = (load_generator(path).generator.state_dict() for path in (tmp_path / "source.safetensors", two, one))
-    assert norm_apart(a, b) < 0.3 * norm_apart(a, start)
+    # Equal but for rounding; and not equal, as they would be had each of the two trained alone on whole batches.
+    assert 0.0 < norm_apart(a, b) < 0.3 * norm_apart(a, start)
 
 
 def smooth(task: FinetuneTask) -> FinetuneTask:
