@@ -59,6 +59,9 @@ class FrontEnd:
     def prompt(self) -> dict[str, Any]:
         """What the front end would queue."""
         output = self.page.evaluate("async () => (await app.graphToPrompt()).output")
+        for node in output.values():
+            # Load Video's player counts as a widget in the page; no node takes it.
+            node["inputs"].pop("video-preview", None)
         return {key: {"class_type": n["class_type"], "inputs": n["inputs"]} for key, n in output.items()}
 
     def run(self) -> tuple[str, dict[str, Any]]:
