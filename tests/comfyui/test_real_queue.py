@@ -103,7 +103,7 @@ async def training(client: Client, steps: int, style: str) -> dict[str, Any]:
     prompt = generators()
     prompt["2"]["inputs"] = {**defaults(info, "FaceStylistRenderFaces"), "count": 2, "size": 64, "look": "sketch"}
     settings = {**defaults(info, "FaceStylistFinetuneGenerator"), "steps": steps, "batch_size": 2,
-                "preview_interval": 2, "style_name": style, "match_palette": False}  # fmt: skip
+                "preview_interval": 2, "style_name": style}  # fmt: skip
     prompt["3"] = {"class_type": "FaceStylistFinetuneGenerator",
                    "inputs": {**settings, "source": ["1", 0], "style_images": ["2", 0]}}  # fmt: skip
     prompt["4"] = {"class_type": "PreviewImage", "inputs": {"images": ["3", 1]}}
