@@ -3,8 +3,7 @@
     python -m facestylist.bench.workflows [NAME ...] [--thumbnails]
 
 With --thumbnails it also runs them, which takes minutes, and makes their thumbnails of what comes out. The files in
-workflows/ may as well be edited in ComfyUI and saved from there. This is the quick way to follow a change of the nodes'
-inputs, and keeps the files alike.
+workflows/ are made here alone: a test holds them to their modules, so that a change of either cannot be forgotten.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from small_runs import SMALL_RUNS
 
+from facestylist.bench.workflows import build
 from facestylist.bench.workflows.canvas import node_class_of
 from facestylist.bench.workflows.pass_through import classes as pass_through
 from facestylist.cli.runner import Runner, known_classes
@@ -71,6 +72,11 @@ def test_a_thumbnail_shows_what_comes_out(path: Path) -> None:
         assert min(picture.size) >= 256
         assert len(picture.convert("L").resize((32, 32)).getcolors() or []) > 20, "the thumbnail is nearly one colour"
     assert path.with_suffix(".jpg").stat().st_size < 300_000
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_file_is_what_its_module_builds(path: Path) -> None:
+    assert read(path) == json.loads(json.dumps(build(path.stem).document())), "run python -m facestylist.bench.workflows"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
