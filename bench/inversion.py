@@ -17,9 +17,7 @@ from torch import Tensor
 
 from ..models.sampling import synthesise
 from ..models.types import FaceEncoder, FaceGenerator, FaceLatent
-from ..procedural import Renderer, parameters_from_z
 from ..training.config import InversionConfig, PivotalConfig
-from ..training.embedded.dataset import HELD_OUT_SEED, shard_z
 from ..training.embedded.supervision import measure
 from ..training.inversion import invert_by_optimisation, invert_with_encoder
 from ..training.likeness import mean_squared_error, peak_signal_to_noise
@@ -51,11 +49,6 @@ class Row:
     """Of the processor, per face."""
     at_least: float | None = None
     """The PSNR that it is to reach, where there is such a bar."""
-
-
-def held_out_faces(count: int, size: int) -> Tensor:
-    """`[count, 3, size, size]` in -1..1: rendered people whom no network was trained on."""
-    return Renderer().render(parameters_from_z(shard_z(HELD_OUT_SEED)[:count]), size, fast=True).image
 
 
 def measure_inversion(

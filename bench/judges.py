@@ -75,7 +75,7 @@ class Judge(nn.Module):
 
 
 def train_judge(
-    path: Path, size: int = 128, people: int = 300, steps: int = 2000, batch: int = 12, compiled: bool = True
+    path: Path, size: int = 128, people: int = 300, steps: int = 900, batch: int = 12, compiled: bool = True
 ) -> Judge:
     """The judge of `size` px pictures from its file `path`, or trained now and saved there."""
     with torch.random.fork_rng(devices=[]):

@@ -11,20 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..models.sampling import synthesise
 from ..models.types import FaceEncoder, FaceGenerator
-from ..procedural import LOOKS, Renderer, parameters_from_z, sample_parameters
-from ..training.embedded.dataset import HELD_OUT_SEED, shard_z
 from ..training.embedded.supervision import measure
 from ..training.inversion import invert_with_encoder
-from ..training.loop import write_atomically
 from .judges import Judge, kernel_distance, mean_iou, parse, sliced_patch_distance
-from .renders import OTHERS_SEED, PEOPLE, Renders, renders
+from .renders import Renders
 
 
 @dataclass(frozen=True)
@@ -52,26 +48,6 @@ class Quality:
     """Of its reading of the true twins: its own limit."""
     kid: float | None = None
     """Kernel distance in the judge's features from pictures of other people in the look."""
-
-
-def held_out(look: str, size: int, faces: int, folder: Path, work: Path) -> Renders:
-    """Held-out people in a look and pictures of others in it: from the benchmarks' renders, or drawn now and kept."""
-    if (folder / f"{look}.pt").exists():
-        whole = renders(look, size, folder)
-        return Renders(look, whole.held[:faces], whole.labels[:faces], whole.style, whole.others[:faces])
-    path = work / f"held-out-{look}-{size}-{faces}.pt"
-    if not path.exists():
-        work.mkdir(parents=True, exist_ok=True)
-        renderer = Renderer()
-        held = renderer.render(parameters_from_z(shard_z(HELD_OUT_SEED, PEOPLE)[:faces]), size, look, fast=True)
-        drawn = {"held": held.image, "labels": held.labels}
-        if look != "photo":
-            people = sample_parameters(faces, torch.Generator().manual_seed(OTHERS_SEED + list(LOOKS).index(look)))
-            drawn["others"] = renderer.render(people, size, look, fast=True).image
-        write_atomically(path, lambda file: torch.save(drawn, file))
-    known = torch.load(path, weights_only=True)
-    none = torch.empty(0, 3, size, size)
-    return Renders(look, known["held"], known["labels"].long(), none, known.get("others", none))
 
 
 @torch.no_grad()

@@ -37,26 +37,36 @@ class Renders:
     """Pictures of the look that nothing is trained on."""
 
 
-def renders(look: str, size: int, folder: Path) -> Renders:
-    """A look's renders from `folder`, or drawn now and kept there."""
+def renders(look: str, size: int, folder: Path, people: int = PEOPLE) -> Renders:
+    """A look's renders from `folder`, or drawn now and kept there; the first `people` of held-out ones and of others.
+
+    Fewer than all are taken from the file of all where it is there, and drawn without the style pictures where not.
+    """
     path = folder / f"{look}.pt"
+    if people < PEOPLE and not path.exists():
+        path = folder / f"{look}-{size}-{people}.pt"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        drawn = _draw(look, size)
+        drawn = _draw(look, size, people)
         write_atomically(path, lambda file: torch.save(drawn, file))
     known = torch.load(path, weights_only=True)
-    none = torch.empty(0, 3, size, size)
-    return Renders(look, known["held"], known["labels"].long(), known.get("style", none), known.get("others", none))
+    held, labels = known["held"][:people], known["labels"][:people].long()
+    style, others = (known.get(name, torch.empty(0, 3, size, size)) for name in ("style", "others"))
+    return Renders(look, held, labels, style, others[:people])
 
 
-def _draw(look: str, size: int) -> dict[str, Tensor]:
-    renderer = Renderer(compiled=can_compile())
-    held = renderer.render(parameters_from_z(shard_z(HELD_OUT_SEED, PEOPLE)), size, look, fast=True)
+def _draw(look: str, size: int, count: int) -> dict[str, Tensor]:
+    whole = count == PEOPLE
+    # Compiling takes minutes, and makes rendering several times faster.
+    renderer = Renderer(compiled=whole and can_compile())
+    held = renderer.render(parameters_from_z(shard_z(HELD_OUT_SEED, PEOPLE)[:count]), size, look, fast=True)
     drawn = {"held": held.image, "labels": held.labels}
     if look != "photo":
         number = list(LOOKS).index(look)
-        sets = ("style", STYLE_SEED, EmbeddedConfig().style_images), ("others", OTHERS_SEED, PEOPLE)
-        for name, seed, count in sets:
-            people = sample_parameters(count, torch.Generator().manual_seed(seed + number))
-            drawn[name] = renderer.render(people, size, look, fast=True).image
+        sets = {"others": (OTHERS_SEED, count)}
+        if whole:
+            sets["style"] = STYLE_SEED, EmbeddedConfig().style_images
+        for name, (seed, people) in sets.items():
+            parameters = sample_parameters(people, torch.Generator().manual_seed(seed + number))
+            drawn[name] = renderer.render(parameters, size, look, fast=True).image
     return drawn

@@ -2,7 +2,7 @@
 
     python -m facestylist.bench.stages [--looks cartoon,sketch,impasto,chibi]
         [--arms plain:3,constrained:3,pairs:2] [--steps 120] [--rate 0.001]
-        [--judge-steps 900] [--work .work/bench] [--renders .work/renders-128] [--out docs/stages-tables.md]
+        [--work .work/bench] [--renders .work/renders-128] [--out docs/stages-tables.md]
 
 plain         stage 1 without the semantic constraint
 constrained   stage 1 with it
@@ -164,14 +164,13 @@ def results_of(run: Run, source: FaceGenerator, codes: FaceLatent, look: Renders
 
 
 def compare(
-    looks: Sequence[str], arms: Sequence[tuple[str, int]], steps: int, rate: float, work: Path, folder: Path,
-    judge_steps: int = 900,
+    looks: Sequence[str], arms: Sequence[tuple[str, int]], steps: int, rate: float, work: Path, folder: Path
 ) -> list[str]:
     """Lines of all tables; arms come with their numbers of seeds."""
     source = checkpoints.load_generator("embedded")
     photos = renders("photo", source.resolution, folder)
     codes = invert_with_encoder(photos.held, checkpoints.load_encoder("embedded"), source)
-    judge = train_judge(work / f"judge-{source.resolution}.pt", source.resolution, steps=judge_steps)
+    judge = train_judge(work / f"judge-{source.resolution}.pt", source.resolution)
     lines: list[str] = []
     for name in looks:
         look = renders(name, source.resolution, folder)
@@ -191,7 +190,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--arms", default="plain:3,constrained:3,pairs:2", help="ways to fine-tune, with their seeds")
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--rate", type=float, default=1e-3, help="the generator's learning rate in stage 1")
-    parser.add_argument("--judge-steps", type=int, default=900, help="training of the judge")
     parser.add_argument("--work", type=Path, default=Path(".work/bench"))
     parser.add_argument("--renders", type=Path, default=Path(".work/renders-128"))
     parser.add_argument("--out", type=Path, default=None, help="a Markdown file of the tables, else they are logged")
@@ -199,8 +197,7 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options.work.mkdir(parents=True, exist_ok=True)
     arms = [(arm, int(seeds)) for arm, _, seeds in (part.partition(":") for part in options.arms.split(","))]
-    looks, folders = options.looks.split(","), (options.work, options.renders)
-    lines = compare(looks, arms, options.steps, options.rate, *folders, judge_steps=options.judge_steps)
+    lines = compare(options.looks.split(","), arms, options.steps, options.rate, options.work, options.renders)
     for line in lines:
         logger.info("%s", line)
     if options.out:

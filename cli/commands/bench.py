@@ -35,9 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-loading", action="store_true", help="speed: leave the files out (1.3 GB at 1024 px)")
     parser.add_argument("--judge", action="store_true", help="quality: train a judge too, which takes minutes, once")
-    parser.add_argument("--work", type=Path, default=Path(".work/bench"), metavar="DIR", help="where renders are kept")
+    parser.add_argument("--work", type=Path, default=Path(".work/bench"), metavar="DIR", help="where the judge is kept")
     parser.add_argument(
-        "--renders", type=Path, default=Path(".work/renders-128"), metavar="DIR", help="renders of other benchmarks"
+        "--renders", type=Path, default=Path(".work/renders-128"), metavar="DIR", help="where rendered people are kept"
     )
     parser.add_argument("--fill", type=Path, metavar="FILE.md", help="also put the table into its place in a document")
 
@@ -82,7 +82,8 @@ def _speed(args: argparse.Namespace, say: Say) -> Result:
 
 def _quality(args: argparse.Namespace, say: Say) -> Result:
     from ...bench.judges import train_judge
-    from ...bench.quality import held_out, measure_quality, quality_table
+    from ...bench.quality import measure_quality, quality_table
+    from ...bench.renders import renders
     from ...models.embedded import STYLE_PREFIX, list_embedded
 
     faces = args.faces or (2 if args.quick else 32)
@@ -94,7 +95,7 @@ def _quality(args: argparse.Namespace, say: Say) -> Result:
         source,
         load_encoder("embedded"),
         [load_generator(name) for name in (names[:1] if args.quick else names)],
-        lambda look: held_out(look, source.resolution, faces, args.renders, args.work),
+        lambda look: renders(look, source.resolution, args.renders, faces),
         judge,
         say,
     )
@@ -102,12 +103,13 @@ def _quality(args: argparse.Namespace, say: Say) -> Result:
 
 
 def _inversion(args: argparse.Namespace, say: Say) -> Result:
-    from ...bench.inversion import held_out_faces, inversion_table, measure_inversion
+    from ...bench.inversion import inversion_table, measure_inversion
+    from ...bench.renders import renders
 
     faces = args.faces or (2 if args.quick else 32)
     searched = args.searched or min(faces, 1 if args.quick else 4)
     source = load_generator("embedded")
-    photos = held_out_faces(faces, source.resolution)
+    photos = renders("photo", source.resolution, args.renders, faces).held
     steps = args.steps or (2 if args.quick else 200)
     rows = measure_inversion(source, load_encoder("embedded"), photos, searched, steps, say)
     return {"methods": _records(rows)}, inversion_table(rows)

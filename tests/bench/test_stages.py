@@ -46,8 +46,12 @@ def test_the_table_names_means_and_intervals() -> None:
 def test_renders_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = {"held": torch.zeros(2, 3, 8, 8), "labels": torch.ones(2, 8, 8, dtype=torch.uint8)}
     calls: list[str] = []
-    monkeypatch.setattr("facestylist.bench.renders._draw", lambda look, size: calls.append(look) or drawn)
+    draw = lambda look, size, count: calls.append(f"{look} {count}") or drawn  # noqa: E731
+    monkeypatch.setattr("facestylist.bench.renders._draw", draw)
     for _ in range(2):
         found = renders("photo", 8, tmp_path)
         assert found.labels.dtype == torch.int64 and found.others.shape == (0, 3, 8, 8)
-    assert calls == ["photo"]
+    assert renders("photo", 8, tmp_path, 1).held.shape == (1, 3, 8, 8)
+    assert calls == ["photo 256"], "fewer are taken from the file of all"
+    renders("sketch", 8, tmp_path, 1)
+    assert calls[1:] == ["sketch 1"], "a few are drawn where all are not there"
