@@ -2,7 +2,7 @@
 
     python -m facestylist.bench.stages [--looks cartoon,sketch,impasto,chibi]
         [--arms plain:3,constrained:3,pairs:2] [--steps 120] [--rate 0.001]
-        [--work .work/bench] [--renders .work/renders-128] [--out docs/stages-tables.md]
+        [--work .work/bench] [--renders .work/renders-128] [--out FILE.md] [--sheet FILE.jpg]
 
 plain         stage 1 without the semantic constraint
 constrained   stage 1 with it
@@ -31,6 +31,8 @@ from torch import Tensor
 from ..models import checkpoints
 from ..models.sampling import sample_latent, synthesise
 from ..models.types import FaceGenerator, FaceLatent
+from ..runtime.contact_sheet import labelled_grid
+from ..runtime.images import tensor_to_image
 from ..training.embedded.config import EmbeddedConfig
 from ..training.embedded.styles import ANCHORS, pair_settings, style_settings
 from ..training.embedded.supervision import face_box
@@ -47,6 +49,7 @@ logger = logging.getLogger(__name__)
 
 RESAMPLES = 10_000
 FRESH_SEED = 7000
+SHEET_PEOPLE = 8
 PER_FACE = ("L1", "face L1", "mIoU")
 PER_STYLE = ("Frechet", "KID", "patches")
 ARMS = ("plain", "constrained", "pairs")
@@ -142,9 +145,15 @@ def table(look: str, rows: dict[str, list[dict[str, Any]]], perfect: float) -> l
     return [*lines, ""]
 
 
+def weights_of(run: Run, source: FaceGenerator, work: Path) -> Path:
+    """Where a run's generator is kept."""
+    return work / f"{run.name}-{source.w_space[:8]}.safetensors"
+
+
 def results_of(run: Run, source: FaceGenerator, codes: FaceLatent, look: Renders, judge: Judge, work: Path) -> Any:
     """What a run reached, from the work folder or run and judged now."""
-    weights, numbers = (work / f"{run.name}-{source.w_space[:8]}{end}" for end in (".safetensors", ".json"))
+    weights = weights_of(run, source, work)
+    numbers = weights.with_suffix(".json")
     if numbers.exists():
         return json.loads(numbers.read_text())
     if not weights.exists():
@@ -183,6 +192,23 @@ def compare(
     return lines
 
 
+@torch.no_grad()
+def draw_sheet(runs: Sequence[Run], work: Path, folder: Path, path: Path) -> None:
+    """Saves held-out people: as photos, as their twins in each look, and as the finished ones of `runs` draw them."""
+    source = checkpoints.load_generator("embedded")
+    photos = renders("photo", source.resolution, folder, SHEET_PEOPLE).held
+    codes = invert_with_encoder(photos, checkpoints.load_encoder("embedded"), source)
+    rows = {"photo": photos}
+    for run in runs:
+        weights = weights_of(run, source, work)
+        if weights.exists():
+            rows.setdefault(f"{run.look}, twin", renders(run.look, source.resolution, folder, SHEET_PEOPLE).held)
+            rows[f"{run.look}, {run.arm}"] = synthesise(checkpoints.load_generator(weights), codes)
+    pictures = [list(tensor_to_image(row)) for row in rows.values()]
+    sheet = labelled_grid(pictures, [""] * SHEET_PEOPLE, list(rows), cell=source.resolution)
+    write_atomically(path, lambda file: sheet.save(file, "JPEG", quality=85, optimize=True))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Runs the comparison and writes the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -193,6 +219,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, default=Path(".work/bench"))
     parser.add_argument("--renders", type=Path, default=Path(".work/renders-128"))
     parser.add_argument("--out", type=Path, default=None, help="a Markdown file of the tables, else they are logged")
+    parser.add_argument("--sheet", type=Path, default=None, help="a JPEG of what seed 0 of every run draws")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options.work.mkdir(parents=True, exist_ok=True)
@@ -200,6 +227,10 @@ def main(arguments: list[str] | None = None) -> None:
     lines = compare(options.looks.split(","), arms, options.steps, options.rate, options.work, options.renders)
     for line in lines:
         logger.info("%s", line)
+    if options.sheet:
+        looks = options.looks.split(",")
+        runs = [Run(arm, look, 0, options.steps, options.rate) for look in looks for arm, _ in arms]
+        draw_sheet(runs, options.work, options.renders, options.sheet)
     if options.out:
         write_atomically(options.out, lambda file: file.write("\n".join(lines).encode()))
 
