@@ -1,4 +1,4 @@
-"""Turn any readable checkpoint into this project's own format, or a generator into a public implementation's layout."""
+"""Turn any readable checkpoint into this project's own format, or one of ours into a public implementation's layout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..console import Console
 from ..files import find_file, need
 
 HELP = "turn a checkpoint into our .safetensors"
-LAYOUTS = ("facestylist", "rosinality", "nvidia")
+LAYOUTS = ("facestylist", "rosinality", "nvidia", "psp", "arcface")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,21 +18,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layout",
         choices=LAYOUTS,
-        help="facestylist (default), or a generator's state dicts under the names of rosinality (default for OUT.pt) "
-        "or nvidia",
+        help="facestylist (default), or state dicts under the names of rosinality (a generator; its default for "
+        "OUT.pt), nvidia (the same), psp (encoders of pSp, e4e and ReStyle) or arcface (a face embedding)",
     )
     parser.add_argument("--half", action="store_true", help="store 16-bit numbers: half the size; ours only")
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
     suffix = args.out.suffix.lower()
-    layout = args.layout or ("rosinality" if suffix == ".pt" else "facestylist")
-    wanted = ".safetensors" if layout == "facestylist" else ".pt"
+    ours = args.layout == "facestylist" or (args.layout is None and suffix != ".pt")
+    wanted = ".safetensors" if ours else ".pt"
     need(suffix == wanted, f"OUT is {args.out}; its name has to end in {wanted}")
-    need(not args.half or layout == "facestylist", "--half is only for our own format")
-    from ...models.checkpoints.convert import convert
+    need(not args.half or ours, "--half is only for our own format")
+    from ...models.checkpoints import inspect
+    from ...models.checkpoints.convert import convert, public_layout
 
-    info = convert(find_file(args.file), args.out, layout, args.half)
+    file = find_file(args.file)
+    layout = args.layout or ("facestylist" if ours else public_layout(inspect(file)))
+    info = convert(file, args.out, layout, args.half)
     console.line(str(args.out))
     for lack in info.missing:
         console.note(f"The file had no {lack}.")

@@ -1,4 +1,4 @@
-"""Any readable checkpoint into this project's own format, and a generator of ours into the public layouts."""
+"""Any readable checkpoint into this project's own format, and networks of ours into the public layouts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,16 @@ from . import (
     save_generator,
 )
 from .contents import CheckpointError
-from .export import LAYOUTS, discriminator_to_nvidia, discriminator_to_rosinality, to_nvidia, to_rosinality
+from .export import (
+    LAYOUTS,
+    discriminator_to_nvidia,
+    discriminator_to_rosinality,
+    to_arcface,
+    to_nvidia,
+    to_psp,
+    to_rosinality,
+    unsaid,
+)
 from .facestylist import write, write_atomically
 
 OURS = "facestylist"
@@ -33,7 +42,8 @@ def convert(path: str | Path, out: Path, layout: str = OURS, half: bool = False)
         path: any readable checkpoint, or the name of a shipped network.
         out: the new file; `.safetensors` for our own format, `.pt` for the others. Replaced whole where it exists.
         layout: "facestylist" (everything in the file: generator, discriminator, mean latent, or an encoder with its
-            generator), "rosinality" or "nvidia" (a generator and its discriminator, or one alone, as state dicts).
+            generator), "rosinality" or "nvidia" (a generator and its discriminator, or one alone, as state dicts),
+            "psp" (an encoder of pSp, e4e or ReStyle and the generator with it), "arcface" (an embedding network).
         half: 16-bit numbers; only for our own format.
 
     Raises:
@@ -50,6 +60,11 @@ def convert(path: str | Path, out: Path, layout: str = OURS, half: bool = False)
     else:
         _to_public(path, info, out, layout)
     return info
+
+
+def public_layout(info: CheckpointInfo) -> str:
+    """The public layout that most programs read such a file in."""
+    return {"encoder": "psp", "embedding": "arcface"}.get(info.kind, "rosinality")
 
 
 def _to_ours(path: str | Path, info: CheckpointInfo, out: Path, half: bool) -> None:
@@ -73,16 +88,34 @@ def _text(info: CheckpointInfo) -> dict[str, Any]:
 
 
 def _to_public(path: str | Path, info: CheckpointInfo, out: Path, layout: str) -> None:
+    if layout == "arcface":
+        _require(info.kind == "embedding", path, layout, "a face embedding network", info.kind)
+        _save(to_arcface(load_arcface(path)), out)
+        return
+    if layout == "psp":
+        _require(info.kind == "encoder", path, layout, "an encoder", info.kind)
+        encoder = load_encoder(path)
+        content = to_psp(encoder, load_generator(path) if info.has_generator else None)
+        _save({**content, "provenance": dict(encoder.provenance)}, out)
+        return
     if info.kind == "discriminator":
         critic = load_discriminator(path)
         theirs = layout == "rosinality"
-        _save({"d": discriminator_to_rosinality(critic)} if theirs else {"D": discriminator_to_nvidia(critic)}, out)
+        bare = {"d": discriminator_to_rosinality(critic)} if theirs else {"D": discriminator_to_nvidia(critic)}
+        _save({**bare, **unsaid(None, critic.config)}, out)
         return
     if not info.has_generator:
         raise CheckpointError(f"{path}: it holds no generator, and {layout}'s layout is for generators.")
     loaded = load_generator(path)
     content = to_rosinality(loaded) if layout == "rosinality" else to_nvidia(loaded)
     _save({**content, "provenance": dict(loaded.provenance)}, out)
+
+
+def _require(fits: bool, path: str | Path, layout: str, wanted: str, found: str) -> None:
+    if not fits:
+        raise CheckpointError(
+            f"{path}: {layout}'s layout is for {wanted}, and the file holds a {found}. Choose another layout."
+        )
 
 
 def _save(content: dict[str, Any], out: Path) -> None:

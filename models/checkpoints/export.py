@@ -1,6 +1,8 @@
-"""The way back: a generator as state dicts under the names and shapes of the public implementations.
+"""The way back: networks as state dicts under the names and shapes of the public implementations.
 
-Nothing is scaled, flipped or transposed: a file converted to ours and back has the same bits in every tensor.
+Nothing is scaled, flipped or transposed: a file converted to ours and back has the same bits in every tensor. What a
+state dict cannot say, such as a limit of the activations, lies beside it under `init_kwargs`, where our readers look;
+others pass it over.
 """
 
 from __future__ import annotations
@@ -10,14 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..discriminator import Discriminator
-from ..generator import Generator
+from ..discriminator import Discriminator, DiscriminatorConfig
+from ..generator import GeneratorConfig
+from ..irse import ArcFace
 from ..ops import fir_kernel
-from ..types import FaceGenerator
-from . import nvidia, rosinality
+from ..psp import PspEncoder
+from ..types import FaceEncoder, FaceGenerator
+from . import nvidia, psp, rosinality
 from .contents import CheckpointError
 
-LAYOUTS = ("rosinality", "nvidia")
+LAYOUTS = ("rosinality", "nvidia", "psp", "arcface")
 
 
 def to_rosinality(source: FaceGenerator) -> dict[str, Any]:
@@ -40,8 +44,10 @@ def to_rosinality(source: FaceGenerator) -> dict[str, Any]:
         state[f"convs.{2 * j}.conv.blur.kernel"] = fir_kernel(4.0)
         state[f"to_rgbs.{j}.upsample.kernel"] = fir_kernel(4.0)
     content: dict[str, Any] = {"g_ema": state, "latent_avg": source.mean_latent.detach().cpu().clone()}
-    if source.discriminator is not None:
-        content["d"] = discriminator_to_rosinality(source.discriminator)
+    critic = source.discriminator
+    content |= unsaid(config, None if critic is None else critic.config)
+    if critic is not None:
+        content["d"] = discriminator_to_rosinality(critic)
     return content
 
 
@@ -85,9 +91,10 @@ def to_nvidia(source: FaceGenerator) -> dict[str, Any]:
             state[f"synthesis.b{r}.{layer}.resample_filter"] = fir_kernel()
         if config.architecture == "resnet" and r > 4:
             state[f"synthesis.b{r}.skip.resample_filter"] = fir_kernel()
-    content: dict[str, Any] = {"G_ema": state}
-    if source.discriminator is not None:
-        content["D"] = discriminator_to_nvidia(source.discriminator)
+    critic = source.discriminator
+    content: dict[str, Any] = {"G_ema": state, **unsaid(config, None if critic is None else critic.config)}
+    if critic is not None:
+        content["D"] = discriminator_to_nvidia(critic)
     return content
 
 
@@ -106,7 +113,57 @@ def discriminator_to_nvidia(discriminator: Discriminator) -> dict[str, Tensor]:
     return state
 
 
-def _tensors(network: Generator | Discriminator) -> dict[str, Tensor]:
+def to_psp(encoder: FaceEncoder, generator: FaceGenerator | None = None) -> dict[str, Any]:
+    """`{"state_dict": {"encoder.*", "decoder.*" where known}, "latent_avg", "opts"}` as pSp, e4e and ReStyle store it.
+
+    Raises:
+        CheckpointError: the encoder has another architecture, or the generator has no form in rosinality's layout.
+    """
+    network = encoder.network
+    if not isinstance(network, PspEncoder):
+        raise CheckpointError(
+            "its encoder has another architecture than pSp's and e4e's layout has a place for. Convert to our "
+            ".safetensors."
+        )
+    config, ours = network.config, _tensors(network)
+    mean = ours.pop("mean_latent")
+    state = {f"encoder.{name}": tensor for name, tensor in ours.items()}
+    named = dict(encoder.provenance).get("encoder_type", "")
+    options: dict[str, Any] = {
+        "encoder_type": named if named in psp.KNOWN_CLASSES else psp.class_of(config),
+        "start_from_latent_avg": config.mean != "none",
+        "output_size": 2 ** (config.num_ws // 2 + 1),
+    }
+    content: dict[str, Any] = {"state_dict": state, "opts": options}
+    if config.mean == "file":
+        content["latent_avg"] = mean
+    if generator is not None:
+        decoder = to_rosinality(generator.replace(discriminator=None))
+        state |= {f"decoder.{name}": tensor for name, tensor in decoder["g_ema"].items()}
+        if config.mean == "none":
+            content["latent_avg"] = decoder["latent_avg"]
+    return content
+
+
+def to_arcface(network: ArcFace) -> dict[str, Tensor]:
+    """The bare state dict of an embedding network, as `model_ir_se50.pth` holds it."""
+    return _tensors(network)
+
+
+def unsaid(generator: GeneratorConfig | None, discriminator: DiscriminatorConfig | None) -> dict[str, Any]:
+    """`{"init_kwargs": ...}` of what differs from what readers of bare state dicts take for granted, else `{}`."""
+    options: dict[str, float] = {}
+    for config in (discriminator, generator):
+        if config is not None and config.conv_clamp is not None:
+            options["conv_clamp"] = config.conv_clamp
+    if generator is not None and generator.mapping_lr_multiplier != 0.01:
+        options["mapping_lr_multiplier"] = generator.mapping_lr_multiplier
+    if discriminator is not None and discriminator.mbstd_group != 4:
+        options["mbstd_group"] = discriminator.mbstd_group
+    return {"init_kwargs": options} if options else {}
+
+
+def _tensors(network: torch.nn.Module) -> dict[str, Tensor]:
     with torch.inference_mode(False):
         return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
 

@@ -242,6 +242,12 @@ def plain_text(value: Any, limit: int = 200) -> str:
     return f"({type(value).__name__})"
 
 
+def number(value: Any) -> float | None:
+    """A finite number of a file, None for anything else."""
+    plain = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9
+    return float(value) if plain else None
+
+
 def _is_short(value: Any) -> bool:
     if isinstance(value, str):
         return len(value) < 100

@@ -71,7 +71,10 @@ def _network(data: Any, kind: str) -> InertModule | None:
         if initial == kind or (initial not in "GD" and all(mark in place.tensors() for mark in marks)):
             return place
     state = find_state(data, marks, entries)
-    return None if state is None else InertModule(name, {"_parameters": state})
+    if state is None:
+        return None
+    options = data.get("init_kwargs") if isinstance(data, Mapping) else None
+    return InertModule(name, {"_parameters": state, "_init_kwargs": options})
 
 
 def _options(network: InertModule) -> dict[str, str]:
@@ -223,7 +226,7 @@ def _read_discriminator(network: InertModule) -> tuple[DiscriminatorConfig, Stat
             f"its discriminator has {state['b4.conv.weight'].shape[1] - width} channels of minibatch deviation, and "
             "only one, the usual number, is supported. Convert the generator alone."
         )
-    group = averaging.get("group_size", 4) if averaging is not None else 4
+    group = _init_kwargs(network).get("mbstd_group", 4) if averaging is None else averaging.get("group_size", 4)
     widths = {r: state[f"b{r}.conv1.weight"].shape[0] for r in resolutions_up_to(resolution)[1:]}
     config = DiscriminatorConfig(
         resolution=resolution,

@@ -144,6 +144,15 @@ def _encoder_class(options: Mapping[str, Any], stem: str) -> tuple[str, dict[str
     return guess, {"encoder_type_note": f"{said}; taken for {guess} by its options and name"}
 
 
+def class_of(config: PspConfig) -> str:
+    """The class that an encoder of this architecture has in its authors' code."""
+    if not config.levels:
+        return "BackboneEncoderUsingLastLayerIntoW"
+    if config.iterative:
+        return "ProgressiveBackboneEncoder" if config.deltas else "BackboneEncoder"
+    return "Encoder4Editing" if config.deltas else "GradualStyleEncoder"
+
+
 def _mean_to_add(options: Mapping[str, Any], mean: Tensor | None) -> str:
     if options.get("start_from_latent_avg") is False:
         return "none"

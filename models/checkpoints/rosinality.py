@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from ..generator import GeneratorConfig
 from ..ops import fir_kernel
 from .contents import CheckpointError, Contents, State, Weights
 from .entries import find_mean, find_state
-from .names import plain_text
+from .names import number, plain_text
 
 FAMILY = "rosinality"
 GENERATOR_MARK = "conv1.conv.modulation.weight"
@@ -46,10 +47,17 @@ def read(contents: Contents) -> Weights:
     generator = find_generator(contents.data)
     discriminator = find_discriminator(contents.data)
     network = None if generator is None else read_generator(generator)
+    critic = None if discriminator is None else read_discriminator(discriminator)
+    if isinstance(options := contents.data.get("init_kwargs"), Mapping):
+        # Our own exports say what no state dict can.
+        clamp = number(options.get("conv_clamp"))
+        network = network and (replace(network[0], conv_clamp=clamp), network[1])
+        group = number(options.get("mbstd_group"))
+        critic = critic and (replace(critic[0], conv_clamp=clamp, mbstd_group=int(group or 4)), critic[1])
     return Weights(
         family=FAMILY,
         generator=network,
-        discriminator=None if discriminator is None else read_discriminator(discriminator),
+        discriminator=critic,
         mean_latent=None if network is None else mean_latent(contents.data, generator, network[0].w_dim),
         metadata=training_arguments(contents.data),
     )

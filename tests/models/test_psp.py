@@ -15,6 +15,8 @@ from torch import Tensor
 
 from facestylist.models import checkpoints
 from facestylist.models.checkpoints import CheckpointError, rosinality
+from facestylist.models.checkpoints.convert import convert
+from facestylist.models.checkpoints.export import to_rosinality
 from facestylist.models.encoding import corrected_codes, first_codes, usual_steps
 from facestylist.models.generator import Generator, GeneratorConfig
 from facestylist.models.irse import (
@@ -250,6 +252,34 @@ def test_our_own_file_keeps_every_bit(in_channels: int, decoder: Generator, tmp_
     assert coarse.dtype == torch.float32 and (coarse - codes).abs().max() < 0.05 * codes.abs().max()
 
 
+@pytest.mark.parametrize(
+    ("levels", "deltas", "channels", "encoder_type"),
+    [
+        (FPN, False, 3, "GradualStyleEncoder"), (FPN, True, 3, "Encoder4Editing"),
+        ((0,) * NUM_WS, True, 6, "ProgressiveBackboneEncoder"), ((), False, 3, "WEncoder"),
+    ],
+)  # fmt: skip
+def test_the_way_back_changes_nothing(
+    levels: tuple[int, ...], deltas: bool, channels: int, encoder_type: str, decoder: Generator, tmp_path: Path
+) -> None:
+    theirs = to_rosinality(FaceGenerator(decoder, None, MEAN))["g_ema"]
+    states = encoder_state(build(levels, deltas, channels)) | {f"decoder.{name}": t for name, t in theirs.items()}
+    options = {"encoder_type": encoder_type, "output_size": 32, "start_from_latent_avg": True}
+    torch.save({"state_dict": states, "latent_avg": MEAN, "opts": options}, tmp_path / "theirs.pt")
+    convert(tmp_path / "theirs.pt", tmp_path / "ours.safetensors")
+    convert(tmp_path / "ours.safetensors", tmp_path / "back.pt", "psp")
+    back = torch.load(tmp_path / "back.pt", weights_only=True)
+    assert set(back["state_dict"]) == set(states)
+    for name, tensor in states.items():
+        assert torch.equal(back["state_dict"][name], tensor) and tensor.dtype == back["state_dict"][name].dtype, name
+    assert torch.equal(back["latent_avg"], MEAN.expand(NUM_WS, -1)) and back["opts"] == options
+    first, again = (checkpoints.load_encoder(tmp_path / name) for name in ("theirs.pt", "back.pt"))
+    assert first.network.config == again.network.config
+    with pytest.raises(CheckpointError, match="arcface's layout is for a face embedding network"):
+        convert(tmp_path / "back.pt", tmp_path / "no.pt", "arcface")
+    assert not (tmp_path / "no.pt").exists()
+
+
 def test_encoders_load_in_inference_mode_and_can_be_trained(tmp_path: Path) -> None:
     torch.save({"state_dict": encoder_state(build())}, tmp_path / "e.pt")
     before = (tmp_path / "e.pt").read_bytes()
@@ -317,6 +347,9 @@ def test_arcface_file(prefix: str, arcface: ArcFace, tmp_path: Path) -> None:
     assert_same(arcface, loaded)
     checkpoints.save_arcface(loaded, tmp_path / "ours.safetensors")
     assert_same(arcface, checkpoints.load_arcface(tmp_path / "ours.safetensors"))
+    convert(tmp_path / "ours.safetensors", tmp_path / "back.pt", "arcface")
+    back = torch.load(tmp_path / "back.pt", weights_only=True)
+    assert all(torch.equal(back[name], tensor) for name, tensor in arcface.state_dict().items())
     with pytest.raises(CheckpointError, match="a face embedding network and no generator"):
         checkpoints.load_generator(tmp_path / "model_ir_se50.pth")
     with pytest.raises(CheckpointError, match="holds no encoder"):
