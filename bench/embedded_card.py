@@ -22,13 +22,13 @@ from torch import Tensor
 
 from ..models import checkpoints
 from ..models.embedded import ASSETS, FILES, STYLE_PREFIX
+from ..models.files import write_atomically
 from ..models.sampling import sample_latent, synthesise
 from ..procedural import Renderer, can_compile, parameters_from_z
 from ..runtime.contact_sheet import Row, contact_sheet
 from ..runtime.images import tensor_to_image
 from ..training.embedded.dataset import HELD_OUT_SEED, shard_z
 from ..training.inversion import invert_with_encoder
-from ..training.loop import write_atomically
 
 logger = logging.getLogger(__name__)
 

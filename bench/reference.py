@@ -28,6 +28,7 @@ from torch import Tensor
 
 from ..models import checkpoints
 from ..models.embedded import list_embedded
+from ..models.files import write_atomically
 from ..models.multimodal import vary
 from ..models.sampling import synthesise
 from ..models.types import FaceEncoder, FaceGenerator, FaceLatent
@@ -37,7 +38,6 @@ from ..runtime.images import tensor_to_image
 from ..training.distances import appearance_distance
 from ..training.embedded.dataset import HELD_OUT_SEED, shard_z
 from ..training.inversion import invert_with_encoder
-from ..training.loop import write_atomically
 from ..training.mode_config import ApplyConfig, ReferenceConfig
 from ..training.reference import apply_reference, encode_reference
 from .judges import Judge, mean_iou, parse, train_judge

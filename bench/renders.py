@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..models.files import write_atomically
 from ..procedural import LOOKS, Renderer, can_compile, parameters_from_z, sample_parameters
 from ..training.embedded.config import EmbeddedConfig
 from ..training.embedded.dataset import HELD_OUT_SEED, shard_z
 from ..training.embedded.styles import STYLE_SEED
-from ..training.loop import write_atomically
 
 PEOPLE = 256
 OTHERS_SEED = STYLE_SEED + 100

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from ..models import checkpoints
+from ..models.files import write_atomically
 from ..models.sampling import sample_latent, synthesise
 from ..models.types import FaceGenerator, FaceLatent
 from ..runtime.contact_sheet import labelled_grid
@@ -38,7 +39,7 @@ from ..training.embedded.styles import ANCHORS, pair_settings, style_settings
 from ..training.embedded.supervision import face_box
 from ..training.finetune import finetune
 from ..training.inversion import invert_with_encoder
-from ..training.loop import Callbacks, write_atomically
+from ..training.loop import Callbacks
 from ..training.pairs.anchors import destylise
 from ..training.pairs.making import make_pairs
 from ..training.pairs.supervise import supervise

@@ -29,6 +29,7 @@ from torch import Tensor
 from ..models import checkpoints
 from ..models.detection import load_detector
 from ..models.embedded import list_embedded
+from ..models.files import write_atomically
 from ..models.sampling import synthesise
 from ..models.stylizer import draw
 from ..models.types import FaceStylizer
@@ -38,7 +39,6 @@ from ..training.config import InversionConfig
 from ..training.embedded.supervision import face_box
 from ..training.inversion import invert_by_optimisation
 from ..training.likeness import resize
-from ..training.loop import write_atomically
 from ..training.picture_files import EXTENSIONS
 from .renders import renders
 

@@ -124,11 +124,10 @@ def write_array(tensor: Tensor, path: str | Path) -> Path:
     """Saves a float32 `.npy` file under exactly this name, and makes its folder."""
     import numpy as np
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        np.save(file, tensor.detach().float().cpu().numpy())
-    return path
+    from ..models.files import write_atomically
+
+    array = tensor.detach().float().cpu().numpy()
+    return write_atomically(Path(path), lambda file: np.save(file, array))
 
 
 def write_pictures(tensors: Tensor, paths: Iterable[Path]) -> list[Path]:

@@ -11,6 +11,7 @@ from typing import Any
 from ..runtime.devices import DEVICES, use_device
 from ..runtime.folders import Folders, use_folders
 from ..training.config import Config, fields_of, from_mapping
+from .console import UsageError
 from .files import read_settings
 from .sharding import own_device
 
@@ -118,4 +119,10 @@ def read_config(args: argparse.Namespace, config_class: type[Config], **defaults
         given = getattr(args, spec.name, None)
         if given is not None:
             values[spec.name] = given
-    return from_mapping(config_class, values)
+    try:
+        return from_mapping(config_class, values)
+    except ValueError as error:
+        if args.config:
+            raise
+        # With no file, what does not fit came from the flags.
+        raise UsageError(str(error)) from error

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..models.files import write_atomically
 from .workflow import InputTypes, Workflow, WorkflowError, declared_inputs, node_types
 
 POLL_SECONDS = 0.5
@@ -98,9 +99,7 @@ class ServerClient:
             path = (place / entry.get("subfolder", "") / Path(entry["filename"]).name).resolve()
             if not path.is_relative_to(folder.resolve()):
                 raise ServerError(f"The server names a picture outside {folder}: {entry}. Nothing was written.")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(self._request(f"/view?{query}"))
-            paths.append(path)
+            paths.append(write_atomically(path, self._request(f"/view?{query}")))
         return paths
 
     def _cancel(self, prompt_id: str) -> None:

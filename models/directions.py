@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .latents import check_ours, our_metadata, read_arrays, write_atomically
+from .latents import check_ours, our_metadata, read_arrays, save_bytes
 from .layers import describe_layers, parse_layers
 from .sampling import device_of, name_of, synthesise
 from .types import FaceDirections, FaceGenerator, FaceLatent
@@ -147,7 +147,7 @@ def save_directions(directions: FaceDirections, path: str | Path) -> Path:
         raise ValueError(f"{path}: directions are saved as .safetensors. Give a name that ends so.")
     tensors = {"vectors": directions.vectors.cpu().contiguous(), "scale": directions.scale.cpu().contiguous()}
     entries = {"layers": describe_layers(directions.layers), "w_space": directions.w_space, "origin": directions.origin}
-    return write_atomically(path, save(tensors, our_metadata(KIND, **entries)))
+    return save_bytes(path, save(tensors, our_metadata(KIND, **entries)))
 
 
 def load_directions(path: str | Path, generator: FaceGenerator) -> FaceDirections:

@@ -8,8 +8,6 @@ where known, and in the metadata the identity of the W they belong to. Read besi
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,6 +19,7 @@ from torch import Tensor
 
 from .checkpoints.container import read_contents
 from .checkpoints.entries import as_tensor
+from .files import write_atomically
 from .sampling import name_of
 from .types import FaceGenerator, FaceLatent
 
@@ -50,7 +49,7 @@ def save_latents(latent: FaceLatent, path: str | Path) -> Path:
     if suffix == ".npy":
         buffer = io.BytesIO()
         np.save(buffer, _plain(latent.w_plus).float().numpy())
-        return write_atomically(path, buffer.getvalue())
+        return save_bytes(path, buffer.getvalue())
     if suffix != ".safetensors":
         raise ValueError(f"{path}: latents are saved as .safetensors, or as .npy for other programs.")
     from safetensors.torch import save
@@ -60,7 +59,7 @@ def save_latents(latent: FaceLatent, path: str | Path) -> Path:
         tensors[f"noise.{index:02}"] = _plain(noise)
     if latent.reconstruction_error is not None:
         tensors["reconstruction_error"] = _plain(latent.reconstruction_error)
-    return write_atomically(
+    return save_bytes(
         path, save(tensors, our_metadata(KIND, w_space=latent.w_space, generator=latent.generator))
     )
 
@@ -150,31 +149,16 @@ def check_ours(path: Path, metadata: Mapping[str, str], kind: str) -> None:
         )
 
 
-def write_atomically(path: Path, data: bytes) -> Path:
-    """Writes a file so that, killed at any time, the old one or the new one is there. Makes the folder.
+def save_bytes(path: Path, data: bytes) -> Path:
+    """Writes a file whole or not at all, and makes its folder.
 
     Raises:
         ValueError: it cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-                # A temporary file is private; a saved one gets the permissions that open() would have given it.
-                mask = os.umask(0)
-                os.umask(mask)
-                temporary.chmod(0o666 & ~mask)
-                file.close()
-                os.replace(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
+        return write_atomically(path, data)
     except OSError as error:
         raise ValueError(f"{path} cannot be written ({error.strerror or error}). Choose another folder.") from error
-    return path
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -147,7 +147,7 @@ def _unused_paths(name: str) -> tuple[Path, Path]:
 
 def _save(sheet: Any, picture: Path, written: str, numbers: Path) -> None:
     """Both files, each whole or not at all."""
-    from ..training.loop import write_atomically
+    from ..models.files import write_atomically
 
     picture.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(picture, lambda file: sheet.save(file, "PNG"))

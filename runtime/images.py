@@ -138,15 +138,20 @@ def write_picture(
     image: Tensor, path: str | Path, text: Mapping[str, str] | None = None, compress_level: int = 4
 ) -> Path:
     """Writes one picture `[H, W, 3]` in 0..1; for PNG, `text` goes into its text chunks. Makes the folder."""
+    from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
+    from ..models.files import write_atomically
+
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    options: dict[str, Any] = {}
+    Image.init()
+    if path.suffix.lower() not in Image.EXTENSION:
+        raise ValueError(f"{path}: no picture format ends in {path.suffix!r}. Give a name that ends in .png or .jpg.")
+    options: dict[str, Any] = {"format": Image.EXTENSION[path.suffix.lower()]}
     if path.suffix.lower() == ".png":
         chunks = PngInfo()
         for key, value in (text or {}).items():
             chunks.add_text(key, value)
-        options = {"pnginfo": chunks, "compress_level": compress_level}
-    to_pil(image).save(path, **options)
-    return path
+        options |= {"pnginfo": chunks, "compress_level": compress_level}
+    picture = to_pil(image)
+    return write_atomically(path, lambda file: picture.save(file, **options))

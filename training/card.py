@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..models.files import write_atomically
 from .config import fields_of
 from .curves import plot_history
-from .files import write_atomically
 from .scoring import Score
 
 CURVE_POINTS = 40

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .loop import write_atomically
+from ..models.files import write_atomically
 
 log = logging.getLogger(__name__)
 

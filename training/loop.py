@@ -22,8 +22,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ..models.files import write_atomically
 from .distributed import ALONE, Processes
-from .files import write_atomically
 
 log = logging.getLogger(__name__)
 

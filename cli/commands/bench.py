@@ -50,7 +50,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         from ...bench.sections import fill_section
     except ImportError as error:
         raise ValueError(ABSENT) from error
-    from ...training.loop import write_atomically
+    from ...models.files import write_atomically
 
     record, lines = BENCHES[args.what](args, console.note)
     for line in lines:

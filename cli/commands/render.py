@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from ...models.files import write_atomically
 from ..console import Console
 from ..files import need
 from ..options import positive
@@ -60,9 +61,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
         "labels": {label.name.lower(): int(label) for label in Label},
         "faces": faces,
     }
-    args.out.mkdir(parents=True, exist_ok=True)
     landmarks_file = shard.named(args.out / "landmarks.json")
-    landmarks_file.write_text(json.dumps(record), encoding="utf-8")
+    write_atomically(landmarks_file, lambda file: file.write(json.dumps(record).encode()))
     console.line(str(landmarks_file))
     console.result({"out": str(args.out), **record, **shard.told()})
 
@@ -73,6 +73,5 @@ def _write_labels(labels: object, path: Path, colours: object) -> None:
     from PIL import Image
 
     picture = Image.fromarray(np.asarray(labels, dtype=np.uint8), "P")
-    path.parent.mkdir(parents=True, exist_ok=True)
     picture.putpalette(np.asarray(colours, dtype=np.uint8).reshape(-1).tolist())
-    picture.save(path)
+    write_atomically(path, lambda file: picture.save(file, "PNG"))

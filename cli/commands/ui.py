@@ -13,10 +13,12 @@ from pathlib import Path
 
 from ...runtime.folders import Folders
 from ..console import Console
+from ..files import need
 
 HELP = "ComfyUI's front end on this machine, backed by the runner (a stand-in for where there is no ComfyUI)"
 ADDRESS = "127.0.0.1"
 PORT = 8199
+HIGHEST_PORT = 65_535
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
+    need(0 <= args.port <= HIGHEST_PORT, f"--port is {args.port}; it has to lie between 0 and {HIGHEST_PORT}")
     try:
         import aiohttp  # noqa: F401
     except ImportError as error:

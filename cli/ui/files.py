@@ -12,8 +12,8 @@ from typing import Any
 
 from aiohttp import web
 
+from ...models.files import write_atomically
 from ...runtime import folders
-from ...training.loop import write_atomically
 
 SHOWN_IN_PLACE = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff", "video/mp4")
 """What may be shown by the browser; anything else is handed over as a download, for a page could hide in it."""

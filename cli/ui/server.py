@@ -15,8 +15,8 @@ from typing import Any
 
 from aiohttp import web
 
+from ...models.files import write_atomically
 from ...runtime.folders import MODEL_EXTENSIONS, Folders, list_model_files, use_folders
-from ...training.loop import write_atomically
 from ..runner import Runner
 from . import catalogue, files, frontend
 from .guard import Handler, guard

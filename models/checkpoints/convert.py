@@ -30,7 +30,7 @@ from .export import (
     to_rosinality,
     unsaid,
 )
-from .facestylist import write, write_atomically
+from .facestylist import save_bytes, write
 
 OURS = "facestylist"
 
@@ -121,7 +121,7 @@ def _require(fits: bool, path: str | Path, layout: str, wanted: str, found: str)
 def _save(content: dict[str, Any], out: Path) -> None:
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    write_atomically(out, buffer.getbuffer())
+    save_bytes(out, buffer.getbuffer())
 
 
 def report(info: CheckpointInfo) -> str:

@@ -12,8 +12,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from torch import Tensor
 
 from ..discriminator import DiscriminatorConfig
 from ..encoder import EncoderConfig
+from ..files import replacing, write_atomically
 from ..generator import GeneratorConfig
 from ..irse import ArcFaceConfig
 from ..psp import PspConfig
@@ -116,7 +115,7 @@ def write(
     configs = {name: dataclasses.asdict(network.config) for name, network in networks.items()}
     text = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
     text |= {"format": FAMILY, "format_version": str(FORMAT_VERSION), "kind": kind, "config": json.dumps(configs)}
-    with _replacing(path) as temporary:
+    with _refusals(path), replacing(path) as temporary:
         try:
             save_file(tensors, temporary, text)
         except SafetensorError as error:
@@ -133,40 +132,20 @@ def _stored(key: str, tensor: Tensor, half: bool) -> Tensor:
     return tensor if tensor.numel() and tensor.abs().max() > HALF_LIMIT else tensor.half()
 
 
-def write_atomically(path: Path, data: bytes | bytearray | memoryview) -> None:
+def save_bytes(path: Path, data: bytes | bytearray | memoryview) -> None:
     """Writes a file whole or not at all, and makes its folder.
 
     Raises:
         CheckpointError: it cannot be written.
     """
-    with _replacing(path) as temporary:
-        temporary.write_bytes(data)
+    with _refusals(path):
+        write_atomically(path, data)
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place when the block ends well, and is gone when it does not."""
+def _refusals(path: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.close(handle)
-        try:
-            yield Path(temporary)
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+        yield
     except OSError as error:
         reason = error.strerror or error
         raise CheckpointError(f"{path} cannot be written ({reason}). Choose another folder.") from error
-
-
-def _umask() -> int:
-    # mkstemp makes private files; a saved checkpoint gets the permissions that open() would have given it.
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -118,5 +118,5 @@ def test_two_processes_make_one_set(
 def test_wrong_usage(networks: Path, tmp_path: Path) -> None:
     assert main(arguments(networks, "--out", str(tmp_path / "p.pt"))) == 2
     assert main(arguments(networks, "--out", str(tmp_path / "p.safetensors"), "--prompt", "{who}")) == 1
-    assert main(arguments(networks, "--out", str(tmp_path / "p.safetensors"), "--levels", "7")) == 1
+    assert main(arguments(networks, "--out", str(tmp_path / "p.safetensors"), "--levels", "7")) == 2
     assert list(tmp_path.iterdir()) == []

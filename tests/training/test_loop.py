@@ -224,7 +224,8 @@ def test_a_full_disk_is_a_sentence_and_keeps_the_last_state(
     """ENOSPC on one file of step 4: the disk refuses its bytes, as a full one does."""
     import errno
 
-    from facestylist.training import files, loop
+    from facestylist.models import files
+    from facestylist.training import loop
 
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

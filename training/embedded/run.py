@@ -25,10 +25,11 @@ from torch import Tensor, nn
 from ...models import checkpoints
 from ...models.discriminator import Discriminator
 from ...models.encoder import Encoder
+from ...models.files import write_atomically
 from ...models.generator import Generator
 from ...models.types import FaceEncoder, FaceGenerator
 from ...procedural import Renderer, can_compile, sample_z
-from ..loop import Callbacks, train, write_atomically
+from ..loop import Callbacks, train
 from .config import EmbeddedConfig
 from .dataset import HELD_OUT_SEED, SHARD_SIZE, FaceData, available_seeds, load_shards, render_shard
 from .encoder import EncoderTask

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from ...models import checkpoints
+from ...models.files import write_atomically
 from ...models.types import FaceEncoder, FaceGenerator
 from ...procedural import LOOKS, render, sample_parameters
 from ..config import FinetuneConfig, from_mapping, to_mapping
 from ..finetune import digest, finetune
-from ..loop import Callbacks, write_atomically
+from ..loop import Callbacks
 from ..pairs.anchors import destylise
 from ..pairs.config import PairsConfig
 from ..pairs.making import make_pairs

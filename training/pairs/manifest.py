@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...models.latents import check_ours, our_metadata, read_arrays, write_atomically
+from ...models.latents import check_ours, our_metadata, read_arrays, save_bytes
 from ...models.types import PAIR_LEVELS, PAIR_ORIGINS, GeneratorReference, StylePairs
 
 KIND = "set of pseudo-pairs"
@@ -59,7 +59,7 @@ def save_pairs(pairs: StylePairs, path: str | Path) -> Path:
     }
     metadata = our_metadata(KIND, manifest=json.dumps(manifest), w_space=pairs.source.w_space)
     plain = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
-    return write_atomically(path, save(plain, metadata))
+    return save_bytes(path, save(plain, metadata))
 
 
 def load_pairs(path: str | Path) -> StylePairs:

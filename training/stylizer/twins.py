@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...models.files import write_atomically
 from ...procedural import Renderer, can_compile, parameters_from_z, sample_z, select
 from ...procedural.camera import make_scene
 from ...procedural.labels import Label
 from ...procedural.looks.cartoon import CARTOON
 from ...procedural.looks.sketch import background_tone, features, outlines, pencil_tone
-from ..loop import write_atomically
 
 CHUNK = 4
 SUPERSAMPLE = 2

@@ -1,0 +1,81 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+
+def write_atomically(path: Path, content: bytes | bytearray | memoryview | Callable[[Any], Any]) -> Path:
+    """Writes `content`, or what `content(open binary file)` writes, so that the old file or the new one is there when
+    the process is killed at any time. Makes the folder. A pipe or a device gets it as it comes.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    as_it_comes = path.exists() and not path.is_file()
+    place = contextlib.nullcontext(path) if as_it_comes else replacing(path)
+    with place as target, target.open("wb", buffering=0) as raw:
+        file = _Patient(raw)
+        if callable(content):
+            content(file)
+        else:
+            file.write(content)
+        file.flush()
+        if file.refusal is not None:
+            raise file.refusal
+    return path
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place when the block ends well, and is gone when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    # mkstemp makes private files; a saved one gets the permissions that open() would have given it.
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+class _Patient(io.BufferedWriter):
+    """A file that remembers what the disk refused instead of raising at once.
+
+    torch.save writes through C++, where an exception from Python comes out as another one, or ends the process.
+    """
+
+    refusal: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        if self.refusal is None:
+            try:
+                return super().write(data)
+            except OSError as error:
+                self.refusal = error
+        return memoryview(data).nbytes
+
+    def flush(self) -> None:
+        if self.refusal is None:
+            try:
+                super().flush()
+            except OSError as error:
+                self.refusal = error
