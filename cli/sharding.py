@@ -12,7 +12,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from ..training.distributed import Processes
 
 Item = TypeVar("Item")
 
@@ -65,8 +68,16 @@ def require_one_process(what: str, environment: Mapping[str, str] | None = None)
     if count > 1:
         raise ValueError(
             f"{what} trains in one process, and the launcher started {count}, which would all write the same files. "
-            "Start it without a launcher; `finetune` is the training that runs on several."
+            "Start it without a launcher. finetune, train-pairs, train-stylizer and train-encoder run on several."
         )
+
+
+def training_processes() -> Processes:
+    """The processes that train one network together, on the devices that `--device` names; one without a launcher."""
+    from ..runtime.devices import pick_device
+    from ..training.distributed import launch
+
+    return launch(pick_device().type)
 
 
 def own_device(device: str, environment: Mapping[str, str] | None = None) -> str:

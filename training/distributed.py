@@ -2,17 +2,23 @@
 
 Devices, launching and communication are Lightning Fabric's (`pip install lightning-fabric`); one process needs none.
 Every process draws the same random numbers for the whole batch and works on its own share, so the course of a training,
-and the state it saves, do not depend on how many processes there are.
+and the state it saves, do not depend on how many processes there are. Numbers and gradients are averaged before
+anything is decided or changed, so all processes keep the same weights, bit for bit.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+Batch = TypeVar("Batch")
+"""A dataclass of tensors `[N, ...]` with a row for each picture, and of what all pictures share."""
 
 
 class Processes:
@@ -21,6 +27,8 @@ class Processes:
     rank = 0
     """Number of this process; 0 writes the files and talks to people."""
     count = 1
+    device: torch.device | None = None
+    """Where this process computes, where the launcher decided it."""
 
     @property
     def first(self) -> bool:
@@ -39,6 +47,50 @@ class Processes:
         """What process 0 has, everywhere. The others' `value` is ignored."""
         return value
 
+    def share(self, batch: Tensor) -> Tensor:
+        """The rows of a batch that this process works on, see `share_of`."""
+        return share_of(batch, self.rank, self.count)
+
+    def whole(self, part: Tensor) -> Tensor:
+        """The batch again, in its own order, of which every process has computed its `share`."""
+        if self.count == 1:
+            return part
+        return self.gather(part).unflatten(0, (self.count, len(part))).transpose(0, 1).flatten(0, 1)
+
+    def mean_of_terms(self, terms: Mapping[str, Tensor], names: Sequence[str] = ()) -> dict[str, Tensor]:
+        """Each term's mean over all its entries in all processes, in one exchange.
+
+        terms  one number each, or one for every picture of the share that the term applies to.
+        names  of all terms there may be, where one that applies to no picture of a share is missing there; else all
+               processes have the same. What none has is left out.
+        """
+        if self.count == 1:
+            return {name: term.mean() for name, term in terms.items()}
+        names = names or list(terms)
+        nothing = next(iter(terms.values())).new_zeros(0) if terms else torch.zeros(0)
+        entries = [terms.get(name, nothing).detach().float() for name in names]
+        sums = torch.stack([entry.sum() for entry in entries])
+        counts = sums.new_tensor([entry.numel() for entry in entries])
+        sums, counts = self.mean([sums, counts])
+        return {name: sums[i] / counts[i] for i, name in enumerate(names) if counts[i] > 0}
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Puts the mean over all processes in the place of the gradients that `backward` has left."""
+        if self.count == 1:
+            return
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        for gradient, mean in zip(gradients, self.mean(gradients), strict=True):
+            gradient.copy_(mean)
+
+    @contextmanager
+    def first_ahead(self) -> Iterator[None]:
+        """Process 0 runs the block before the others: what it keeps on disk, they find there."""
+        if not self.first:
+            self.broadcast(None)
+        yield
+        if self.first:
+            self.broadcast(None)
+
 
 ALONE = Processes()
 
@@ -50,12 +102,7 @@ class FabricProcesses(Processes):
         self._fabric = fabric
         self.rank: int = fabric.global_rank
         self.count: int = fabric.world_size
-
-    @property
-    def device(self) -> torch.device:
-        """The device of this process."""
-        device: torch.device = self._fabric.device
-        return device
+        self.device: torch.device = fabric.device
 
     def mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         if not tensors:
@@ -80,6 +127,40 @@ def share_of(batch: Tensor, index: int, shares: int) -> Tensor:
     each share holds whole groups wherever its size is a multiple of the group.
     """
     return batch if shares == 1 else batch[index::shares]
+
+
+def share_of_fields(batch: Batch, index: int, shares: int) -> Batch:
+    """A dataclass with this share of every tensor in it, the rest as it is."""
+    if shares == 1:
+        return batch
+    values = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}  # type: ignore[arg-type]
+    parts = {name: share_of(v, index, shares) if isinstance(v, Tensor) else v for name, v in values.items()}
+    return type(batch)(**parts)
+
+
+def made_in_turn(make: Callable[[int], Batch], processes: Processes) -> Callable[[int], Batch]:
+    """Batch number n (from 1) of `make`, a dataclass of tensors: this process's share of it.
+
+    Where a batch can only be drawn as a whole, and drawing is the work, each process draws every `count`-th batch and
+    they exchange them. All ask for the same numbers.
+    """
+    if processes.count == 1:
+        return make
+    shares: dict[int, Batch] = {}
+
+    def share(number: int) -> Batch:
+        if number not in shares:
+            first = number - (number - 1) % processes.count
+            made = make(first + processes.rank)
+            names = [field.name for field in dataclasses.fields(made)]  # type: ignore[arg-type]
+            every = {name: processes.gather(getattr(made, name)).chunk(processes.count) for name in names}
+            shares.clear()
+            for turn in range(processes.count):
+                whole = type(made)(**{name: batches[turn] for name, batches in every.items()})
+                shares[first + turn] = share_of_fields(whole, processes.rank, processes.count)
+        return shares[number]
+
+    return share
 
 
 def launch(device: str = "auto") -> Processes:
@@ -107,10 +188,10 @@ def launch(device: str = "auto") -> Processes:
     return FabricProcesses(fabric)
 
 
-def check_batch(batch_size: int, shares: int, what: str) -> None:
+def check_batch(batch_size: int, shares: int, what: str, name: str = "batch_size") -> None:
     """Raises ValueError with a sentence when a batch cannot be divided evenly."""
     if batch_size % shares:
         raise ValueError(
-            f"`batch_size` is {batch_size}, which cannot be divided evenly over {what}. It counts the pictures of all "
+            f"`{name}` is {batch_size}, which cannot be divided evenly over {what}. It counts the pictures of all "
             f"of them together: choose a multiple of {shares}."
         )

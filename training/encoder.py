@@ -25,6 +25,7 @@ from ..models.encoder import Encoder, EncoderConfig
 from ..models.sampling import device_of
 from ..models.types import FaceEncoder, FaceGenerator
 from .config import to_mapping
+from .distributed import ALONE, Processes, check_batch
 from .ema import ExponentialMovingAverage
 from .encoder_config import EncoderTrainingConfig
 from .inversion import w_statistics
@@ -61,6 +62,7 @@ def train_encoder(
     callbacks: Callbacks | None = None,
     run_dir: Path | None = None,
     resume: bool = False,
+    processes: Processes = ALONE,
 ) -> EncoderResult:
     """Trains an encoder for a generator, on the generator's device.
 
@@ -69,6 +71,7 @@ def train_encoder(
         config: settings.
         images: `[N, 3, S, S]` in -1..1, aligned faces of the kind that it is to read; none will do.
         callbacks, run_dir, resume: see `loop.train`.
+        processes: where several train together, see `distributed`; all are given the same of everything else.
 
     Raises:
         ValueError: the images are no square pictures, or the generator is conditional.
@@ -81,12 +84,13 @@ def train_encoder(
             "This generator draws classes, and an encoder reads codes without one. Use a generator without classes."
         )
     with torch.inference_mode(False), torch.enable_grad():
-        task = EncoderTask(generator, config, images)
+        task = EncoderTask(generator, config, images, processes)
         settings = {k: v for k, v in to_mapping(config).items() if k not in FREE_TO_CHANGE}
         settings |= {"generator": generator.digest, "images": 0 if images is None else len(images)}
         history = train(
-            task, config.steps, callbacks, run_dir, resume, settings, config.snapshot_interval, config.preview_interval
-        )
+            task, config.steps, callbacks, run_dir, resume, settings, config.snapshot_interval, config.preview_interval,
+            processes,
+        )  # fmt: skip
         preview, error = task.preview(), task.held_out_error()
     network = task.average.to("cpu").eval().requires_grad_(False)
     provenance = {
@@ -112,8 +116,15 @@ class EncoderTask:
 
     terms: tuple[str, ...] = ("codes", "pixel", "feature")
 
-    def __init__(self, generator: FaceGenerator, config: EncoderTrainingConfig, images: Tensor | None) -> None:
-        self.config, self.device = config, device_of(generator)
+    def __init__(
+        self,
+        generator: FaceGenerator,
+        config: EncoderTrainingConfig,
+        images: Tensor | None,
+        processes: Processes = ALONE,
+    ) -> None:
+        self.config, self.device, self.processes = config, device_of(generator), processes
+        check_batch(config.batch_size, processes.count, f"{processes.count} processes")
         self.generator = frozen(generator.generator)
         self.critic = critic_of(generator, config.feature_weight)
         self.resolution, self.num_ws = generator.resolution, generator.num_ws
@@ -135,28 +146,34 @@ class EncoderTask:
 
     def step(self, step: int) -> dict[str, float]:
         """One update; see `loop.Task.step`."""
-        config = self.config
+        config, processes = self.config, self.processes
         random = at_step(config.seed, step)
         with_pictures = step > config.picture_start * config.steps and config.pixel_weight > 0
         own = 0
         if with_pictures and self.images is not None:
             own = min(config.batch_size, max(1, round(config.image_share * config.batch_size)))
+        # The batch is `sampled` faces, then `own` ones; from here on each process has its share of either.
+        sampled = config.batch_size - own
         with torch.no_grad():
-            target = self._codes(config.batch_size - own, random, config.style_mixing_prob)
+            target = processes.share(self._codes(sampled, random, config.style_mixing_prob))
             truth = self._pictures(target)
             if self.images is not None and own:
                 chosen = torch.randint(len(self.images), (own,), generator=random)
                 mirrored = torch.rand(own, generator=random) < 0.5
+                mine = slice((processes.rank - sampled) % processes.count, None, processes.count)
+                chosen, mirrored = chosen[mine], mirrored[mine]
                 given = torch.where(mirrored[:, None, None, None], self.images[chosen].flip(3), self.images[chosen])
                 truth = torch.cat([truth, given.to(self.device)])
             seen = resize(truth, self.network.config.resolution)
-            seen = roughen(seen, random, config.degrade) if config.degrade else seen
+            seen = roughen(seen, random, config.degrade, processes) if config.degrade else seen
         codes = self.network(seen)
-        sampled = len(target)
         terms: dict[str, Tensor] = {}
         loss = codes.new_zeros(())
         if sampled:
-            terms["codes"] = (codes[:sampled] - target).square().mean() / self.variance
+            apart = (codes[: len(target)] - target).square()
+            # Shares may hold more or fewer sampled faces: so weighted, their mean is that of all sampled faces.
+            weight = processes.count * len(target) / sampled
+            terms["codes"] = (apart.mean() if len(target) else codes.new_zeros(())) / self.variance * weight
             loss = loss + config.code_weight * terms["codes"]
         if with_pictures:
             drawn = self.generator.synthesis(codes, noise="const", modulate="activations")
@@ -165,7 +182,7 @@ class EncoderTask:
             loss = loss + config.pixel_weight * terms["pixel"]
             if "feature" in terms:
                 loss = loss + config.feature_weight * terms["feature"]
-        numbers = require_finite(terms)
+        numbers = require_finite(processes.mean_of_terms(terms))
         share = step / config.steps
         for group in self.optimiser.param_groups:
             group["lr"] = config.learning_rate * min(1.0, step / WARM_UP) * (
@@ -173,6 +190,7 @@ class EncoderTask:
             )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        processes.average_gradients(self.network.parameters())
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
         self.ema.update()
@@ -228,26 +246,32 @@ class EncoderTask:
         return self._pictures(torch.cat([self.average(part) for part in seen.split(8)]))
 
 
-def roughen(pictures: Tensor, random: torch.Generator, amount: float = 1.0) -> Tensor:
-    """Pictures `[B, 3, S, S]` in -1..1 as cameras spoil them: exposure, tint, blur, noise, a little misalignment."""
-    count, size = len(pictures), pictures.shape[-1]
+def roughen(
+    pictures: Tensor, random: torch.Generator, amount: float = 1.0, processes: Processes = ALONE
+) -> Tensor:
+    """Pictures `[B, 3, S, S]` in -1..1 as cameras spoil them: exposure, tint, blur, noise, a little misalignment.
+
+    processes: the pictures are a share of all that these spoil together.
+    """
+    count, size = len(pictures) * processes.count, pictures.shape[-1]
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return (low + (high - low) * torch.rand(*shape, generator=random)).to(pictures)
+        return processes.share(low + (high - low) * torch.rand(*shape, generator=random)).to(pictures)
 
     reach = 0.15 * min(amount, 2.0)
     gain, tint = uniform(1 - reach, 1 + reach, count, 1, 1, 1), uniform(-0.08, 0.08, count, 3, 1, 1) * amount
     result = (pictures + 1) * gain - 1 + tint
-    theta = pictures.new_zeros(count, 2, 3)
+    theta = pictures.new_zeros(len(pictures), 2, 3)
     scale, angle = 1 + uniform(-0.03, 0.03, count) * amount, uniform(-0.03, 0.03, count) * amount
     theta[:, 0, 0], theta[:, 0, 1] = scale * angle.cos(), -scale * angle.sin()
     theta[:, 1, 0], theta[:, 1, 1] = scale * angle.sin(), scale * angle.cos()
     theta[:, :, 2] = uniform(-0.02, 0.02, count, 2) * amount
-    lattice = F.affine_grid(theta, [count, 3, size, size], align_corners=False)
+    lattice = F.affine_grid(theta, list(pictures.shape), align_corners=False)
     result = F.grid_sample(result, lattice, padding_mode="reflection", align_corners=False)
     soft = F.interpolate(F.avg_pool2d(result, 2), scale_factor=2, mode="bilinear")
     result = result + (soft - result) * uniform(0, 1, count, 1, 1, 1) * (uniform(0, 1, count, 1, 1, 1) > 0.5)
-    noise = torch.randn(result.shape, generator=random).to(result) * uniform(0, 0.06, count, 1, 1, 1) * amount
+    noise = processes.share(torch.randn(count, 3, size, size, generator=random)).to(result)
+    noise = noise * uniform(0, 0.06, count, 1, 1, 1) * amount
     return (result + noise).clamp(-1, 1)
 
 

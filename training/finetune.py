@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -31,7 +30,7 @@ from ..models.types import FaceGenerator
 from .augment import AdaptiveProbability, apply_augmentation, apply_diffaugment, draw_augmentation, flip
 from .card import make_card, save_card
 from .config import AUTOMATIC, FinetuneConfig, to_mapping
-from .distributed import ALONE, Processes, check_batch, share_of
+from .distributed import ALONE, Processes, check_batch, share_of_fields
 from .ema import ExponentialMovingAverage
 from .freezing import frozen_parts, frozen_weights, shallow_synthesis
 from .gradients import apply_gradients, lazy_adam
@@ -247,14 +246,6 @@ class _Batch:
     probability: float
     lazy_r1: bool
 
-    def share(self, index: int, shares: int) -> _Batch:
-        """Part `index` of `shares` equal ones."""
-        parts: dict[str, Any] = {}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            parts[field.name] = share_of(value, index, shares) if isinstance(value, Tensor) else value
-        return _Batch(**parts)
-
 
 @dataclass(frozen=True, eq=False)
 class _Found:
@@ -383,7 +374,7 @@ class FinetuneTask:
         while True:
             found, real_logits = self._compute(drawn)
             # Averaged, so that every process sees the same numbers and comes to the same decision.
-            terms = dict(zip(found.terms, self.processes.mean(list(found.terms.values())), strict=True))
+            terms = self.processes.mean_of_terms(found.terms)
             g_gradients, d_gradients = (self.processes.mean(g) for g in (found.g_gradients, found.d_gradients))
             path_gradients, r1_gradients = (self._averaged(g) for g in (found.path_gradients, found.r1_gradients))
             try:
@@ -486,7 +477,7 @@ class FinetuneTask:
         first = self.processes.rank * self.config.accumulate
         parts, logits = [], []
         for index in range(first, first + self.config.accumulate):
-            part, real_logits = self._compute_part(batch.share(index, self.shares))
+            part, real_logits = self._compute_part(share_of_fields(batch, index, self.shares))
             parts.append(part)
             logits.append(real_logits)
         return _mean_of(parts), torch.cat(logits)

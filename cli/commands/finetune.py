@@ -1,4 +1,4 @@
-"""Teach a generator a style from a folder of pictures (stage 1)."""
+"""Teach a generator a style from a folder of pictures (stage 1); under torchrun, with several processes together."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ...training.guides.hints import GuideRequest, parse_request
 from ..console import Console
 from ..files import load_generator, need
 from ..options import add_settings, read_config
+from ..sharding import training_processes
 
 if TYPE_CHECKING:
     from ...training.guides.networks import NetworkGuide
@@ -52,22 +53,20 @@ def run(args: argparse.Namespace, console: Console) -> None:
     need(args.resume is None or args.resume.is_dir(), f"there is no run in {args.resume}")
     config = read_config(args, FinetuneConfig, style_name=args.out.stem)
     from ...models.checkpoints import save_generator
-    from ...runtime.devices import pick_device
     from ...runtime.folders import cache_dir, model_dirs
     from ...runtime.progress import ProgressReporter
-    from ...training.distributed import FabricProcesses, launch
     from ...training.finetune import check_source, finetune
     from ...training.style_images import FolderSettings, largest_face_aligner, scan_style_folder
 
-    processes = launch(pick_device().type)
+    processes = training_processes()
     source = load_generator(args.source)
-    if isinstance(processes, FabricProcesses):
+    if processes.device is not None:
         source = source.to(processes.device)
     check_source(source)
     size = source.resolution
     aligner = largest_face_aligner(size, "auto", model_dirs("face_detection")) if args.align else False
     settings = FolderSettings(size, subfolders=args.subfolders, most=args.max_pictures)
-    with ProgressReporter(1, "style pictures") as progress:
+    with processes.first_ahead(), ProgressReporter(1, "style pictures") as progress:
         told = progress.update if processes.first else None
         styles = scan_style_folder(args.styles, settings, aligner, cache_dir() / "style_crops", told)
     if processes.first:

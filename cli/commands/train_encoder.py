@@ -1,4 +1,4 @@
-"""Teach an encoder to read a generator's faces."""
+"""Teach an encoder to read a generator's faces; under torchrun, with several processes together."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ...training.encoder_config import EncoderTrainingConfig
 from ..console import Console
 from ..files import load_generator, need, style_file
 from ..options import add_settings, read_config
+from ..sharding import training_processes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,15 +42,21 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...runtime.progress import ProgressReporter
     from ...training.encoder import encoder_size, train_encoder
 
+    processes = training_processes()
     generator = load_generator("embedded" if args.generator == "embedded" else style_file(args.generator))
     images = None if args.images is None else _faces(args.images, encoder_size(generator.resolution))
     run_dir = args.run_dir or Path("runs") / args.out.stem
     try:
         with room_for_training() as device, ProgressReporter(config.steps, "train") as progress:
-            result = train_encoder(generator.to(device), config, images, progress.callbacks(), run_dir, args.resume)
+            result = train_encoder(
+                generator.to(processes.device or device), config, images, progress.callbacks(), run_dir, args.resume,
+                processes,
+            )  # fmt: skip
     except KeyboardInterrupt:
         console.note(f"\nThe run is kept in {run_dir}; the same command with --resume continues it.")
         raise
+    if not processes.first:
+        return
     save_encoder(result.encoder, args.out, dict(result.encoder.provenance), half=args.half)
     console.line(str(args.out))
     console.result(

@@ -1,4 +1,4 @@
-"""Train a style further with pseudo-pairs (stage 2)."""
+"""Train a style further with pseudo-pairs (stage 2); under torchrun, with several processes together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...training.pairs.supervision_config import PairSupervisionConfig
 from ..console import Console
 from ..files import load_generator, need, style_file
 from ..options import add_settings, read_config
-from ..sharding import require_one_process
+from ..sharding import training_processes
 
 HELP = "train a style further with pairs"
 
@@ -30,7 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    require_one_process("train-pairs")
     need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
     need(not (args.resume and args.run_dir), "--resume names the run's folder already; leave --run-dir out")
     need(args.resume is None or args.resume.is_dir(), f"there is no run in {args.resume}")
@@ -40,16 +39,21 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...training.pairs.manifest import load_pairs
     from ...training.pairs.supervise import supervise
 
+    processes = training_processes()
     source, style = load_generator(args.source), load_generator(style_file(args.style))
+    if processes.device is not None:
+        source, style = source.to(processes.device), style.to(processes.device)
     pairs = load_pairs(args.pairs)
     run_dir = args.resume or args.run_dir or Path("runs") / f"{args.out.stem}-pairs"
     try:
         with ProgressReporter(config.steps, "pairs") as progress:
             resume = args.resume is not None
-            result = supervise(source, style, pairs, config, progress.callbacks(), run_dir, resume)
+            result = supervise(source, style, pairs, config, progress.callbacks(), run_dir, resume, processes)
     except KeyboardInterrupt:
         console.note(f"\nThe run is kept; the same command with --resume {run_dir} continues it.")
         raise
+    if not processes.first:
+        return
     save_generator(result.generator, args.out, dict(result.generator.provenance), half=args.half)
     console.line(str(args.out))
     console.result(

@@ -1,4 +1,7 @@
-"""Teach a fast stylizer: from a rendered look, from pseudo-pairs, or from two folders of pictures."""
+"""Teach a fast stylizer: from a rendered look, from pseudo-pairs, or from two folders of pictures.
+
+Under torchrun it is trained by several processes together.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from ...training.stylizer.config import StylizerConfig
 from ..console import Console
 from ..files import load_generator, need, style_file
 from ..options import add_settings, read_config
-from ..sharding import require_one_process
+from ..sharding import training_processes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    require_one_process("train-stylizer")
     need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
     folders = args.before is not None or args.after is not None
     given = sum((args.look is not None, args.pairs is not None, folders))
@@ -63,6 +65,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...training.stylizer.task import chosen_medium, train_stylizer
     from ...training.stylizer.twins import load_twins
 
+    processes = training_processes()
     run_dir = args.run_dir or Path("runs") / config.style_name
     common: dict[str, Any] = {
         "size": config.size, "count": config.batch_size, "degrade": config.degrade, "seed": config.seed,
@@ -73,7 +76,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         need(medium == TARGETS[args.look][0], f"the {args.look} is drawn with --medium {TARGETS[args.look][0]}")
         twins: dict[str, Tensor] = {}
         if args.faces:
-            with ProgressReporter(args.faces, "render") as progress:
+            with processes.first_ahead(), ProgressReporter(args.faces, "render") as progress:
                 twins = load_twins(run_dir.parent / "twins", args.faces, TWIN_SIZE, on_progress=progress.update)
         pictures = _bytes(args.pictures) if args.pictures else []
         batches = twin_source(twins, pictures, target, medium, **common)
@@ -86,11 +89,14 @@ def run(args: argparse.Namespace, console: Console) -> None:
     try:
         with room_for_training() as device, ProgressReporter(config.steps, "train") as progress:
             result = train_stylizer(
-                config, batches, medium, {"learnt_from": learnt}, progress.callbacks(), run_dir, args.resume, device
-            )
+                config, batches, medium, {"learnt_from": learnt}, progress.callbacks(), run_dir, args.resume,
+                processes.device or device, processes,
+            )  # fmt: skip
     except KeyboardInterrupt:
         console.note(f"\nThe run is kept in {run_dir}; the same command with --resume continues it.")
         raise
+    if not processes.first:
+        return
     save_stylizer(result.stylizer, args.out, dict(result.stylizer.provenance))
     console.line(str(args.out))
     last = result.history[-1] if result.history else {}

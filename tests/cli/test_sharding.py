@@ -64,8 +64,8 @@ def test_rendering_in_two_processes_draws_what_one_draws(tmp_path: Path, monkeyp
 def test_a_training_of_one_process_refuses_a_launcher(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    require_one_process("train-pairs", {})
+    require_one_process("train-detector", {})
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert main(["train-pairs", "--style", "x", "--pairs", "x", "--out", "x.safetensors"]) == 1
-    assert "train-pairs trains in one process, and the launcher started 2" in capsys.readouterr().err
+    assert main(["train-detector", "--out", "x.safetensors"]) == 1
+    assert "train-detector trains in one process, and the launcher started 2" in capsys.readouterr().err

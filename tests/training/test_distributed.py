@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ import torch
 from PIL import Image
 from test_finetune import quick
 from tiny_networks import make_source, make_styles
+from two_processes import HALF, STEPS, TRAININGS, begin, run_two, train_together
 
 from facestylist.cli.main import main
 from facestylist.models.checkpoints import load_generator, save_generator
@@ -23,39 +23,10 @@ from facestylist.models.types import FaceGenerator
 from facestylist.training import distributed
 from facestylist.training.distributed import share_of
 from facestylist.training.finetune import FinetuneTask
-from facestylist.training.loop import train
+from facestylist.training.loop import Callbacks, train
+from facestylist.training.pairs import supervise
 
 SETTINGS = {"batch_size": 8, "steps": 4, "match_texture": 0.0, "freeze_d_blocks": 0}
-
-WORKER = """
-import sys
-sys.path.insert(0, {here!r})
-from pathlib import Path
-import torch
-from test_distributed import SETTINGS, smooth
-from test_finetune import quick
-from tiny_networks import make_source, make_styles
-from facestylist.training.distributed import launch
-from facestylist.training.finetune import FinetuneTask
-from facestylist.training.loop import Callbacks, train
-processes = launch("cpu")
-assert processes.count == 2
-before = torch.get_rng_state()
-task = FinetuneTask(make_source(), make_styles(12), quick(**SETTINGS), processes=processes)
-averaged = []
-for step in (1, 2, 3):
-    found, _ = task._compute(task._draw_batch(step))
-    kinds = found.g_gradients, found.d_gradients, found.r1_gradients, found.path_gradients
-    averaged.append([processes.mean(gradients or []) for gradients in kinds])
-done = []
-told = Callbacks(on_progress=lambda step, *_: done.append(step))
-task = smooth(FinetuneTask(make_source(), make_styles(12), quick(**SETTINGS), processes=processes))
-history = train(task, 4, told, Path({run_dir!r}), True, processes=processes)
-assert torch.equal(torch.get_rng_state(), before)
-assert bool(done) == (processes.rank == 0), "only the first one talks"
-torch.save((task.result().generator.state_dict(), history, averaged), Path({run_dir!r}) / f"rank{{processes.rank}}.pt")
-"""
-
 
 def distance(ours: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> float:
     """The largest difference of two lists of gradients, relative to the largest number of the same tensor."""
@@ -63,43 +34,50 @@ def distance(ours: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> 
     return max((float((a - b).abs().max() / (b.abs().max() + 1e-12)) for a, b in pairs), default=0.0)
 
 
-def run_two(run_dir: Path) -> list[Any]:
-    """What each of two processes over gloo came to."""
-    run_dir.mkdir(exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    script = WORKER.format(here=str(Path(__file__).parent), run_dir=str(run_dir))
-    common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "1", "GROUP_RANK": "0"}
-    # What torchrun sets.
-    common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "x", "OMP_NUM_THREADS": "1"}
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", script], env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-        )
-        for rank in range(2)
-    ]
-    try:
-        assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
-    finally:
-        for worker in workers:
-            worker.kill()
-    return [torch.load(run_dir / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+def work(folder: Path, processes: distributed.Processes) -> dict[str, Any]:
+    """What one of two processes does, once for all tests; see `two_processes.run_two`."""
+    before = torch.get_rng_state()
+    task = FinetuneTask(make_source(), make_styles(12), quick(**SETTINGS), processes=processes)
+    averaged = []
+    for step in (1, 2, 3):
+        found, _ = task._compute(task._draw_batch(step))
+        kinds = found.g_gradients, found.d_gradients, found.r1_gradients, found.path_gradients
+        averaged.append([processes.mean(gradients or []) for gradients in kinds])
+    done: list[int] = []
+    told = Callbacks(on_progress=lambda step, *_: done.append(step))
+    task = smooth(FinetuneTask(make_source(), make_styles(12), quick(**SETTINGS), processes=processes))
+    history = train(task, 4, told, folder / "finetune", True, processes=processes)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert bool(done) == processes.first, "only the first one talks"
+    finetuned = (dict(task.result().generator.state_dict()), history, averaged)
+    return {"finetune": finetuned, **train_together(folder, processes)}
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """Where two processes trained, and what each of them came to."""
+    pytest.importorskip("lightning_fabric", reason="several processes need it: pip install lightning-fabric")
+    folder = tmp_path_factory.mktemp("two")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(supervise, "R1_INTERVAL", 2)
+        for name in TRAININGS:
+            begin(name, folder / f"{name}-one")
+    return folder, run_two("test_distributed.work", folder)
 
 
 @pytest.mark.slow
-def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
-    pytest.importorskip("lightning_fabric", reason="several processes need it: pip install lightning-fabric")
+def test_two_processes_train_what_one_does(together: tuple[Path, list[dict[str, Any]]]) -> None:
+    folder, found = together
     alone = smooth(FinetuneTask(make_source(), make_styles(12), quick(**SETTINGS)))
     expected_history = train(alone, 4)
     whole = alone.result().generator.state_dict()
 
-    (one, history, averaged), (two, _, _) = run_two(tmp_path / "two")
+    (one, history, averaged), (two, _, _) = (result["finetune"] for result in found)
     assert all(torch.equal(one[name], two[name]) for name in one), "the processes keep the same weights, bit for bit"
     task = FinetuneTask(make_source(), make_styles(12), quick(**SETTINGS))
     for step, gradients in enumerate(averaged, start=1):
-        found, _ = task._compute(task._draw_batch(step))
-        kinds = found.g_gradients, found.d_gradients, found.r1_gradients, found.path_gradients
+        part, _ = task._compute(task._draw_batch(step))
+        kinds = part.g_gradients, part.d_gradients, part.r1_gradients, part.path_gradients
         for ours, expected in zip(gradients, kinds, strict=True):
             assert distance(ours, expected or []) < 1e-4
     start = make_source().generator.state_dict()
@@ -107,7 +85,34 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     assert apart < 1e-3
     for row, expected in zip(history, expected_history, strict=True):
         assert row == pytest.approx(expected, rel=1e-3, abs=1e-6)
-    assert {p.name for p in (tmp_path / "two").iterdir()} >= {"losses.csv", "settings.json", "state"}
+    assert {p.name for p in (folder / "finetune").iterdir()} >= {"losses.csv", "settings.json", "state"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRAININGS)
+def test_other_trainings_are_shared_too_and_change_hands(
+    together: tuple[Path, list[dict[str, Any]]], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two go on where one began, one goes on where two began, and both end where one alone does."""
+    folder, (first, second) = together
+    monkeypatch.setattr(supervise, "R1_INTERVAL", 2)
+    expected, expected_history = TRAININGS[name](None, None, False, distributed.ALONE)
+    start, _ = TRAININGS[name](None, Callbacks(should_stop=lambda: True), False, distributed.ALONE)
+    moved = norm_apart(expected, start)
+
+    ours, theirs = (result[name]["weights"] for result in (first, second))
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours), "the same weights in both, bit for bit"
+    assert not (folder / "elsewhere").exists(), "the first process writes the files"
+    again, history = TRAININGS[name](folder / f"{name}-two", None, True, distributed.ALONE)
+    for weights, rows in ((ours, first[name]["history"]), (again, history)):
+        assert norm_apart(weights, expected) < 1e-3 * moved
+        for row, other in zip(rows, expected_history, strict=True):
+            assert row == pytest.approx(other, rel=1e-4, abs=1e-6)
+    for folder_name, begun in ((f"{name}-one", ours), (f"{name}-two", again)):
+        assert norm_apart(begun, expected) > 0.0, "rounding tells that it has not been one process all along"
+        assert len((folder / folder_name / "losses.csv").read_text().splitlines()) == STEPS + 1
+        shown = sorted(path.name for path in (folder / folder_name / "previews").iterdir())
+        assert shown == [f"step-{step:06}.png" for step in (HALF, STEPS)]
 
 
 @pytest.mark.slow

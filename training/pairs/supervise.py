@@ -26,6 +26,7 @@ from torch import Tensor
 from ...models.sampling import device_of
 from ...models.types import PAIR_ORIGINS, FaceGenerator, StylePairs
 from ..config import to_mapping
+from ..distributed import ALONE, Processes, check_batch
 from ..ema import ExponentialMovingAverage
 from ..finetune import check_source, digest, use_bf16
 from ..freezing import shallow_synthesis
@@ -67,6 +68,7 @@ def supervise(
     callbacks: Callbacks | None = None,
     run_dir: Path | None = None,
     resume: bool = False,
+    processes: Processes = ALONE,
 ) -> PairSupervisionResult:
     """Trains a copy of `style` on pairs that were made with `source` and `style`; both stay as they are.
 
@@ -77,6 +79,7 @@ def supervise(
             takes codes.
         callbacks: progress, previews (rows: source, stage 1, now, averaged), a question whether to stop.
         run_dir: folder for state, losses and previews; with `resume` a run there is continued exactly.
+        processes: where several train together, see `distributed`; all are given the same of everything else.
 
     Raises:
         ValueError: no discriminator, pairs of other generators, or none that can be used.
@@ -91,12 +94,13 @@ def supervise(
             "None of these pairs starts from a code (all are photos); make some synthetic or anchor pairs."
         )
     with torch.inference_mode(False), torch.enable_grad():
-        task = PairSupervisionTask(source, style, usable, config)
+        task = PairSupervisionTask(source, style, usable, config, processes)
         settings = {name: value for name, value in to_mapping(config).items() if name not in SETTINGS_FREE_TO_CHANGE}
         identity = {"style": style.digest, "source": source.digest, "pairs": digest([usable.w_plus, usable.level])}
         history = train(
             task, config.steps, callbacks, run_dir, resume, settings={**settings, **identity},
             snapshot_interval=config.snapshot_interval, preview_interval=config.preview_interval,
+            processes=processes,
         )  # fmt: skip
         return PairSupervisionResult(task.result(), history, task.codes.detach().cpu().clone())
 
@@ -110,8 +114,16 @@ class PairSupervisionTask:
     )  # fmt: skip
 
     def __init__(
-        self, source: FaceGenerator, style: FaceGenerator, pairs: StylePairs, config: PairSupervisionConfig
+        self,
+        source: FaceGenerator,
+        style: FaceGenerator,
+        pairs: StylePairs,
+        config: PairSupervisionConfig,
+        processes: Processes = ALONE,
     ) -> None:
+        for name in ("batch_size", "free_batch_size"):
+            check_batch(getattr(config, name), processes.count, f"{processes.count} processes", name)
+        self.processes = processes
         assert style.discriminator is not None  # noqa: S101 - check_source has been there
         self.source, self.style, self.pairs, self.config = source, style, pairs, config
         self.device = device_of(style)
@@ -147,13 +159,16 @@ class PairSupervisionTask:
 
     def step(self, step: int) -> dict[str, float]:
         """One update of G_t, D, the anchors' codes and the average; nothing has moved when it raises."""
-        config, rows, free = self.config, self._rows(), self.config.free_batch_size
+        config, processes = self.config, self.processes
+        # Drawn for the whole batch; from here on each process has its share.
+        every_row = self._rows()
+        rows, fresh = processes.share(every_row), self._fresh(config.free_batch_size, self.random, mix=True)
+        fresh, others = (processes.share(drawn) for drawn in (fresh, self._style_rows(config.free_batch_size)))
         learning = step > config.discriminator_alone
         rate = _rate(step - config.discriminator_alone, config.steps - config.discriminator_alone)
         wanted = self.painter.targets(rows).clamp(-1.0, 1.0)
-        fresh = self._fresh(free, self.random, mix=True)
         codes = self.codes[rows.to(self.device)]
-        reals = torch.cat([wanted, self._style_pictures(free)])
+        reals = torch.cat([wanted, self.painter.targets(others).clamp(-1.0, 1.0)])
 
         with torch.set_grad_enabled(learning), self._autocast():
             made, features = self.target.synthesis(torch.cat([codes, fresh]), return_features=True)
@@ -190,20 +205,26 @@ class PairSupervisionTask:
                 loss, [*self.g_parameters, codes], allow_unused=True, materialize_grads=True
             )
 
+        # Averaged, so that every process sees the same numbers and comes to the same decision.
+        d_gradients = tuple(processes.mean(d_gradients))
+        if learning:
+            codes_gradient = processes.whole(g_gradients[-1] / processes.count)
+            g_gradients = [*processes.mean(g_gradients[:-1]), codes_gradient]
         gradients = {"gradient of the discriminator": d_gradients, "gradient of the generator": g_gradients}
         norms = {name: torch.nn.utils.get_total_norm(list(found)) for name, found in gradients.items() if found}
-        numbers = require_finite(terms | norms)
+        numbers = require_finite(processes.mean_of_terms(terms, self.terms) | norms)
         _update(self.optimise_d, self.d_parameters, d_gradients, config.discriminator_learning_rate * rate)
         if learning:
             _update(self.optimise_g, self.g_parameters, g_gradients[:-1], config.learning_rate * rate)
-            self._refine(rows, g_gradients[-1], rate)
+            self._refine(every_row, g_gradients[-1], rate)
             self.ema.update()
         return {name: numbers[name] for name in self.terms if name in numbers} | {"semantic_weight": weight}
 
     def _pair_loss(
         self, made: Tensor, wanted: Tensor, fake_features: list[Tensor], real_features: list[Tensor], rows: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum over the pairs of a batch, divided by their number, and its terms unweighted."""
+        """The weighted sum over the pairs of a batch, divided by their number, and its terms unweighted,
+        a number for each pair that has the term."""
         config, level, anchor = self.config, self.pairs.level[rows], self.is_anchor[rows]
         by_level = torch.tensor([0.0, config.level_1_weight, config.level_2_weight, config.level_3_weight])
         each = torch.where(anchor, torch.tensor(config.anchor_weight), by_level[level]) * config.pair_weight
@@ -221,7 +242,7 @@ class PairSupervisionTask:
                 apart = a[: len(rows)].float() - b[: len(rows)].float().detach()
                 matched = matched + apart.abs().mean((1, 2, 3))
             loss = loss + (share * (pixel + config.edges_weight * edges + config.feature_weight * matched)).sum()
-            terms |= {"pixel": pixel[whole].mean(), "edges": edges[whole].mean(), "features": matched[whole].mean()}
+            terms |= {"pixel": pixel[whole], "edges": edges[whole], "features": matched[whole]}
         structural = ~whole & (each > 0)
         if bool(structural.any()):
             share = each[structural]
@@ -231,7 +252,7 @@ class PairSupervisionTask:
                 [self_similarity_distance(a[None], b[None]) for a, b in zip(soft, soft_wanted, strict=True)]
             )
             loss = loss + (share * (blurred + structure)).sum()
-            terms |= {"blurred": blurred.mean(), "structure": structure.mean()}
+            terms |= {"blurred": blurred, "structure": structure}
         return loss, terms
 
     def _refine(self, rows: Tensor, gradient: Tensor, rate: float) -> None:
@@ -259,13 +280,12 @@ class PairSupervisionTask:
         ]  # fmt: skip
         return torch.cat(parts)
 
-    def _style_pictures(self, count: int) -> Tensor:
-        """What the discriminator takes for real beside the fresh faces: targets of other pairs of the whole style."""
+    def _style_rows(self, count: int) -> Tensor:
+        """Whose targets the discriminator takes for real beside the fresh faces: other pairs of the whole style."""
         known = torch.nonzero(self.is_anchor if bool(self.is_anchor.any()) else self.pairs.level == 3)[:, 0]
         if not len(known):
             known = torch.arange(len(self.pairs))
-        rows = known[torch.randint(len(known), (count,), generator=self.random)]
-        return self.painter.targets(rows).clamp(-1.0, 1.0)
+        return known[torch.randint(len(known), (count,), generator=self.random)]
 
     @torch.no_grad()
     def _fresh(self, count: int, random: torch.Generator, mix: bool) -> Tensor:

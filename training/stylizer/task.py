@@ -16,6 +16,7 @@ from ...models.cel import DRAWING
 from ...models.stylizer import DIRECT_GAIN, MAX_LEVEL, FastStylizer, FastStylizerConfig
 from ...models.types import FaceStylizer
 from ..config import to_mapping
+from ..distributed import ALONE, Processes, check_batch, made_in_turn
 from ..ema import ExponentialMovingAverage
 from ..loop import Callbacks, require_finite, train
 from ..losses import discriminator_loss, generator_loss
@@ -46,6 +47,7 @@ def train_stylizer(
     run_dir: Path | None = None,
     resume: bool = False,
     device: torch.device | str = "cpu",
+    processes: Processes = ALONE,
 ) -> StylizerResult:
     """Trains a fast stylizer on the batches of a source.
 
@@ -56,13 +58,15 @@ def train_stylizer(
         provenance: entries for the file.
         callbacks, run_dir, resume: see `loop.train`.
         device: where to train.
+        processes: where several train together, see `distributed`; all are given the same of everything else.
     """
     with torch.inference_mode(False), torch.enable_grad():
-        task = StylizerTask(config, source, medium, device)
+        task = StylizerTask(config, source, medium, device, processes)
         settings = {k: v for k, v in to_mapping(config).items() if k not in FREE_TO_CHANGE} | {"laid": medium}
         history = train(
-            task, config.steps, callbacks, run_dir, resume, settings, config.snapshot_interval, config.preview_interval
-        )
+            task, config.steps, callbacks, run_dir, resume, settings, config.snapshot_interval, config.preview_interval,
+            processes,
+        )  # fmt: skip
     network = task.average.to("cpu").eval().requires_grad_(False)
     entries = {"steps": str(len(history)), "medium": medium, **(provenance or {})}
     return StylizerResult(FaceStylizer(network, config.style_name, entries), history)
@@ -94,8 +98,17 @@ class StylizerTask:
 
     terms: tuple[str, ...] = ("pixel", "gradient", "adversarial", "discriminator")
 
-    def __init__(self, config: StylizerConfig, source: Source, medium: str, device: torch.device | str) -> None:
+    def __init__(
+        self,
+        config: StylizerConfig,
+        source: Source,
+        medium: str,
+        device: torch.device | str,
+        processes: Processes = ALONE,
+    ) -> None:
         self.config, self.source, self.device = config, source, torch.device(device)
+        check_batch(config.batch_size, processes.count, f"{processes.count} processes")
+        self.processes, self._share = processes, made_in_turn(source, processes)
         architecture = FastStylizerConfig(
             medium, tuple(max(4, round(c * config.width)) for c in CHANNELS), max(8, round(HEAD * config.width))
         )
@@ -115,7 +128,7 @@ class StylizerTask:
     def step(self, step: int) -> dict[str, float]:
         """One update; see `loop.Task.step`."""
         config = self.config
-        batch = self.source(step)
+        batch = self._share(step)
         given, laid, wanted, level = (
             t.to(self.device) for t in (batch.given, batch.laid, batch.wanted, batch.level)
         )
@@ -130,16 +143,18 @@ class StylizerTask:
             terms["adversarial"] = generator_loss(self.critic(drawn))
             self.critic.requires_grad_(True)
             loss = loss + config.adversarial_weight * terms["adversarial"]
-        numbers = require_finite(terms)
+        numbers = require_finite(self.processes.mean_of_terms(terms))
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(config, step)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        self.processes.average_gradients(self.network.parameters())
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
         if self.critic is not None and judged:
             self.critic_optimiser.zero_grad(set_to_none=True)
             terms["discriminator"].backward()
+            self.processes.average_gradients(self.critic.parameters())
             self.critic_optimiser.step()
         self.ema.update()
         return numbers
