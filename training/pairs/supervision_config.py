@@ -80,11 +80,11 @@ class PairSupervisionConfig:
         20, "First iterations in which the discriminator learns alone.", min=0, max=10_000, step=10, advanced=True
     )
     learning_rate: float = setting(
-        1.5e-3, "Step of the generator (Muon for matrices, Adam for the rest).",
+        1.5e-3, "Adam step of the generator; it warms up and falls to a twentieth along a cosine.",
         min=1e-6, max=0.1, step=1e-4, advanced=True,
     )  # fmt: skip
     discriminator_learning_rate: float = setting(
-        4e-3, "Step of the discriminator (the same).", min=1e-6, max=0.1, step=1e-4, advanced=True
+        4e-3, "Adam step of the discriminator; it goes along the same curve.", min=1e-6, max=0.1, step=1e-4, advanced=True
     )
     r1_gamma: float = setting(
         0.3, "Weight of the R1 penalty, taken every 16 iterations.", min=0.0, max=1000.0, step=0.1, advanced=True
