@@ -1,11 +1,51 @@
-// A small chart of a training's losses, drawn as they arrive.
+// A small chart of a training's numbers, drawn as they arrive, with a legend in plain words.
 
-const COLOURS = ["#6cb2ff", "#ffb454", "#8fd68f", "#e38ae3", "#ff7b72", "#c9c9c9"];
+const COLOURS = [
+  "#6cb2ff", "#ffb454", "#8fd68f", "#e38ae3", "#ff7b72", "#6fd6d6", "#d9cf6b", "#b69cff", "#ff9fc0", "#a8b58a",
+  "#c9c9c9", "#8f9bb3",
+];
 const KEPT = 2000;
 const LINE = 16;
+const COLUMN = 190;
+const CHART = 120;
+
+/** What each number of a training says, and whether it is one of the scores, which tell how good the result is. */
+const TERMS = {
+  style_distance: { says: "distance from the style", score: true },
+  structure_distance: { says: "distance from the source faces", score: true },
+  generator: { says: "how well it is found out" },
+  adversarial: { says: "how well it is found out" },
+  discriminator: { says: "errors of the discriminator" },
+  feature: { says: "parts moved" },
+  self: { says: "structure changed" },
+  relation: { says: "people grown alike" },
+  probe: { says: "labels of parts changed" },
+  texture: { says: "texture unlike the style's" },
+  pixel: { says: "pixels off" },
+  edges: { says: "edges off" },
+  gradient: { says: "edges off" },
+  features: { says: "details off" },
+  blurred: { says: "light and dark off" },
+  structure: { says: "structure off" },
+  codes: { says: "codes off" },
+  r1: { says: "steepness of the discriminator" },
+  path_length: { says: "unevenness of the generator" },
+  semantic_weight: { says: "strength of the constraint" },
+  augment_probability: { says: "augmentation" },
+  loss: { says: "loss" },
+};
+
+/** A term in plain words; one that nobody has described keeps its name. */
+export function inPlainWords(name) {
+  return Object.hasOwn(TERMS, name) ? TERMS[name].says : name.replaceAll("_", " ");
+}
+
+function isScore(name) {
+  return Object.hasOwn(TERMS, name) && TERMS[name].score === true;
+}
 
 export class LossCurve {
-  static height = 150;
+  static height = 250;
 
   constructor() {
     this.element = document.createElement("canvas");
@@ -14,67 +54,106 @@ export class LossCurve {
     this.element.setAttribute("role", "img");
     this.rows = [];
     this.total = 1;
+    /** What the legend says, and where: `{name, text, x, y, width}`. */
+    this.legend = [];
+    this.pointedAt = null;
     new ResizeObserver(() => this.draw()).observe(this.element);
+    this.element.addEventListener("pointermove", (event) => this.point(event.offsetX, event.offsetY));
+    this.element.addEventListener("pointerleave", () => this.point(-1, -1));
   }
 
   /** Adds rows such as `{step: 3, generator: 0.5}`; a step that was there before begins a new run. */
   add(rows, total) {
     if (this.rows.length && rows[0].step <= this.rows.at(-1).step) this.rows = [];
     this.rows.push(...rows);
-    // Every second row of a long run still draws the same curve.
-    if (this.rows.length > KEPT) this.rows = this.rows.filter((_, index) => index % 2 === 0 || index > KEPT - 50);
+    // Every second row of a long run still draws the same curve; a score is measured too seldom to lose one.
+    if (this.rows.length > KEPT) {
+      const kept = (row, index) => index % 2 === 0 || index > KEPT - 50 || Object.keys(row).some(isScore);
+      this.rows = this.rows.filter(kept);
+    }
     this.total = Math.max(total, 1);
-    const last = this.rows.at(-1);
-    this.element.setAttribute("aria-label", `Losses at step ${last.step} of ${total}`);
     this.draw();
   }
 
-  /** Names of the curves, in the order in which they appeared. */
+  /** Names of the curves: the scores first, then in the order in which they appeared. */
   names() {
     const names = new Set();
     for (const row of this.rows) for (const name of Object.keys(row)) if (name !== "step") names.add(name);
-    return [...names].slice(0, COLOURS.length);
+    return [...names].sort((a, b) => isScore(b) - isScore(a)).slice(0, COLOURS.length);
+  }
+
+  /** Brings out the curve whose entry of the legend is there, and says its name in the loss table. */
+  point(x, y) {
+    const entry = this.legend.find((e) => x >= e.x && x < e.x + e.width && Math.abs(y - e.y) <= LINE / 2);
+    const name = entry?.name ?? null;
+    if (name === this.pointedAt) return;
+    this.pointedAt = name;
+    this.element.title = name ? `${inPlainWords(name)}: "${name}" in losses.csv. Each curve has its own scale.` : "";
+    this.draw();
   }
 
   draw() {
+    const last = this.rows.at(-1);
+    if (!last) return;
+    const curves = this.names().map((name) => ({ name, points: this.rows.filter((row) => Number.isFinite(row[name])) }));
+    const texts = curves.map(({ name, points }) => {
+      const value = points.length ? points.at(-1)[name].toPrecision(3) : "not a number";
+      return `${inPlainWords(name)} ${value}`;
+    });
+    this.element.setAttribute("aria-label", `Step ${last.step} of ${this.total}: ${texts.join(", ")}`);
     const { clientWidth: width, clientHeight: height } = this.element;
-    if (!width || !height || !this.rows.length) return;
+    if (!width || !height) return;
     const ratio = window.devicePixelRatio || 1;
     this.element.width = width * ratio;
     this.element.height = height * ratio;
     const pen = this.element.getContext("2d");
     pen.scale(ratio, ratio);
-    const names = this.names();
-    const columns = Math.max(1, Math.floor(width / 130));
-    const legend = LINE * Math.ceil(names.length / columns);
-    const box = { left: 8, top: 8, width: width - 16, height: height - legend - 18 };
-    const first = this.rows[0].step;
-    const span = Math.max(this.total - first, 1);
     pen.font = "11px sans-serif";
     pen.textBaseline = "middle";
+
+    const columns = Math.max(1, Math.floor((width - 16) / COLUMN));
+    const line = Math.min(LINE, Math.max(10, (height - 18 - CHART / 2) / Math.ceil(curves.length / columns)));
+    const rows = Math.ceil(curves.length / columns);
+    const box = { left: 8, top: 8, width: width - 16, height: Math.max(40, height - line * rows - 18) };
     pen.strokeStyle = "#333";
     pen.strokeRect(box.left, box.top, box.width, box.height);
-    names.forEach((name, index) => {
-      const points = this.rows.filter((row) => Number.isFinite(row[name]));
-      if (!points.length) return;
-      // Each curve has its own scale: the terms differ by orders of magnitude, and their course is what matters.
-      const values = points.map((row) => row[name]);
-      const low = Math.min(...values);
-      const range = Math.max(...values) - low || 1;
+    this.legend = curves.map(({ name }, index) => ({
+      name,
+      text: texts[index],
+      x: 8 + (index % columns) * ((width - 16) / columns),
+      y: box.top + box.height + 6 + line * (Math.floor(index / columns) + 0.5),
+      width: (width - 16) / columns,
+    }));
+    curves.forEach((curve, index) => {
+      const dimmed = this.pointedAt && this.pointedAt !== curve.name;
+      pen.globalAlpha = dimmed ? 0.2 : 1;
       pen.strokeStyle = pen.fillStyle = COLOURS[index];
-      pen.lineWidth = 1.4;
-      pen.beginPath();
-      for (const row of points) {
-        const x = box.left + ((row.step - first) / span) * box.width;
-        const y = box.top + 4 + (1 - (row[name] - low) / range) * (box.height - 8);
-        pen.lineTo(x, y);
-      }
-      pen.stroke();
-      const x = 8 + (index % columns) * (width / columns);
-      const y = height - legend - 4 + LINE * (Math.floor(index / columns) + 0.5);
+      this.drawCurve(pen, curve, box);
+      const { text, x, y, width: room } = this.legend[index];
       pen.fillRect(x, y - 4, 8, 8);
       pen.fillStyle = "#ccc";
-      pen.fillText(`${name} ${values.at(-1).toPrecision(3)}`, x + 12, y, width / columns - 16);
+      pen.fillText(text, x + 12, y, room - 16);
     });
+    pen.globalAlpha = 1;
+  }
+
+  drawCurve(pen, { name, points }, box) {
+    if (!points.length) return;
+    const first = this.rows[0].step;
+    const span = Math.max(this.total - first, 1);
+    // Each curve has its own scale: the terms differ by orders of magnitude, and their course is what matters.
+    const values = points.map((row) => row[name]);
+    const low = Math.min(...values);
+    const range = Math.max(...values) - low || 1;
+    const places = points.map((row) => [
+      box.left + ((row.step - first) / span) * box.width,
+      box.top + 4 + (1 - (row[name] - low) / range) * (box.height - 8),
+    ]);
+    pen.lineWidth = isScore(name) ? 2.2 : 1.2;
+    pen.beginPath();
+    for (const [x, y] of places) pen.lineTo(x, y);
+    pen.stroke();
+    // Scores are measured now and then: a dot says when.
+    if (isScore(name)) for (const [x, y] of places) pen.fillRect(x - 2, y - 2, 4, 4);
   }
 }
