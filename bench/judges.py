@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ..models.files import write_atomically
 from ..procedural import LOOKS, NUM_LABELS, Renderer, sample_parameters
 from ..training.distances import kernel_discrepancy, sliced_patch_distance
-from ..training.finetune import use_bf16
+from ..training.precision import use_bf16
 
 __all__ = ["Judge", "frechet_distance", "kernel_distance", "mean_iou", "parse", "sliced_patch_distance", "train_judge"]
 

@@ -143,7 +143,7 @@ def _run_dir(generator: FaceGenerator, faces: Tensor | None, config: EncoderTrai
     """One folder per generator, faces and settings, so that the same run finds what it left there."""
     from ..runtime.folders import output_dir
     from ..training.encoder import FREE_TO_CHANGE
-    from ..training.finetune import digest
+    from ..training.finetune_inputs import digest
 
     fixed = {name: value for name, value in to_mapping(config).items() if name not in FREE_TO_CHANGE}
     key = json.dumps([fixed, generator.w_space, generator.digest, None if faces is None else digest([faces])])

@@ -176,7 +176,7 @@ class TrainWithPairs:
 def _run_dir(style: FaceGenerator, pairs: StylePairs, config: PairSupervisionConfig) -> Path:
     """One folder per style, pairs and settings, so that the same run finds what it left there."""
     from ..runtime.folders import output_dir
-    from ..training.finetune import digest
+    from ..training.finetune_inputs import digest
     from ..training.pairs.supervise import SETTINGS_FREE_TO_CHANGE
 
     fixed = {name: value for name, value in to_mapping(config).items() if name not in SETTINGS_FREE_TO_CHANGE}

@@ -222,7 +222,7 @@ class TrainFastStylizer:
         from ..runtime.images import tensor_to_image
         from ..runtime.progress import ProgressReporter
         from ..training.curves import loss_map
-        from ..training.finetune import digest
+        from ..training.finetune_inputs import digest
         from ..training.stylizer.dataset import pair_source
         from ..training.stylizer.task import FREE_TO_CHANGE, StylizerTask, chosen_medium, train_stylizer
 

@@ -160,7 +160,8 @@ def _run_dir(
 ) -> Path:
     """One folder per generator, pictures, settings and guides, so that the same run finds what it left there."""
     from ..runtime.folders import output_dir
-    from ..training.finetune import digest, settings_of_a_run
+    from ..training.finetune import settings_of_a_run
+    from ..training.finetune_inputs import digest
 
     parts: list[Any] = [settings_of_a_run(config), digest(source.generator.state_dict().values()), digest([pictures])]
     # Only where there are any, so that runs begun before there were any are found.

@@ -55,7 +55,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...models.checkpoints import save_generator
     from ...runtime.folders import cache_dir, model_dirs
     from ...runtime.progress import ProgressReporter
-    from ...training.finetune import check_source, finetune
+    from ...training.finetune import finetune
+    from ...training.finetune_inputs import check_source
     from ...training.style_images import FolderSettings, largest_face_aligner, scan_style_folder
 
     processes = training_processes()

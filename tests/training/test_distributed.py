@@ -40,7 +40,7 @@ def work(folder: Path, processes: distributed.Processes) -> dict[str, Any]:
     task = FinetuneTask(make_source(), make_styles(12), quick(**SETTINGS), processes=processes)
     averaged = []
     for step in (1, 2, 3):
-        found, _ = task._compute(task._draw_batch(step))
+        found, _ = task.compute(task.batches.draw(step, task.ada.probability))
         kinds = found.g_gradients, found.d_gradients, found.r1_gradients, found.path_gradients
         averaged.append([processes.mean(gradients or []) for gradients in kinds])
     done: list[int] = []
@@ -76,7 +76,7 @@ def test_two_processes_train_what_one_does(together: tuple[Path, list[dict[str, 
     assert all(torch.equal(one[name], two[name]) for name in one), "the processes keep the same weights, bit for bit"
     task = FinetuneTask(make_source(), make_styles(12), quick(**SETTINGS))
     for step, gradients in enumerate(averaged, start=1):
-        part, _ = task._compute(task._draw_batch(step))
+        part, _ = task.compute(task.batches.draw(step, task.ada.probability))
         kinds = part.g_gradients, part.d_gradients, part.r1_gradients, part.path_gradients
         for ours, expected in zip(gradients, kinds, strict=True):
             assert distance(ours, expected or []) < 1e-4
@@ -179,7 +179,7 @@ def test_a_share_holds_whole_groups_of_the_minibatch_deviation() -> None:
 def test_parts_of_a_batch_make_the_gradients_of_the_whole(source: FaceGenerator) -> None:
     tasks = [FinetuneTask(source, make_styles(12), quick(**SETTINGS | {"accumulate": n})) for n in (1, 2)]
     for step in (1, 2):
-        whole, parts = (task._compute(task._draw_batch(step))[0] for task in tasks)
+        whole, parts = (task.compute(task.batches.draw(step, task.ada.probability))[0] for task in tasks)
         for kind in ("g_gradients", "d_gradients", "r1_gradients"):
             assert distance(getattr(parts, kind) or [], getattr(whole, kind) or []) < 1e-4
         for name, value in whole.terms.items():

@@ -17,14 +17,11 @@ from torch import Tensor
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
 from facestylist.models.types import FaceGenerator
 from facestylist.training.config import FinetuneConfig, from_mapping
-from facestylist.training.finetune import (
-    FinetuneTask,
-    finetune,
-    use_bf16,
-)
+from facestylist.training.finetune import FinetuneTask, finetune
 from facestylist.training.freezing import frozen_parts, shallow_synthesis
 from facestylist.training.gradients import apply_gradients, lazy_adam
 from facestylist.training.loop import Callbacks, CannotResume, TrainingDiverged
+from facestylist.training.precision import use_bf16
 from facestylist.training.semantic import fit_probe
 
 Weights = Callable[[FaceGenerator], dict[str, Tensor]]
@@ -110,8 +107,8 @@ def test_one_pass_gradients_equal_the_textbook_ones(source: FaceGenerator, style
     config = quick(augment="off", freeze_d_blocks=0, **terms_off)
     task, twin = (FinetuneTask(source, styles, config) for _ in range(2))
     task.step(1)
-    w_plus = twin._latents(config.batch_size, twin.random, mix=True)
-    reals = twin._next_styles(config.batch_size)
+    w_plus = twin.batches.latents(config.batch_size, twin.batches.random, mix=True)
+    reals = twin.batches.next_styles(config.batch_size)
     fakes = twin.target.synthesis(w_plus)
     g_loss = torch.nn.functional.softplus(-twin.discriminator(fakes)).mean()
     d_loss = torch.nn.functional.softplus(twin.discriminator(fakes.detach())).mean()
@@ -203,7 +200,7 @@ def test_previews_show_source_now_average_and_nearest_style(source: FaceGenerato
 def test_non_finite_steps_change_nothing_and_name_their_term(
     source: FaceGenerator, styles: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from facestylist.training import finetune as module
+    from facestylist.training import finetune_step as module
 
     task = FinetuneTask(source, styles, quick())
     task.step(1)
@@ -221,7 +218,7 @@ def test_non_finite_steps_change_nothing_and_name_their_term(
 def test_every_term_can_be_named(
     source: FaceGenerator, styles: Tensor, monkeypatch: pytest.MonkeyPatch, term: str
 ) -> None:
-    from facestylist.training import finetune as module
+    from facestylist.training import finetune_step as module
 
     task = FinetuneTask(source, styles, quick(r1_interval=1))
     name = {"r1": "r1_penalty", "generator": "generator_loss"}[term]
@@ -249,7 +246,7 @@ def test_probe_variant(source: FaceGenerator, styles: Tensor) -> None:
     with pytest.raises(ValueError, match="no probe was given"):
         finetune(source, styles, quick(keep_labels=1.0))
     task = FinetuneTask(source, styles, quick())
-    w_plus = task._latents(6, torch.Generator().manual_seed(0), mix=False)
+    w_plus = task.batches.latents(6, torch.Generator().manual_seed(0), mix=False)
     _, features = source.generator.synthesis(w_plus, return_features=True)
     labels = features[32][:, :3].argmax(1)
     probe = fit_probe(features, labels, 3, torch.Generator().manual_seed(0), steps=5)
@@ -455,7 +452,7 @@ def test_checkpointing_gives_the_same_gradients_of_every_kind(
     found = []
     for task, expected in zip(tasks, (set(), {"SynthesisBlock", "DiscriminatorBlock"}), strict=True):
         again.clear()
-        found.append(task._compute(task._draw_batch(1))[0])
+        found.append(task.compute(task.batches.draw(1, task.ada.probability))[0])
         assert set(again) == expected
     for kind in ("g_gradients", "d_gradients", "r1_gradients", "path_gradients"):
         pairs = zip(getattr(found[0], kind), getattr(found[1], kind), strict=True)
@@ -467,14 +464,14 @@ def test_gradients_of_the_penalties_have_to_be_finite_too(
     source: FaceGenerator, styles: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = FinetuneTask(source, styles, quick(r1_interval=1))
-    plain = task._compute
+    plain = task.compute
 
     def broken(drawn: object) -> object:
         found, logits = plain(drawn)  # type: ignore[arg-type]
         found.r1_gradients[0].fill_(float("inf"))
         return found, logits
 
-    monkeypatch.setattr(task, "_compute", broken)
+    monkeypatch.setattr(task, "compute", broken)
     before = {k: v.clone() for k, v in task.discriminator.state_dict().items()}
     with pytest.raises(ArithmeticError, match="`gradient of the R1 penalty`"):
         task.step(1)

@@ -65,7 +65,7 @@ def test_fine_tuning_begins_with_the_styles_palette(source: FaceGenerator, style
         FinetuneTask(source, styles, FinetuneConfig(match_palette=match, preview_interval=0, precision="fp32"))
         for match in (True, False)
     ]
-    w_plus = tasks[0]._latents(16, torch.Generator().manual_seed(9), mix=False)
+    w_plus = tasks[0].batches.latents(16, torch.Generator().manual_seed(9), mix=False)
     wanted = colour_statistics(styles)[0]
     with torch.no_grad():
         near, far = ((colour_statistics(task.average.synthesis(w_plus))[0] - wanted).abs().max() for task in tasks)

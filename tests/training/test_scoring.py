@@ -13,7 +13,7 @@ from tiny_networks import make_source, make_styles
 from torch import Tensor
 
 from facestylist.models.types import FaceGenerator
-from facestylist.training import finetune as module
+from facestylist.training import snapshots as module
 from facestylist.training.distances import PatchJudge, sliced_patch_distance
 from facestylist.training.finetune import FinetuneTask, finetune, split_pictures
 from facestylist.training.loop import Callbacks, CannotResume
@@ -191,8 +191,7 @@ def test_the_first_process_decides_for_all(source: FaceGenerator, styles: Tensor
             return 0.25, 0.5
 
     task = FinetuneTask(source, styles, quick(steps=2, **SCORED, keep_snapshot="best"), processes=Second())
-    task.steps_done = 2
-    assert task._measure() == Score(2, 0.25, 0.5) and task.best_weights is not None
+    assert task.snapshots.measure(2) == Score(2, 0.25, 0.5) and task.snapshots.best_weights is not None
 
 
 def test_choosing_without_measuring_is_refused() -> None:

@@ -22,7 +22,8 @@ from ...models.files import write_atomically
 from ...models.types import FaceEncoder, FaceGenerator
 from ...procedural import LOOKS, render, sample_parameters
 from ..config import FinetuneConfig, from_mapping, to_mapping
-from ..finetune import digest, finetune
+from ..finetune import finetune
+from ..finetune_inputs import digest
 from ..loop import Callbacks
 from ..pairs.anchors import destylise
 from ..pairs.config import PairsConfig

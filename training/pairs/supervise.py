@@ -28,12 +28,13 @@ from ...models.types import PAIR_ORIGINS, FaceGenerator, StylePairs
 from ..config import to_mapping
 from ..distributed import ALONE, Processes, check_batch
 from ..ema import ExponentialMovingAverage
-from ..finetune import check_source, digest, use_bf16
+from ..finetune_inputs import check_source, digest
 from ..freezing import shallow_synthesis
 from ..inversion import w_statistics
 from ..loop import Callbacks, require_finite, train
 from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..palette import projections
+from ..precision import autocast
 from ..semantic import HIGHEST_RESOLUTION, SemanticWeights, schedule, self_similarity_distance, semantic_terms
 from .drawing import PairPainter, check_generators, move_pictures
 from .supervision_config import PairSupervisionConfig
@@ -127,7 +128,6 @@ class PairSupervisionTask:
         assert style.discriminator is not None  # noqa: S101 - check_source has been there
         self.source, self.style, self.pairs, self.config = source, style, pairs, config
         self.device = device_of(style)
-        self.bf16 = use_bf16(config.precision, self.device)
         self.painter = PairPainter(pairs, source, style)
         self.target = copy.deepcopy(style.generator).requires_grad_(False).train()
         self.target.synthesis.requires_grad_(True)
@@ -299,7 +299,7 @@ class PairSupervisionTask:
         return torch.where(second[:, :, None], b[:, None], a[:, None])
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+        return autocast(self.config.precision, self.device)
 
     def result(self) -> FaceGenerator:
         """The averaged generator as it is now, with its discriminator and what it was trained with."""
