@@ -28,7 +28,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
     values: dict[str, Any] = read_settings(args.config) if args.config else {}
     from ...runtime.progress import ProgressReporter
     from ...training.config import from_mapping, to_mapping
-    from ...training.detector import DetectorTrainingConfig, train_detector
+    from ...training.detector import train_detector
+    from ...training.detector_config import DetectorTrainingConfig
 
     given = {"steps": args.steps, "seed": args.seed}
     values |= {name: value for name, value in given.items() if value is not None}

@@ -20,16 +20,11 @@ from facestylist.procedural.scene import (
     mirror,
     render_sprites,
 )
-from facestylist.training.detector import (
-    DetectorTask,
-    DetectorTrainingConfig,
-    assign_cells,
-    detector_losses,
-    evaluate_detector,
-    generalised_iou,
-    hardest_mistakes,
-    train_detector,
-)
+from facestylist.training.detector import DetectorTask, train_detector
+from facestylist.training.detector_config import DetectorTrainingConfig
+from facestylist.training.detector_losses import assign_cells, detector_losses, generalised_iou
+from facestylist.training.detector_scenes import hardest_mistakes
+from facestylist.training.detector_scores import evaluate_detector
 from facestylist.training.loop import Callbacks
 
 TINY = DetectorConfig(stem=4, widths=(8, 8, 8), neck=8)
