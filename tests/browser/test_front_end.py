@@ -115,6 +115,10 @@ def test_losses_are_drawn_and_two_pictures_compared(front_end: Any) -> None:
     assert kind == "execution_success", data
     steps = front_end.page.evaluate("() => app.graph.getNodeById(3).facestylistCurve.rows.map((row) => row.step)")
     assert steps == [1, 2, 3, 4]
+    curve = "app.graph.getNodeById(3).facestylistCurve"
+    label = front_end.page.evaluate(f"() => {curve}.element.getAttribute('aria-label')")
+    assert label.startswith("Step 4 of 4: distance from the style 0."), "scores come first, in plain words"
+    assert "parts moved " in label and "errors of the discriminator " in label
     saved = front_end.page.evaluate("() => app.graph.serialize().nodes.find((node) => node.id === 3).widgets_values")
     assert len(saved) == len(front_end.prompt()["3"]["inputs"]) - 2 or None not in saved
 

@@ -84,8 +84,9 @@ class PairSupervisionConfig:
         min=1e-6, max=0.1, step=1e-4, advanced=True,
     )  # fmt: skip
     discriminator_learning_rate: float = setting(
-        4e-3, "Adam step of the discriminator; it goes along the same curve.", min=1e-6, max=0.1, step=1e-4, advanced=True
-    )
+        4e-3, "Adam step of the discriminator; it goes along the same curve.",
+        min=1e-6, max=0.1, step=1e-4, advanced=True,
+    )  # fmt: skip
     r1_gamma: float = setting(
         0.3, "Weight of the R1 penalty, taken every 16 iterations.", min=0.0, max=1000.0, step=0.1, advanced=True
     )
