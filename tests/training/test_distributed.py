@@ -98,18 +98,20 @@ def test_other_trainings_are_shared_too_and_change_hands(
     monkeypatch.setattr(supervise, "R1_INTERVAL", 2)
     expected, expected_history = TRAININGS[name](None, None, False, distributed.ALONE)
     start, _ = TRAININGS[name](None, Callbacks(should_stop=lambda: True), False, distributed.ALONE)
-    moved = norm_apart(expected, start)
 
     ours, theirs = (result[name]["weights"] for result in (first, second))
     assert all(torch.equal(ours[key], theirs[key]) for key in ours), "the same weights in both, bit for bit"
     assert not (folder / "elsewhere").exists(), "the first process writes the files"
     again, history = TRAININGS[name](folder / f"{name}-two", None, True, distributed.ALONE)
     for weights, rows in ((ours, first[name]["history"]), (again, history)):
-        assert norm_apart(weights, expected) < 1e-3 * moved
+        # The codes of stage 2 move little beside its weights, and have a way of their own between processes.
+        for part in ({"codes"} & expected.keys(), expected.keys() - {"codes"}):
+            a, b, begun = ({key: found[key] for key in part} for found in (weights, expected, start))
+            assert norm_apart(a, b) <= 1e-3 * norm_apart(b, begun)
         for row, other in zip(rows, expected_history, strict=True):
             assert row == pytest.approx(other, rel=1e-4, abs=1e-6)
-    for folder_name, begun in ((f"{name}-one", ours), (f"{name}-two", again)):
-        assert norm_apart(begun, expected) > 0.0, "rounding tells that it has not been one process all along"
+    for folder_name, ended in ((f"{name}-one", ours), (f"{name}-two", again)):
+        assert norm_apart(ended, expected) > 0.0, "rounding tells that it has not been one process all along"
         assert len((folder / folder_name / "losses.csv").read_text().splitlines()) == STEPS + 1
         shown = sorted(path.name for path in (folder / folder_name / "previews").iterdir())
         assert shown == [f"step-{step:06}.png" for step in (HALF, STEPS)]
