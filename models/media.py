@@ -26,8 +26,15 @@ HATCH = ((0.86, 1.0), (-0.35, 2.0), (1.75, 3.0))
 """Angle in radians and seed of the three layers of pencil strokes, from the first laid to the last."""
 HATCH_PERIOD = 5.0
 """Distance between two pencil strokes in pixels."""
-BRUSHES = ((16, 22.0, 9.0), (12, 16.0, 6.0), (6, 8.0, 3.0), (4, 5.0, 1.7))
-"""Lattice, half length and half width of the three brushes in pixels, coarse to fine."""
+BRUSHES = ((16, 22.0, 8.0), (12, 15.0, 5.0), (6, 8.0, 2.6), (4, 5.0, 1.5), (3, 3.2, 1.0))
+"""Lattice, half length and half width of the brushes in pixels, coarse to fine; lattices divide `PERIOD`."""
+LEAST = (1.0, 0.2, 0.0, 0.0, 0.0)
+"""Share of each brush's strokes that are laid wherever."""
+FINENESS = (0.0, 0.0, 0.35, 0.8, 1.0)
+"""How fine each brush counts as."""
+TOLERATED, MISSED = 0.06, 0.15
+"""Mean difference of a channel (-1..1) between the guide and what is painted: below the first no finer stroke is laid,
+from the second on all are."""
 
 Origin = tuple[int, int]
 """Pixels (x, y) from the picture's top-left corner to that of the part at hand; multiples of `PERIOD`."""
@@ -99,32 +106,37 @@ def paint(picture: Tensor, origin: Origin = (0, 0)) -> Tensor:
 
 
 def lay_strokes(guide: Tensor, colours: Tensor, origin: Origin = (0, 0)) -> tuple[Tensor, Tensor, Tensor]:
-    """Strokes that follow the guide and take the colours.
+    """Strokes that follow the guide and take the colours, from coarse to fine.
+
+    A finer brush paints only where the strokes so far miss what it could show of the guide (Hertzmann, SIGGRAPH 1998),
+    so that a face keeps its eyes at any size and even ground its broad strokes.
 
     Args:
-        guide: `[N, 3, H, W]`; where strokes lie, how they turn and how fine they are.
+        guide: `[N, 3, H, W]` in -1..1; where strokes lie, how they turn and how fine they are.
         colours: `[N, 3, H, W]`; what they are dipped in.
         origin: of this part in the picture.
 
     Returns:
-        The canvas `[N, 3, H, W]`, the light raking over the relief `[N, 1, H, W]` about -1..1, and where the finest
-        brush was used `[N, 1, H, W]`, 0..1.
+        The canvas `[N, 3, H, W]`, the light raking over the relief `[N, 1, H, W]` about -1..1, and how fine the brush
+        was `[N, 1, H, W]`, 0..1.
     """
     grey = luma(guide)
-    direction, _ = flow(grey, 5, swirl=0.02, origin=origin)
-    soft = blur(grey, 2)
-    detail = smoothstep(0.03, 0.13, blur((soft - blur(soft, 4)).abs(), 2) * 2)
-    canvas, height = blur(colours, 5), torch.zeros_like(grey)
-    fine = torch.zeros_like(grey)
-    finest = smoothstep(0.06, 0.22, blur((grey - blur(grey, 3)).abs(), 1) * 2)
-    dips = (blur(colours, 3), blur(colours, 2), blur(colours, 1), colours)
-    needs = (torch.ones_like(grey), 0.25 + 0.75 * detail, detail, finest)
-    for index, (brush, dip, need) in enumerate(zip(BRUSHES, dips, needs, strict=True)):
-        canvas, height, covered = _lay(canvas, height, dip, direction, need, brush, index, origin)
-        fine = torch.maximum(fine, covered * (0.0, 0.0, 0.5, 1.0)[index])
+    broad, narrow = (flow(grey, radius, swirl=0.02, origin=origin)[0] for radius in (5, 2))
+    canvas, height, fine = blur(colours, 5), torch.zeros_like(grey), torch.zeros_like(grey)
+    shown = canvas if guide is colours else blur(guide, 5)
+    for index, (brush, least) in enumerate(zip(BRUSHES, LEAST, strict=True)):
+        softness = len(BRUSHES) - 1 - index
+        ideal = blur(guide, softness)
+        missing = blur((ideal - shown).abs().mean(1, keepdim=True), max(1, brush[0] // 3))
+        need = least + (1 - least) * smoothstep(TOLERATED, MISSED, missing)
+        direction = broad if index < 3 else narrow
+        laid = _lay(canvas, height, blur(colours, softness), direction, need, brush, index, origin)
+        shown = laid[0] if guide is colours else _lay(shown, height, ideal, direction, need, brush, index, origin)[0]
+        canvas, height, covered = laid
+        fine = torch.maximum(fine, covered * FINENESS[index])
     shifted = F.pad(height, (2, 0, 2, 0), mode="replicate")
     slope = 0.6 * (height - shifted[..., 1:-1, 1:-1]) + 0.4 * (height - shifted[..., :-2, :-2])
-    return canvas, slope, fine
+    return canvas, slope * (1 - 0.6 * fine), fine
 
 
 def _lay(

@@ -121,6 +121,9 @@ class TrainWithPairs:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
+        # Workflows store widgets by position: `resume` came when `seed` was the last setting.
+        settings = {spec.name: from_spec(spec) for spec in fields_of(PairSupervisionConfig)}
+        later = {name: settings.pop(name) for name in ("stroke_freedom", "noise_strength", "learn_noise")}
         return {
             "required": {
                 "source": socket("FACE_GENERATOR", SOURCE_TOOLTIP),
@@ -129,11 +132,12 @@ class TrainWithPairs:
                     "The style the pairs were made with, with its discriminator, as Fine-tune Generator gives it.",
                 ),
                 "pairs": socket("STYLE_PAIRS", PAIRS_TOOLTIP),
-                **{spec.name: from_spec(spec) for spec in fields_of(PairSupervisionConfig)},
+                **settings,
                 "resume": switch(
                     True, "Continue a cancelled run that had the same settings, generators and pairs.", advanced=True
                 ),
             },
+            "optional": later,
             "hidden": {"node_id": "UNIQUE_ID"},
         }
 
@@ -143,6 +147,9 @@ class TrainWithPairs:
         style: FaceGenerator,
         pairs: StylePairs,
         resume: bool = True,
+        stroke_freedom: float = PairSupervisionConfig.stroke_freedom,
+        noise_strength: float = PairSupervisionConfig.noise_strength,
+        learn_noise: bool = PairSupervisionConfig.learn_noise,
         node_id: str | None = None,
         **settings: Any,
     ) -> tuple[FaceGenerator, Tensor, dict[str, list[float]]]:
@@ -157,6 +164,7 @@ class TrainWithPairs:
         from ..training.curves import loss_map
         from ..training.pairs.supervise import supervise
 
+        settings |= {"stroke_freedom": stroke_freedom, "noise_strength": noise_strength, "learn_noise": learn_noise}
         config = PairSupervisionConfig(**settings)
         run_dir = _run_dir(style, pairs, config)
         if not resume:

@@ -59,3 +59,17 @@ def test_kuwahara_evens_out_noise_and_keeps_edges() -> None:
     even = media.kuwahara(noisy, 4)
     assert (even - clean).abs().mean() < 0.5 * (noisy - clean).abs().mean()
     assert (even[..., 31] - even[..., 28]).mean() > 0.8
+
+
+def test_small_features_survive_the_broad_brush() -> None:
+    """Dots of four pixels on even ground: the fine brushes come where the broad strokes lose them."""
+    guide = torch.full((1, 3, 96, 96), 0.4)
+    places = [(y, x) for y in (20, 50, 74) for x in (20, 50, 74)]
+    for y, x in places:
+        guide[:, :, y - 2 : y + 2, x - 2 : x + 2] = -0.8
+    canvas, _, fine = media.lay_strokes(guide, guide)
+    seen = torch.stack([canvas[0, :, y - 1 : y + 1, x - 1 : x + 1].mean() for y, x in places])
+    assert float(seen.mean()) < -0.3 and float(seen.max()) < 0.2
+    assert float(fine.mean()) < 0.25
+    plain = media.lay_strokes(guide * 0 + 0.4, guide * 0 + 0.4)
+    assert float(plain[2].max()) == 0.0 and float((plain[0] - 0.4).abs().mean()) < 0.06

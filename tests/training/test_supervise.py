@@ -92,6 +92,47 @@ def test_resumed_run_ends_in_the_same_bits(
     assert torch.equal(whole.codes, resumed.codes)
 
 
+def test_noise_grows_only_where_it_is_asked_for(
+    source: FaceGenerator, style: FaceGenerator, pairs: StylePairs
+) -> None:
+    def strengths(generator: FaceGenerator) -> dict[int, list[float]]:
+        found: dict[int, list[float]] = {}
+        for layer in generator.generator.synthesis.convolutions():
+            found.setdefault(layer.noise_const.shape[-1], []).append(float(layer.noise_strength.detach()))
+        return found
+
+    before = strengths(style)
+    assert strengths(supervise(source, style, pairs, PairSupervisionConfig(**QUICK)).generator) == before
+    settings = PairSupervisionConfig(**QUICK, noise_strength=0.5, stroke_freedom=1.0)
+    result = supervise(source, style, pairs, settings)
+    after, finest = strengths(result.generator), style.resolution
+    assert after[finest] == before[finest] and strengths(style) == before
+    for side in (finest // 4, finest // 2):
+        assert all(abs(a - 0.5) < 0.1 and a != 0.5 for a in after[side])
+
+
+def test_a_learned_sheet_is_kept_with_the_style_and_resumes(
+    source: FaceGenerator, style: FaceGenerator, pairs: StylePairs, tmp_path: Path
+) -> None:
+    """The noise maps learn, are what the result draws with, and survive an interruption bit for bit."""
+    settings = PairSupervisionConfig(**QUICK, noise_strength=0.1, learn_noise=True)
+
+    def sheets(generator: FaceGenerator) -> list[torch.Tensor]:
+        return [layer.noise_const for layer in generator.generator.synthesis.convolutions()]
+
+    before = [sheet.clone() for sheet in sheets(style)]
+    whole = supervise(source, style, pairs, settings)
+    moved = [not torch.equal(a, b) for a, b in zip(sheets(whole.generator), before, strict=True)]
+    assert moved == [sheet.shape[-1] >= style.resolution // 4 for sheet in before]
+    assert all(torch.equal(a, b) for a, b in zip(sheets(style), before, strict=True))
+    assert not any(sheet.requires_grad for sheet in sheets(whole.generator))
+    supervise(source, style, pairs, settings, Callbacks(should_stop=lambda: True), tmp_path / "run")
+    resumed = supervise(source, style, pairs, settings, run_dir=tmp_path / "run", resume=True)
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole.generator), weights(resumed.generator), strict=True))
+    with pytest.raises(ValueError, match="no noise to learn"):
+        PairSupervisionConfig(learn_noise=True)
+
+
 def test_only_codes_of_anchors_are_corrected(
     source: FaceGenerator, style: FaceGenerator, pairs: StylePairs
 ) -> None:

@@ -47,10 +47,21 @@ PAIR_SETTINGS: Mapping[str, Any] = {
     "batch_size": 4, "free_batch_size": 2, "learning_rate": 2e-3, "discriminator_learning_rate": 2e-3,
     "preview_interval": 50,
 }
-STYLE_PAIR_SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "chibi": {"keep_shape": 0.3},
-    "sketch": {"discriminator_learning_rate": 1e-3, "freeze_palette": True},
+LINES: Mapping[str, Any] = {
+    "adversarial_weight": 1.0, "semantic_weight": 0.3, "discriminator_learning_rate": 5e-3, "stroke_freedom": 0.3,
 }
+"""Of looks in which lines have their place: a quick discriminator draws those that pairs leave soft."""
+STYLE_PAIR_SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "cartoon": LINES,
+    "chibi": {**LINES, "keep_shape": 0.3},
+    "fantasy": LINES,
+    "impasto": {"adversarial_weight": 1.0, "stroke_freedom": 1.0, "noise_strength": 0.1},
+    "sketch": {
+        "discriminator_learning_rate": 1e-3, "freeze_palette": True, "stroke_freedom": 0.5, "noise_strength": 0.05,
+        "learn_noise": True,
+    },
+}
+"""What was tried for each stands in decision 011."""
 
 ANCHORS = PairsConfig(
     count=0, levels="3", anchor_variants=2, keep_anchor_colours=True, affine_prob=0.0, drop_quality=0.0,

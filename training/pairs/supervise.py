@@ -36,6 +36,7 @@ from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..palette import projections
 from ..precision import autocast
 from ..semantic import HIGHEST_RESOLUTION, SemanticWeights, schedule, self_similarity_distance, semantic_terms
+from .comparison import edge_distance, feature_distance, importance, pixel_distance
 from .drawing import PairPainter, check_generators, move_pictures
 from .supervision_config import PairSupervisionConfig
 
@@ -46,6 +47,10 @@ WARM_UP = 30
 MATCHED_LAYERS = 3
 """Feature maps of the discriminator nearest the picture, in which pairs are compared."""
 STYLE_MIXING = 0.5
+GRAIN = 32
+"""Noise of this many pixels and more becomes strokes; coarser noise would move parts of the face."""
+SHEET_RATE = 10.0
+"""Noise maps take so many times the generator's steps: their values are of the order of 1, weights far below."""
 SETTINGS_FREE_TO_CHANGE = ("preview_interval", "snapshot_interval")
 
 
@@ -131,8 +136,7 @@ class PairSupervisionTask:
         self.painter = PairPainter(pairs, source, style)
         self.target = copy.deepcopy(style.generator).requires_grad_(False).train()
         self.target.synthesis.requires_grad_(True)
-        for convolution in self.target.synthesis.convolutions():
-            convolution.noise_strength.requires_grad_(False)
+        sheets = self._release_noise()
         if config.freeze_palette:
             for to_rgb in projections(self.target.synthesis):
                 to_rgb.requires_grad_(False)
@@ -140,22 +144,40 @@ class PairSupervisionTask:
         self.ema = ExponentialMovingAverage(self.target.synthesis, self.average.synthesis, config.ema_decay)
         self.source_head = shallow_synthesis(source.generator.synthesis, HIGHEST_RESOLUTION)
         self.discriminator = copy.deepcopy(style.discriminator).requires_grad_(True).train()
-        self.g_parameters = [p for p in self.target.parameters() if p.requires_grad]
+        self.g_parameters = [*(p for p in self.target.parameters() if p.requires_grad), *sheets]
         self.d_parameters = list(self.discriminator.parameters())
-        self.optimise_g, self.optimise_d = (
-            torch.optim.Adam(p, lr=1.0, betas=(0.0, 0.99)) for p in (self.g_parameters, self.d_parameters)
-        )
+        weights = self.g_parameters[: len(self.g_parameters) - len(sheets)]
+        groups: list[dict[str, Any]] = [{"params": weights}]
+        if sheets:
+            groups.append({"params": sheets, "faster": SHEET_RATE})
+        self.optimise_g = torch.optim.Adam(groups, lr=1.0, betas=(0.0, 0.99))
+        self.optimise_d = torch.optim.Adam(self.d_parameters, lr=1.0, betas=(0.0, 0.99))
         given = pairs.w_plus if pairs.target_w_plus is None else pairs.target_w_plus
         self.codes = given.detach().to(self.device, torch.float32).clone().requires_grad_(True)
         self.optimise_codes = torch.optim.SparseAdam([self.codes], lr=1.0, betas=(0.9, 0.99))
         _, spread = w_statistics(style.generator, style.mean_latent.to(self.device), config.seed)
         self.code_rate = config.refine_codes * float(spread)
-        self.importance = _importance(style.resolution).to(self.device)
+        self.importance = importance(style.resolution).to(self.device)
         self.weights = SemanticWeights(config.keep_shape, config.keep_structure)
         self.is_anchor = pairs.origin == ANCHOR
         self.random = torch.Generator().manual_seed(config.seed)
         preview = torch.Generator().manual_seed(config.seed + 1)
         self._preview_w = self._fresh(PREVIEW_FACES, preview, mix=False)
+
+    def _release_noise(self) -> list[Tensor]:
+        """Lets the generator's noise learn as far as the settings say; the noise maps that do."""
+        config, size = self.config, self.style.resolution
+        # Noise of the full size by itself becomes grain and not strokes.
+        grain = range(min(GRAIN, size // 4), size + 1 if config.learn_noise else size) if config.noise_strength else ()
+        sheets: list[Tensor] = []
+        for convolution in self.target.synthesis.convolutions():
+            released = convolution.noise_const.shape[-1] in grain
+            convolution.noise_strength.requires_grad_(released)
+            if released:
+                convolution.noise_strength.data.fill_(config.noise_strength)
+                if config.learn_noise:
+                    sheets.append(convolution.noise_const.requires_grad_(True))
+        return sheets
 
     def step(self, step: int) -> dict[str, float]:
         """One update of G_t, D, the anchors' codes and the average; nothing has moved when it raises."""
@@ -234,13 +256,13 @@ class PairSupervisionTask:
         loss = made.new_zeros(())
         if bool((each * whole).any()):
             share = each * whole
-            difference = made - wanted
-            pixel = (difference.abs() * self.importance).mean((1, 2, 3))
-            edges = _edges(difference, self.importance)
-            matched = torch.zeros_like(pixel)
-            for a, b in list(zip(fake_features, real_features, strict=True))[:MATCHED_LAYERS]:
-                apart = a[: len(rows)].float() - b[: len(rows)].float().detach()
-                matched = matched + apart.abs().mean((1, 2, 3))
+            freedom, pictures = config.stroke_freedom, (made, wanted, self.importance)
+            pixel, edges = pixel_distance(*pictures, freedom), edge_distance(*pictures, freedom)
+            layers = [
+                (a[: len(rows)], b[: len(rows)].detach())
+                for a, b in list(zip(fake_features, real_features, strict=True))[:MATCHED_LAYERS]
+            ]
+            matched = feature_distance([a for a, _ in layers], [b for _, b in layers], freedom)
             loss = loss + (share * (pixel + config.edges_weight * edges + config.feature_weight * matched)).sum()
             terms |= {"pixel": pixel[whole], "edges": edges[whole], "features": matched[whole]}
         structural = ~whole & (each > 0)
@@ -357,34 +379,14 @@ def _rate(step: int, steps: int) -> float:
 
 
 def _update(
-    optimiser: torch.optim.Optimizer, parameters: list[torch.nn.Parameter], gradients: Sequence[Tensor], rate: float
+    optimiser: torch.optim.Optimizer, parameters: Sequence[Tensor], gradients: Sequence[Tensor], rate: float
 ) -> None:
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("faster", 1.0)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
-
-
-def _importance(size: int) -> Tensor:
-    """`[1, 1, size, size]` of mean 1: the face, which fills the middle of an aligned picture, counts five times as much
-    as what lies around it."""
-    y, x = torch.meshgrid(torch.linspace(-1, 1, size), torch.linspace(-1, 1, size), indexing="ij")
-    weight = 0.5 + 2.0 * torch.exp(-((x / 0.55) ** 4 + ((y - 0.1) / 0.6) ** 4))
-    return (weight / weight.mean())[None, None]
-
-
-def _edges(difference: Tensor, importance: Tensor) -> Tensor:
-    """`[N]`: mean absolute differences of neighbours across and down, summed over three scales."""
-    total = difference.new_zeros(len(difference))
-    for scale in range(3):
-        if scale:
-            difference, importance = F.avg_pool2d(difference, 2), F.avg_pool2d(importance, 2)
-        across = (difference[..., :, 1:] - difference[..., :, :-1]).abs() * importance[..., :, 1:]
-        down = (difference[..., 1:, :] - difference[..., :-1, :]).abs() * importance[..., 1:, :]
-        total = total + across.mean((1, 2, 3)) + down.mean((1, 2, 3))
-    return total
 
 
 def _soft_luma(pictures: Tensor) -> Tensor:

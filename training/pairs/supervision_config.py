@@ -106,9 +106,29 @@ class PairSupervisionConfig:
         min=1, max=10_000, step=10, unit="iterations", advanced=True,
     )  # fmt: skip
     seed: int = setting(0, "Same seed, same pairs, same settings: same result.", min=0, max=2**63 - 1, step=1)
+    # Workflows store widgets by position: what is added later stands last.
+    stroke_freedom: float = setting(
+        0.3, "How far strokes may lie elsewhere than in the target, as long as they are as strong there. 0: every line "
+        "has its place. 0.5 to 1: hatching and brush strokes, which else average away.",
+        min=0.0, max=1.0, step=0.1,
+    )  # fmt: skip
+    noise_strength: float = setting(
+        0.0, "Strength that the generator's own noise begins with between 32 px and half its size, to be learned from "
+        "there: what brush strokes and grain grow from. 0 leaves the noise as it is.",
+        min=0.0, max=1.0, step=0.05,
+    )  # fmt: skip
+    learn_noise: bool = setting(
+        False, "Let the noise itself be learned, too, up to the full size: a sheet of paper or canvas with its "
+        "hatching, the same under every picture. Needs `noise_strength`.",
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.learn_noise and not self.noise_strength:
+            raise ValueError(
+                "`learn_noise` is on and `noise_strength` is 0, so there is no noise to learn. Raise it to 0.05, or "
+                "turn `learn_noise` off."
+            )
         if self.discriminator_alone >= self.steps:
             raise ValueError(
                 f"`discriminator_alone` is {self.discriminator_alone} of {self.steps} `steps`, which leaves none for "
