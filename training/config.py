@@ -206,7 +206,7 @@ class FinetuneConfig:
     )  # fmt: skip
     preview_interval: int = setting(
         50, "A preview picture every so many iterations; 0 makes none.",
-        min=0, max=10_000, step=10, unit="iterations", advanced=True,
+        min=0, max=10_000, step=1, unit="iterations", advanced=True,
     )  # fmt: skip
     snapshot_interval: int = setting(
         100, "The state is saved every so many iterations, so that a killed run resumes there.",
@@ -232,7 +232,7 @@ class FinetuneConfig:
     )  # fmt: skip
     score_interval: int = setting(
         50, "Style and structure are measured every so many iterations, which takes as long as one or two. 0: never.",
-        min=0, max=10_000, step=10, unit="iterations", advanced=True,
+        min=0, max=10_000, step=1, unit="iterations", advanced=True,
     )  # fmt: skip
     keep_snapshot: str = setting(
         "last", "last: the style as it ends. best: as it was when measured nearest to the style pictures, with "
@@ -318,7 +318,7 @@ class InversionConfig:
     )  # fmt: skip
     preview_interval: int = setting(
         25, "A preview picture every so many iterations; 0 makes none.",
-        min=0, max=10_000, step=5, unit="iterations", advanced=True,
+        min=0, max=10_000, step=1, unit="iterations", advanced=True,
     )  # fmt: skip
     seed: int = setting(0, "Seed of everything random in the search.", min=0, max=2**63 - 1, step=1, advanced=True)
     # Workflows store widgets by position: what is added later stands last.
@@ -371,7 +371,7 @@ class PivotalConfig:
     )  # fmt: skip
     preview_interval: int = setting(
         25, "A preview picture every so many iterations; 0 makes none.",
-        min=0, max=10_000, step=5, unit="iterations", advanced=True,
+        min=0, max=10_000, step=1, unit="iterations", advanced=True,
     )  # fmt: skip
     seed: int = setting(0, "Same seed, same faces, same settings: same result.", min=0, max=2**63 - 1, step=1)
 

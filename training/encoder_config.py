@@ -62,7 +62,7 @@ class EncoderTrainingConfig:
     )  # fmt: skip
     preview_interval: int = setting(
         100, "A preview picture every so many iterations; 0 makes none.",
-        min=0, max=10_000, step=10, unit="iterations", advanced=True,
+        min=0, max=10_000, step=1, unit="iterations", advanced=True,
     )  # fmt: skip
     snapshot_interval: int = setting(
         200, "The state is saved every so many iterations, so that a killed run resumes there.",

@@ -80,7 +80,7 @@ class ReferenceConfig:
     )  # fmt: skip
     preview_interval: int = setting(
         25, "A preview picture every so many iterations; 0 makes none.",
-        min=0, max=10_000, step=5, unit="iterations", advanced=True,
+        min=0, max=10_000, step=1, unit="iterations", advanced=True,
     )  # fmt: skip
     batch_size: int = setting(
         8, "References searched for at once. Less memory with fewer; the result of each is the same.",

@@ -209,3 +209,5 @@ def test_a_typed_whole_number_is_the_one_that_is_sent(name: str) -> None:
             if kind == "INT":
                 assert rest[0].get("min", 0) % rest[0].get("step", 1) == 0, given
                 assert rest[0]["default"] % rest[0].get("step", 1) == 0, given
+                # Where 0 means never, 4 must not become 0.
+                assert not given.endswith("_interval") or rest[0].get("step", 1) == 1, given

@@ -99,7 +99,7 @@ class PairSupervisionConfig:
     )
     preview_interval: int = setting(
         50, "A preview picture every so many iterations; 0 makes none.",
-        min=0, max=10_000, step=10, unit="iterations", advanced=True,
+        min=0, max=10_000, step=1, unit="iterations", advanced=True,
     )  # fmt: skip
     snapshot_interval: int = setting(
         100, "The state is saved every so many iterations, so that a killed run resumes there.",
