@@ -18,8 +18,8 @@ from checkpoint_files import FakeModules, Tree, nvidia_pickle
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from facestylist.models import checkpoints
-from facestylist.models.checkpoints import CheckpointError, facestylist, rosinality
+from facestylist.models import checkpoints, files
+from facestylist.models.checkpoints import CheckpointError, rosinality
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
 from facestylist.models.encoder import Encoder, EncoderConfig
 from facestylist.models.generator import Generator, GeneratorConfig
@@ -243,7 +243,7 @@ def test_failed_save_leaves_the_old_file_and_no_rubbish(
     def full_disk(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(facestylist.os, "fsync", full_disk)
+    monkeypatch.setattr(files.os, "fsync", full_disk)
     with pytest.raises(CheckpointError, match="cannot be written .No space left on device"):
         checkpoints.save_generator(original, path)
     assert path.read_bytes() == b"the old one" and len(list(tmp_path.iterdir())) == 1
