@@ -103,6 +103,8 @@ def _origin(path: Path, metadata: Mapping[str, str]) -> str:
         words += [f"recall {measured['recall']:.1%}", f"{measured['false_positives']:.3f} false faces per scene"]
         words += [f"landmark error {measured['landmark_error']:.2%} of the eye distance"]
         return ", ".join(words)
+    if "learnt_from" in metadata:
+        return f"fast stylizer: {metadata['steps']} steps, {metadata['learnt_from']}"
     return {FILES["generator"]: "generator and discriminator", FILES["encoder"]: "W+ of an aligned face"}.get(
         path.name, "-"
     )

@@ -114,7 +114,7 @@ def _to_public(path: str | Path, info: CheckpointInfo, out: Path, layout: str) -
 def _require(fits: bool, path: str | Path, layout: str, wanted: str, found: str) -> None:
     if not fits:
         raise CheckpointError(
-            f"{path}: {layout}'s layout is for {wanted}, and the file holds a {found}. Choose another layout."
+            f"{path}: {layout}'s layout is for {wanted}; the file's kind is {found!r}. Choose another layout."
         )
 
 

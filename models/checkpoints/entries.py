@@ -84,6 +84,13 @@ def find_state(data: Any, marks: tuple[str, ...], entries: tuple[str, ...]) -> d
     return None
 
 
+def unsaid_options(data: Any, kind: str) -> Mapping[Any, Any]:
+    """What our own exports say of the generator ("G") or the discriminator ("D") that its state dict cannot."""
+    both = data.get("init_kwargs") if isinstance(data, Mapping) else None
+    options = both.get(kind) if isinstance(both, Mapping) else None
+    return options if isinstance(options, Mapping) else {}
+
+
 def find_mean(data: Any, beside: Mapping[str, Tensor] | None = None) -> Tensor | None:
     """The mean latent that a file has, of whatever shape: in itself, among the network's tensors, or a level deeper."""
     places = mappings(data, (), 1)

@@ -151,16 +151,16 @@ def to_arcface(network: ArcFace) -> dict[str, Tensor]:
 
 
 def unsaid(generator: GeneratorConfig | None, discriminator: DiscriminatorConfig | None) -> dict[str, Any]:
-    """`{"init_kwargs": ...}` of what differs from what readers of bare state dicts take for granted, else `{}`."""
-    options: dict[str, float] = {}
-    for config in (discriminator, generator):
+    """`{"init_kwargs": {"G": ..., "D": ...}}` of what readers of bare state dicts would take otherwise, else `{}`."""
+    options: dict[str, dict[str, float]] = {"G": {}, "D": {}}
+    for name, config in (("G", generator), ("D", discriminator)):
         if config is not None and config.conv_clamp is not None:
-            options["conv_clamp"] = config.conv_clamp
+            options[name]["conv_clamp"] = config.conv_clamp
     if generator is not None and generator.mapping_lr_multiplier != 0.01:
-        options["mapping_lr_multiplier"] = generator.mapping_lr_multiplier
+        options["G"]["mapping_lr_multiplier"] = generator.mapping_lr_multiplier
     if discriminator is not None and discriminator.mbstd_group != 4:
-        options["mbstd_group"] = discriminator.mbstd_group
-    return {"init_kwargs": options} if options else {}
+        options["D"]["mbstd_group"] = discriminator.mbstd_group
+    return {"init_kwargs": options} if options["G"] or options["D"] else {}
 
 
 def _tensors(network: torch.nn.Module) -> dict[str, Tensor]:

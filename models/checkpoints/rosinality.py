@@ -19,7 +19,7 @@ from ..discriminator import DiscriminatorConfig
 from ..generator import GeneratorConfig
 from ..ops import fir_kernel
 from .contents import CheckpointError, Contents, State, Weights
-from .entries import find_mean, find_state
+from .entries import find_mean, find_state, unsaid_options
 from .names import number, plain_text
 
 FAMILY = "rosinality"
@@ -48,12 +48,12 @@ def read(contents: Contents) -> Weights:
     discriminator = find_discriminator(contents.data)
     network = None if generator is None else read_generator(generator)
     critic = None if discriminator is None else read_discriminator(discriminator)
-    if isinstance(options := contents.data.get("init_kwargs"), Mapping):
-        # Our own exports say what no state dict can.
-        clamp = number(options.get("conv_clamp"))
-        network = network and (replace(network[0], conv_clamp=clamp), network[1])
-        group = number(options.get("mbstd_group"))
-        critic = critic and (replace(critic[0], conv_clamp=clamp, mbstd_group=int(group or 4)), critic[1])
+    of_g, of_d = (unsaid_options(contents.data, kind) for kind in "GD")
+    if network is not None and of_g:
+        network = replace(network[0], conv_clamp=number(of_g.get("conv_clamp"))), network[1]
+    if critic is not None and of_d:
+        clamp, group = (number(of_d.get(name)) for name in ("conv_clamp", "mbstd_group"))
+        critic = replace(critic[0], conv_clamp=clamp, mbstd_group=int(group or 4)), critic[1]
     return Weights(
         family=FAMILY,
         generator=network,

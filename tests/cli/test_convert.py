@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from facestylist.cli.commands import convert as commands
 from facestylist.cli.main import main
-from facestylist.models.checkpoints import load_generator, save_generator
+from facestylist.models.checkpoints import convert, export, load_generator, save_generator
 from facestylist.models.generator import Generator, GeneratorConfig
 from facestylist.models.types import FaceGenerator
 
@@ -37,6 +38,10 @@ def test_there_and_back(layout: str, entry: str, ours: str, capsys: pytest.Captu
     assert before.w_space == after.w_space and after.provenance["origin_family"] == layout
     for name, tensor in before.generator.state_dict().items():
         assert torch.equal(after.generator.state_dict()[name], tensor), name
+
+
+def test_the_flag_offers_every_layout() -> None:
+    assert (convert.OURS, *export.LAYOUTS) == commands.LAYOUTS
 
 
 def test_wrong_usage(ours: str, capsys: pytest.CaptureFixture[str]) -> None:
