@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from facestylist.models.cel import DRAWING
-from facestylist.models.media import FIELDS, MEDIA
-from facestylist.procedural import Label, Renderer
+from facestylist.models.media import FIELDS, MEDIA, fields
+from facestylist.procedural import Label, Renderer, parameters_from_z, sample_z
 from facestylist.training.loop import Callbacks
 from facestylist.training.randomness import at_step
 from facestylist.training.stylizer import randomise
 from facestylist.training.stylizer.config import MEDIA as WIDGET_MEDIA
 from facestylist.training.stylizer.config import StylizerConfig
-from facestylist.training.stylizer.dataset import at_level, pair_source, twin_source
+from facestylist.training.stylizer.dataset import at_level, pair_source, twin_scene, twin_source
 from facestylist.training.stylizer.targets import TARGETS
 from facestylist.training.stylizer.task import StylizerTask, train_stylizer
-from facestylist.training.stylizer.twins import Layers, load_twins
+from facestylist.training.stylizer.twins import TWIN_SEED, Layers, load_twins
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +73,6 @@ def test_a_sketch_is_dark_where_the_picture_is() -> None:
     medium, sketch = TARGETS["sketch"]
     clean = torch.full((1, 3, 96, 96), 0.9)
     clean[..., 40:56, 40:56] = 0.1
-    from facestylist.models.media import fields
-
     drawn = sketch(clean, clean * 2 - 1, fields(medium, clean * 2 - 1), None)
     assert drawn[..., 42:54, 42:54].mean() < 0.5
     assert drawn[..., :20, :20].mean() > 0.85
@@ -97,13 +95,38 @@ def test_a_rendered_face_gets_its_features_and_keeps_its_colours(twins: Layers) 
     face = {name: layer.float() / 255 for name, layer in twins.items() if name != "label"}
     label = twins["label"].float()
     parts = {
-        "features": (label == int(Label.EYE)).float(), "known": torch.ones_like(label), "plain": torch.zeros(1, 1, 1, 1)
-    }
+        "features": (label == int(Label.EYE)).float(), "known": torch.ones_like(label),
+        "plain": torch.zeros(1, 1, 1, 1), "studio": torch.zeros(1, 1, 1, 1),
+    }  # fmt: skip
     plain, taught = (cartoon(face["photo"], face["photo"] * 2 - 1, label, layers) for layers in (None, face | parts))
     eyes, skin = parts["features"].bool(), (label == int(Label.SKIN))
     nearer = [((picture - face["cartoon"]).abs().mean(1, keepdim=True))[eyes].mean() for picture in (taught, plain)]
     assert nearer[0] < 0.6 * nearer[1]
     assert (taught - plain).abs().mean(1, keepdim=True)[skin].mean() < 0.12
+
+
+def test_a_face_as_it_was_rendered_gets_its_true_twin(twins: Layers) -> None:
+    _, cartoon = TARGETS["cartoon"]
+    untouched = {True: 0, False: 0}
+    for seed in range(40):
+        picture, layers = twin_scene(twins, [], 48, torch.Generator().manual_seed(seed))
+        drawn = cartoon(picture[None], picture[None] * 2 - 1, layers["known"], layers)
+        studio = bool(layers["studio"])
+        untouched[studio] += 1
+        assert torch.equal(drawn, layers["twin"]) == studio
+    assert 4 <= untouched[True] <= 16
+
+
+def test_a_sketch_leaves_as_much_paper_as_the_look_does(twins: Layers) -> None:
+    medium, sketch = TARGETS["sketch"]
+    people = parameters_from_z(sample_z(2, torch.Generator().manual_seed(TWIN_SEED)))
+    twin = (Renderer().render(people, 48, "sketch").image + 1) / 2
+    face = {name: layer.float() / 255 for name, layer in twins.items() if name != "label"}
+    ones = {"known": torch.ones_like(face["figure"]), "plain": torch.ones(1, 1, 1, 1), "studio": torch.ones(1, 1, 1, 1)}
+    seen = face["photo"] * 2 - 1
+    drawn = sketch(face["photo"], seen, fields(medium, seen), face | ones)
+    assert abs(drawn.mean() - twin.mean()) < 0.06
+    assert (drawn - twin).abs().mean() < 0.12
 
 
 def test_levels_lead_from_the_picture_to_the_style() -> None:

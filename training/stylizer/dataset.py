@@ -21,9 +21,11 @@ from ..randomness import at_step
 from . import randomise
 from .randomise import between
 from .targets import Target, saturate
-from .twins import Layers
+from .twins import COLOURED, Layers
 
 FEATURES = (Label.EYE, Label.BROW, Label.UPPER_LIP, Label.LOWER_LIP, Label.MOUTH, Label.GLASSES)
+STUDIO_SHARE = 0.25
+"""Share of rendered faces that are shown as they were rendered, with no changes but the camera's."""
 Pair = tuple[Tensor, Tensor, float]
 """Source and target `[3, H, W]` in -1..1, and the level 0..3 of the target."""
 
@@ -75,7 +77,7 @@ def twin_source(
             else:
                 clean = other_scene(pictures, size, generator)
             seen = clean
-            if layers is not None and uniform(generator) < 0.7:
+            if layers is not None and not layers["studio"] and uniform(generator) < 0.7:
                 seen = randomise.pores(seen, layers["figure"][0], generator)
             seen = randomise.degrade(seen, degrade, generator)[None] * 2 - 1
             field = fields(medium, seen)
@@ -114,7 +116,8 @@ def twin_scene(
     features = sum((label == int(part)).float() for part in FEATURES)
     stack = torch.cat([twins[name][index].float() / 255 for name in names] + [hair, brow, torch.as_tensor(features)])
     side = stack.shape[-1]
-    plain = uniform(generator) < 0.35
+    studio = uniform(generator) < STUDIO_SHARE
+    plain = studio or uniform(generator) < 0.35
     # Pixels of the square per pixel of the render: heads from 60 to 350 pixels high.
     scale = math.exp(between(math.log(0.45), math.log(1.7), generator)) * min(1.0, size / 144)
     if scale < 0.6:
@@ -130,10 +133,14 @@ def twin_scene(
     moved = F.grid_sample(stack[None], grid, mode="bilinear", padding_mode="border", align_corners=False)
     parts, start = {}, 0
     for name in [*names, "hair", "brow", "features"]:
-        width = 3 if name in ("photo", "cartoon") else 1
+        width = 3 if name in COLOURED else 1
         parts[name] = moved[:, start : start + width]
         start += width
     picture, figure = parts.pop("photo")[0], parts["figure"][0]
+    parts["plain"], parts["studio"] = (torch.full((1, 1, 1, 1), float(flag)) for flag in (plain, studio))
+    parts["known"] = torch.ones(1, 1, size, size)
+    if studio:
+        return picture, parts
     if not plain:
         picture = torch.lerp(randomise.behind(size, size, pictures, generator), picture, figure)
     if uniform(generator) < 0.7:
@@ -142,12 +149,9 @@ def twin_scene(
         picture = randomise.relight(picture, generator)
     if uniform(generator) < 0.25:
         picture = randomise.cast_shadow(picture, generator)
-    known = torch.ones(1, size, size)
     if uniform(generator) < 0.3:
         picture, covered = randomise.occlude(picture, generator)
-        known = 1 - covered
-    parts["known"] = known[None]
-    parts["plain"] = torch.full((1, 1, 1, 1), float(plain))
+        parts["known"] = 1 - covered[None]
     return picture, parts
 
 
