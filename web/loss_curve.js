@@ -153,7 +153,7 @@ export class LossCurve {
     pen.beginPath();
     for (const [x, y] of places) pen.lineTo(x, y);
     pen.stroke();
-    // Scores are measured now and then: a dot says when.
-    if (isScore(name)) for (const [x, y] of places) pen.fillRect(x - 2, y - 2, 4, 4);
+    // Scores are measured now and then: a dot says when. A single number has no line at all.
+    if (isScore(name) || places.length === 1) for (const [x, y] of places) pen.fillRect(x - 2, y - 2, 4, 4);
   }
 }
