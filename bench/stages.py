@@ -2,7 +2,7 @@
 
     python -m facestylist.bench.stages [--looks cartoon,sketch,impasto,chibi]
         [--arms plain:3,constrained:3,pairs:2] [--steps 120] [--rate 0.001]
-        [--work .work/bench] [--renders .work/renders-128] [--out FILE.md] [--sheet FILE.jpg]
+        [--work .work/bench] [--renders .work/renders-128] [--out FILE.md] [--sheet FILE.jpg] [--patches]
 
 plain         stage 1 without the semantic constraint
 constrained   stage 1 with it
@@ -95,7 +95,7 @@ def fine_tune(run: Run, source: FaceGenerator, pictures: Tensor, callbacks: Call
 def judged(style: FaceGenerator, codes: FaceLatent, look: Renders, judge: Judge) -> dict[str, Any]:
     """Numbers of each face against its twin, lists `[faces]`, and three style distances of freshly sampled faces."""
     made = synthesise(style, codes).clamp(-1, 1)
-    fresh = synthesise(style, sample_latent(style, range(FRESH_SEED, FRESH_SEED + len(look.others)))).clamp(-1, 1)
+    fresh = fresh_faces(style, len(look.others))
     difference = (made - look.held).abs() / 2
     return {
         "L1": difference.mean((1, 2, 3)).tolist(),
@@ -194,6 +194,29 @@ def compare(
 
 
 @torch.no_grad()
+def patches_apart(runs: Sequence[Run], work: Path, folder: Path) -> list[str]:
+    """Lines of a table: the patch distance of each finished run, of mean colours, and of what patches show besides."""
+    source = checkpoints.load_generator("embedded")
+    lines = ["| run | patches | colours | details |", "|---|---:|---:|---:|"]
+    for run in runs:
+        look, weights = renders(run.look, source.resolution, folder), weights_of(run, source, work)
+        if weights.exists():
+            style = checkpoints.load_generator(weights)
+            drawn = {run.name: fresh_faces(style, len(look.others))}
+            if f"| {run.look}, true" not in "\n".join(lines):
+                drawn = {f"{run.look}, true": look.held, **drawn}
+            for name, made in drawn.items():
+                found = [sliced_patch_distance(made, look.others, part=part) for part in ("all", "colours", "details")]
+                lines.append(f"| {name} | " + " | ".join(f"{distance:.4f}" for distance in found) + " |")
+    return lines
+
+
+def fresh_faces(style: FaceGenerator, count: int) -> Tensor:
+    """Pictures `[count, 3, R, R]` in -1..1 of faces that every run is asked for."""
+    return synthesise(style, sample_latent(style, range(FRESH_SEED, FRESH_SEED + count))).clamp(-1, 1)
+
+
+@torch.no_grad()
 def draw_sheet(runs: Sequence[Run], work: Path, folder: Path, path: Path) -> None:
     """Saves held-out people: as photos, as their twins in each look, and as the finished ones of `runs` draw them."""
     source = checkpoints.load_generator("embedded")
@@ -221,15 +244,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--renders", type=Path, default=Path(".work/renders-128"))
     parser.add_argument("--out", type=Path, default=None, help="a Markdown file of the tables, else they are logged")
     parser.add_argument("--sheet", type=Path, default=None, help="a JPEG of what seed 0 of every run draws")
+    parser.add_argument("--patches", action="store_true", help="takes the patch distance of finished runs apart")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options.work.mkdir(parents=True, exist_ok=True)
     arms = [(arm, int(seeds)) for arm, _, seeds in (part.partition(":") for part in options.arms.split(","))]
-    lines = compare(options.looks.split(","), arms, options.steps, options.rate, options.work, options.renders)
+    looks = options.looks.split(",")
+    lines = compare(looks, arms, options.steps, options.rate, options.work, options.renders)
+    if options.patches:
+        seeds = [Run(arm, look, s, options.steps, options.rate) for look in looks for arm, n in arms for s in range(n)]
+        lines += patches_apart(seeds, options.work, options.renders)
     for line in lines:
         logger.info("%s", line)
     if options.sheet:
-        looks = options.looks.split(",")
         runs = [Run(arm, look, 0, options.steps, options.rate) for look in looks for arm, _ in arms]
         draw_sheet(runs, options.work, options.renders, options.sheet)
     if options.out:

@@ -7,6 +7,7 @@ are defined on Inception's features, and numbers in other features cannot be com
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,8 @@ from .semantic import self_similarity_distance
 
 STRUCTURE_SIZES = (8, 32)
 """Feature maps from 8 to 32 px are compared for structure: finer ones hold lines and grain."""
+
+PatchPart = Literal["all", "colours", "details"]
 
 
 def kernel_discrepancy(x: Tensor, y: Tensor) -> float:
@@ -43,19 +46,28 @@ def kernel_discrepancy(x: Tensor, y: Tensor) -> float:
 
 @torch.no_grad()
 def sliced_patch_distance(
-    made: Tensor, wanted: Tensor, patch: int = 7, count: int = 8192, directions: int = 128
+    made: Tensor, wanted: Tensor, patch: int = 7, count: int = 8192, directions: int = 128, part: PatchPart = "all"
 ) -> float:
     """Sliced Wasserstein distance of small patches at three scales (Karras et al., arXiv 1710.10196): a judge without
-    parameters. Mean over scales, in picture units. Pictures `[N, 3, S, S]` and `[M, 3, S, S]`."""
+    parameters. Mean over scales, in picture units. Pictures `[N, 3, S, S]` and `[M, 3, S, S]`. `part`: of whole
+    patches, of their mean colours alone, or of what is left of them without (lines, strokes, edges)."""
     random = torch.Generator().manual_seed(2)
     distances = []
     for _ in range(3):
-        samples = [_patches(pictures, patch, count, random) for pictures in (made, wanted)]
+        samples = [_part_of(_patches(pictures, patch, count, random), part) for pictures in (made, wanted)]
         axes = F.normalize(torch.randn(samples[0].shape[1], directions, generator=random), dim=0)
         a, b = ((s @ axes).sort(0).values for s in samples)
         distances.append(float((a - b).abs().mean()) / patch)
         made, wanted = F.avg_pool2d(made, 2), F.avg_pool2d(wanted, 2)
     return sum(distances) / len(distances)
+
+
+def _part_of(patches: Tensor, part: PatchPart) -> Tensor:
+    if part == "all":
+        return patches
+    channels = patches.unflatten(1, (3, -1))
+    colours = channels.mean(2, keepdim=True).expand_as(channels)
+    return (colours if part == "colours" else channels - colours).flatten(1)
 
 
 class PatchJudge:

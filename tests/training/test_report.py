@@ -42,6 +42,9 @@ def test_distances_are_0_for_the_same_and_grow(source: FaceGenerator) -> None:
     pictures = make_styles(10)
     other = make_styles(10, seed=9)
     assert sliced_patch_distance(pictures, pictures) < sliced_patch_distance(pictures, -pictures)
+    lighter = pictures + 0.2
+    lines, colours = (sliced_patch_distance(lighter, pictures, part=part) for part in ("details", "colours"))
+    assert lines < 0.2 * colours
     assert structure_distance(critic, pictures, pictures).abs().max() < 1e-6
     moved = structure_distance(critic, pictures[:3], other[:3])
     assert moved.shape == (3,) and (moved > structure_distance(critic, pictures[:3], pictures[:3] * 0.9)).all()

@@ -32,9 +32,10 @@ TWIN_SEED = 120_000
 COLOURED = ("photo", "cartoon", "twin")
 """Layers of three channels."""
 Layers = dict[str, Tensor]
-"""uint8: `photo`, `cartoon` (in the photo's proportions) and `twin` (the cartoon in its own) `[N, 3, S, S]`, `label` `[N, 1, S, S]` (values of `Label`), and 0..255 for 0..1
-`[N, 1, S, S]`: `figure` (coverage), `tone` (255 is paper), `marks` (darkness of lids, lips and brows), `line` (of
-outlines), `eye` (of the open eye) and `open_eye` (its coverage)."""
+"""uint8: `photo`, `cartoon` (in the photo's proportions) and `twin` (the cartoon in its own) `[N, 3, S, S]`, `label`
+`[N, 1, S, S]` (values of `Label`), and 0..255 for 0..1 `[N, 1, S, S]`: `figure` (coverage), `tone` (255 is paper),
+`marks` (darkness of lids, lips and brows), `line` (of outlines), `eye` (of the open eye) and `open_eye` (its
+coverage)."""
 
 
 @torch.no_grad()
