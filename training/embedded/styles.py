@@ -54,7 +54,6 @@ LINES: Mapping[str, Any] = {
 STYLE_PAIR_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "cartoon": LINES,
     "chibi": {**LINES, "keep_shape": 0.3},
-    "fantasy": LINES,
     "impasto": {"adversarial_weight": 1.0, "stroke_freedom": 1.0, "noise_strength": 0.1},
     "sketch": {
         "discriminator_learning_rate": 1e-3, "freeze_palette": True, "stroke_freedom": 0.5, "noise_strength": 0.05,
