@@ -47,13 +47,11 @@ PAIR_SETTINGS: Mapping[str, Any] = {
     "batch_size": 4, "free_batch_size": 2, "learning_rate": 2e-3, "discriminator_learning_rate": 2e-3,
     "preview_interval": 50,
 }
-LINES: Mapping[str, Any] = {
-    "adversarial_weight": 1.0, "semantic_weight": 0.3, "discriminator_learning_rate": 5e-3, "stroke_freedom": 0.3,
-}
-"""Of looks in which lines have their place: a quick discriminator draws those that pairs leave soft."""
 STYLE_PAIR_SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "cartoon": LINES,
-    "chibi": {**LINES, "keep_shape": 0.3},
+    "cartoon": {
+        "adversarial_weight": 1.0, "semantic_weight": 0.3, "discriminator_learning_rate": 5e-3, "stroke_freedom": 0.3,
+    },
+    "chibi": {"keep_shape": 0.3},
     "impasto": {"adversarial_weight": 1.0, "stroke_freedom": 1.0, "noise_strength": 0.1},
     "sketch": {
         "discriminator_learning_rate": 1e-3, "freeze_palette": True, "stroke_freedom": 0.5, "noise_strength": 0.05,
