@@ -37,6 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--faces", type=int, default=768, metavar="N", help="with --look: faces to render (768); 0: only --pictures"
     )
+    parser.add_argument(
+        "--as-rendered", type=float, default=0.25, metavar="SHARE",
+        help="with --look: share of the faces shown as they were rendered, to learn the look's own picture of them "
+        "(0.25); more for rendered faces, less for photographs",
+    )  # fmt: skip
+    parser.add_argument(
+        "--start", metavar="NAME|FILE", help="a stylizer to go on from, such as embedded:student-sketch; keeps its width"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the stylizer, a .safetensors file")
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name; flags go before them")
     parser.add_argument("--steps", type=int, metavar="N", help=f"default: {StylizerConfig.steps}")
@@ -56,8 +64,9 @@ def run(args: argparse.Namespace, console: Console) -> None:
     need(args.pairs is None or args.target is not None, "--pairs needs --target, the style it was made with")
     need(args.faces >= 0, "--faces has to be 0 or more")
     need(args.faces > 0 or args.pictures is not None, "--faces 0 leaves nothing to learn from; give --pictures")
+    need(0 <= args.as_rendered <= 1, "--as-rendered has to be 0 to 1")
     config = _config(args)
-    from ...models.checkpoints import save_stylizer
+    from ...models.checkpoints import load_stylizer, save_stylizer
     from ...runtime.devices import room_for_training
     from ...runtime.progress import ProgressReporter
     from ...training.stylizer.dataset import pair_source, twin_source
@@ -67,6 +76,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
     processes = training_processes()
     run_dir = args.run_dir or Path("runs") / config.style_name
+    start = None if args.start is None else load_stylizer(args.start)
     common: dict[str, Any] = {
         "size": config.size, "count": config.batch_size, "degrade": config.degrade, "seed": config.seed,
     }  # fmt: skip
@@ -79,10 +89,10 @@ def run(args: argparse.Namespace, console: Console) -> None:
             with processes.first_ahead(), ProgressReporter(args.faces, "render") as progress:
                 twins = load_twins(run_dir.parent / "twins", args.faces, TWIN_SIZE, on_progress=progress.update)
         pictures = _bytes(args.pictures) if args.pictures else []
-        batches = twin_source(twins, pictures, target, medium, **common)
+        batches = twin_source(twins, pictures, target, medium, **common, studio_share=args.as_rendered)
         learnt = f"{args.faces} rendered faces, {len(pictures)} pictures"
     else:
-        medium = chosen_medium(config, "none")
+        medium = chosen_medium(config, "none" if start is None else start.medium)
         triples = _folder_pairs(args.before, args.after) if folders else _manifest_pairs(args)
         batches = pair_source(triples, medium, pair_share=config.pair_share, **common)
         learnt = f"{len(triples)} pairs"
@@ -90,7 +100,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         with room_for_training() as device, ProgressReporter(config.steps, "train") as progress:
             result = train_stylizer(
                 config, batches, medium, {"learnt_from": learnt}, progress.callbacks(), run_dir, args.resume,
-                processes.device or device, processes,
+                processes.device or device, processes, start,
             )  # fmt: skip
     except KeyboardInterrupt:
         console.note(f"\nThe run is kept in {run_dir}; the same command with --resume continues it.")

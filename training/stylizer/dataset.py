@@ -25,7 +25,6 @@ from .twins import COLOURED, Layers
 
 FEATURES = (Label.EYE, Label.BROW, Label.UPPER_LIP, Label.LOWER_LIP, Label.MOUTH, Label.GLASSES)
 STUDIO_SHARE = 0.25
-"""Share of rendered faces that are shown as they were rendered, with no changes but the camera's."""
 Pair = tuple[Tensor, Tensor, float]
 """Source and target `[3, H, W]` in -1..1, and the level 0..3 of the target."""
 
@@ -50,7 +49,7 @@ Source = Callable[[int], Batch]
 
 def twin_source(
     twins: Layers, pictures: Sequence[Tensor], target: Target, medium: str, size: int, count: int, degrade: float,
-    seed: int, twin_share: float = 0.55,
+    seed: int, twin_share: float = 0.55, studio_share: float = STUDIO_SHARE,
 ) -> Source:
     """Batches of twins and of other pictures, their targets made by a rule of `targets.py`.
 
@@ -63,6 +62,8 @@ def twin_source(
         degrade: see `StylizerConfig`.
         seed: of everything.
         twin_share: share of rendered faces.
+        studio_share: how many of those are shown as they were rendered, with no changes but the camera's. They teach
+            the look itself, the others how to draw photographs.
     """
 
     share = twin_share if twins else 0.0
@@ -73,7 +74,7 @@ def twin_source(
         for _ in range(count):
             layers: dict[str, Tensor] | None = None
             if uniform(generator) < share:
-                clean, layers = twin_scene(twins, pictures, size, generator)
+                clean, layers = twin_scene(twins, pictures, size, generator, studio_share)
             else:
                 clean = other_scene(pictures, size, generator)
             seen = clean
@@ -105,7 +106,7 @@ def at_level(clean: Tensor, full: Tensor, level: float) -> Tensor:
 
 
 def twin_scene(
-    twins: Layers, pictures: Sequence[Tensor], size: int, generator: torch.Generator
+    twins: Layers, pictures: Sequence[Tensor], size: int, generator: torch.Generator, studio_share: float = STUDIO_SHARE
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """A rendered face somewhere in a square `[3, S, S]`, and its layers `[1, C, S, S]` in 0..1."""
     index = int(torch.randint(len(twins["photo"]), (1,), generator=generator))
@@ -116,7 +117,7 @@ def twin_scene(
     features = sum((label == int(part)).float() for part in FEATURES)
     stack = torch.cat([twins[name][index].float() / 255 for name in names] + [hair, brow, torch.as_tensor(features)])
     side = stack.shape[-1]
-    studio = uniform(generator) < STUDIO_SHARE
+    studio = uniform(generator) < studio_share
     plain = studio or uniform(generator) < 0.35
     # Pixels of the square per pixel of the render: heads from 60 to 350 pixels high.
     scale = math.exp(between(math.log(0.45), math.log(1.7), generator)) * min(1.0, size / 144)

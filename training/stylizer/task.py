@@ -18,6 +18,7 @@ from ...models.types import FaceStylizer
 from ..config import to_mapping
 from ..distributed import ALONE, Processes, check_batch, made_in_turn
 from ..ema import ExponentialMovingAverage
+from ..finetune_inputs import digest
 from ..loop import Callbacks, require_finite, train
 from ..losses import discriminator_loss, generator_loss
 from .config import AUTOMATIC_MEDIUM, StylizerConfig
@@ -48,6 +49,7 @@ def train_stylizer(
     resume: bool = False,
     device: torch.device | str = "cpu",
     processes: Processes = ALONE,
+    start: FaceStylizer | None = None,
 ) -> StylizerResult:
     """Trains a fast stylizer on the batches of a source.
 
@@ -59,10 +61,16 @@ def train_stylizer(
         callbacks, run_dir, resume: see `loop.train`.
         device: where to train.
         processes: where several train together, see `distributed`; all are given the same of everything else.
+        start: a stylizer to go on from, whose medium and size hold; None for a new network.
+
+    Raises:
+        ValueError: `start` draws with another medium.
     """
     with torch.inference_mode(False), torch.enable_grad():
-        task = StylizerTask(config, source, medium, device, processes)
+        task = StylizerTask(config, source, medium, device, processes, start)
         settings = {k: v for k, v in to_mapping(config).items() if k not in FREE_TO_CHANGE} | {"laid": medium}
+        if start is not None:
+            settings["start"] = digest(start.network.state_dict().values())
         history = train(
             task, config.steps, callbacks, run_dir, resume, settings, config.snapshot_interval, config.preview_interval,
             processes,
@@ -105,17 +113,13 @@ class StylizerTask:
         medium: str,
         device: torch.device | str,
         processes: Processes = ALONE,
+        start: FaceStylizer | None = None,
     ) -> None:
         self.config, self.source, self.device = config, source, torch.device(device)
         check_batch(config.batch_size, processes.count, f"{processes.count} processes")
         self.processes, self._share = processes, made_in_turn(source, processes)
-        architecture = FastStylizerConfig(
-            medium, tuple(max(4, round(c * config.width)) for c in CHANNELS), max(8, round(HEAD * config.width))
-        )
         fast: Any = {"device": self.device, "memory_format": torch.channels_last}
-        self.network = initialised(lambda: FastStylizer(architecture), config.seed)
-        if medium == "cel":
-            begin_with(self.network, DRAWING)
+        self.network = new_network(config, medium) if start is None else network_of(start, medium)
         self.network.to(**fast)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.ema = ExponentialMovingAverage(self.network, self.average, config.ema_decay)
@@ -189,6 +193,27 @@ class StylizerTask:
         if self.critic is not None:
             self.critic.load_state_dict(state["critic"])
             self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+
+
+def new_network(config: StylizerConfig, medium: str) -> FastStylizer:
+    """With weights that follow from the seed."""
+    channels = tuple(max(4, round(c * config.width)) for c in CHANNELS)
+    architecture = FastStylizerConfig(medium, channels, max(8, round(HEAD * config.width)))
+    network: FastStylizer = initialised(lambda: FastStylizer(architecture), config.seed)
+    if medium == "cel":
+        begin_with(network, DRAWING)
+    return network
+
+
+def network_of(start: FaceStylizer, medium: str) -> FastStylizer:
+    """A copy to be trained on."""
+    known = start.network.config.medium
+    if known != medium:
+        raise ValueError(
+            f"The stylizer to start from draws with the medium '{known}', this training with '{medium}'. "
+            f"Set `medium` to {known}, or start from a new network."
+        )
+    return copy.deepcopy(start.network).float().train().requires_grad_(True)
 
 
 def begin_with(network: FastStylizer, drawing: slice) -> None:
