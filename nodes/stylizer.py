@@ -198,6 +198,10 @@ class TrainFastStylizer:
                 "pairs": socket("STYLE_PAIRS", "Pseudo-pairs in place of before and after; they need both generators."),
                 "source": socket("FACE_GENERATOR", "The generator that draws the pairs before the style."),
                 "target": socket("FACE_GENERATOR", "The generator that draws them in the style."),
+                "start": socket(
+                    "FACE_STYLIZER",
+                    "A stylizer to go on from, such as a shipped one; its medium and width hold. Left open: a new one.",
+                ),
             },
             "hidden": {"node_id": "UNIQUE_ID"},
         }
@@ -210,6 +214,7 @@ class TrainFastStylizer:
         pairs: StylePairs | None = None,
         source: FaceGenerator | None = None,
         target: FaceGenerator | None = None,
+        start: FaceStylizer | None = None,
         node_id: str | None = None,
         **settings: Any,
     ) -> tuple[FaceStylizer, Tensor, dict[str, list[float]]]:
@@ -227,14 +232,15 @@ class TrainFastStylizer:
         from ..training.stylizer.task import FREE_TO_CHANGE, StylizerTask, chosen_medium, train_stylizer
 
         config = StylizerConfig(**settings)
-        medium = chosen_medium(config, "none")
+        medium = chosen_medium(config, "none" if start is None else start.medium)
         with torch.inference_mode(False):
             triples = _pairs(before, after, pairs, source, target)
             batches = pair_source(
                 triples, medium, config.size, config.batch_size, config.degrade, config.pair_share, config.seed
             )
         fixed = {name: value for name, value in to_mapping(config).items() if name not in FREE_TO_CHANGE}
-        key = json.dumps([fixed, digest([side for triple in triples for side in triple[:2]])])
+        shown = [side for triple in triples for side in triple[:2]]
+        key = json.dumps([fixed, digest(shown if start is None else [*shown, *start.network.state_dict().values()])])
         name = re.sub(r"[^\w-]+", "_", config.style_name)
         run_dir = output_dir() / "facestylist_runs" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
         if not resume:
@@ -242,11 +248,11 @@ class TrainFastStylizer:
         with room_for_training() as device, ProgressReporter(config.steps, "train", node_id=node_id) as progress:
             result = train_stylizer(
                 config, batches, medium, {"learnt_from": f"{len(triples)} pairs"}, progress.callbacks(), run_dir, True,
-                device,
+                device, start=start,
             )  # fmt: skip
         shutil.rmtree(run_dir / "state", ignore_errors=True)
         with torch.inference_mode(False):
-            task = StylizerTask(config, batches, medium, "cpu")
+            task = StylizerTask(config, batches, medium, "cpu", start=start)
             task.average.load_state_dict(result.stylizer.network.state_dict())
             preview = task.preview()
         return result.stylizer, tensor_to_image(preview[None] * 2 - 1), loss_map(result.history)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...training.config import to_mapping
 from ...training.stylizer.config import StylizerConfig
 from ..console import Console
-from ..files import load_generator, need, style_file
+from ..files import load_generator, load_stylizer, need, style_file
 from ..options import add_settings, read_config
 from ..sharding import training_processes
 
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(0.25); more for rendered faces, less for photographs",
     )  # fmt: skip
     parser.add_argument(
-        "--start", metavar="NAME|FILE", help="a stylizer to go on from, such as embedded:student-sketch; keeps its width"
+        "--start", metavar="NAME|FILE", help="a stylizer to go on from, say embedded:student-sketch; keeps its width"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the stylizer, a .safetensors file")
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name; flags go before them")
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     need(args.faces > 0 or args.pictures is not None, "--faces 0 leaves nothing to learn from; give --pictures")
     need(0 <= args.as_rendered <= 1, "--as-rendered has to be 0 to 1")
     config = _config(args)
-    from ...models.checkpoints import load_stylizer, save_stylizer
+    from ...models.checkpoints import save_stylizer
     from ...runtime.devices import room_for_training
     from ...runtime.progress import ProgressReporter
     from ...training.stylizer.dataset import pair_source, twin_source

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from facestylist.cli.main import main
+from facestylist.models import checkpoints
 
 
 @pytest.fixture
@@ -35,6 +37,11 @@ def test_train_and_use(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [Path(file).name for file in told["photos"][0]["files"]] == ["a_negative.png"]
     with Image.open(work / "out" / "a_negative.png") as picture:
         assert picture.size == (64, 56)
+    first = checkpoints.load_stylizer("negative.safetensors").network.state_dict()
+    train[6] = "later.safetensors"
+    assert main([*train, "--start", "negative.safetensors", "--learning-rate", "0.000001"]) == 0
+    later = checkpoints.load_stylizer("later.safetensors").network.state_dict()
+    assert all(torch.allclose(later[name], value, atol=1e-3) for name, value in first.items()), "it began there"
     assert main(["inspect", "negative.safetensors"]) == 0
     assert "stylizer" in capsys.readouterr().out
 
@@ -45,6 +52,7 @@ def test_train_and_use(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["stylise", "a.png", "--out", "out"], "one of --style and --stylizer"),
         (["train-stylizer", "--out", "x.safetensors"], "one of --look, --pairs"),
         (["train-stylizer", "--before", "before", "--out", "x.safetensors"], "go together"),
+        (["train-stylizer", "--look", "sketch", "--as-rendered", "2", "--out", "x.safetensors"], "0 to 1"),
         (["train-stylizer", "--pairs", "p.safetensors", "--out", "x.safetensors"], "needs --target"),
     ],
 )

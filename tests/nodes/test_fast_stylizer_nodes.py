@@ -70,6 +70,16 @@ def test_it_learns_from_pseudo_pairs(source: FaceGenerator, style: FaceGenerator
         run_node("TrainFastStylizer", pairs=pairs, **QUICK)
 
 
+def test_it_goes_on_from_a_stylizer(
+    trained: tuple[FaceStylizer, torch.Tensor, dict[str, list[float]]], photos: torch.Tensor, folders: Folders
+) -> None:
+    stylizer, _, losses = run_node("TrainFastStylizer", before=photos, after=1 - photos, start=trained[0], **QUICK)
+    assert stylizer.medium == "pencil", "auto is what it draws with"
+    assert losses != trained[2], "not the run of the new network"
+    with pytest.raises(ValueError, match="medium 'pencil'"):
+        run_node("TrainFastStylizer", before=photos, after=1 - photos, start=trained[0], medium="paint", **QUICK)
+
+
 def test_what_does_not_fit_is_refused(photos: torch.Tensor, folders: Folders) -> None:
     with pytest.raises(ValueError, match="nothing to learn from"):
         run_node("TrainFastStylizer", before=photos, **QUICK)

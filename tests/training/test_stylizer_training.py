@@ -160,6 +160,19 @@ def test_it_learns_from_pairs() -> None:
     assert not any(p.requires_grad for p in result.stylizer.network.parameters())
 
 
+def test_it_goes_on_from_another_stylizer(tmp_path: Path) -> None:
+    source = pair_source(negatives(), "none", 48, 2, 0.0, 1.0, 0)
+    first = train_stylizer(tiny(steps=60), source).stylizer
+    before = {name: value.clone() for name, value in first.network.state_dict().items()}
+    later = train_stylizer(tiny(steps=3, width=1.0), source, start=first, run_dir=tmp_path)
+    assert later.history[0]["pixel"] < 0.6 * train_stylizer(tiny(steps=1), source).history[0]["pixel"]
+    assert later.stylizer.network.config == first.network.config, "its width holds"
+    assert all(torch.equal(value, before[name]) for name, value in first.network.state_dict().items())
+    assert not all(torch.equal(value, before[name]) for name, value in later.stylizer.network.state_dict().items())
+    with pytest.raises(ValueError, match="medium 'none', this training with 'pencil'"):
+        train_stylizer(tiny(), source, "pencil", start=first)
+
+
 def test_a_cancelled_run_continues_exactly(tmp_path: Path) -> None:
     source = pair_source(negatives(), "none", 48, 2, 1.0, 0.5, 0)
     config = tiny(steps=14, adversarial_weight=0.01, snapshot_interval=5)
