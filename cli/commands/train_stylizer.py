@@ -39,8 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--as-rendered", type=float, default=0.25, metavar="SHARE",
-        help="with --look: share of the faces shown as they were rendered, to learn the look's own picture of them "
-        "(0.25); more for rendered faces, less for photographs",
+        help="with --look: share of the faces shown as they were rendered, but for the camera (0.25)",
     )  # fmt: skip
     parser.add_argument(
         "--start", metavar="NAME|FILE", help="a stylizer to go on from, say embedded:student-sketch; keeps its width"

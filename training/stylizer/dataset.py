@@ -21,7 +21,7 @@ from ..randomness import at_step
 from . import randomise
 from .randomise import between
 from .targets import Target, saturate
-from .twins import COLOURED, Layers
+from .twins import Layers
 
 FEATURES = (Label.EYE, Label.BROW, Label.UPPER_LIP, Label.LOWER_LIP, Label.MOUTH, Label.GLASSES)
 STUDIO_SHARE = 0.25
@@ -134,7 +134,7 @@ def twin_scene(
     moved = F.grid_sample(stack[None], grid, mode="bilinear", padding_mode="border", align_corners=False)
     parts, start = {}, 0
     for name in [*names, "hair", "brow", "features"]:
-        width = 3 if name in COLOURED else 1
+        width = 3 if name in ("photo", "cartoon") else 1
         parts[name] = moved[:, start : start + width]
         start += width
     picture, figure = parts.pop("photo")[0], parts["figure"][0]

@@ -102,11 +102,8 @@ def palette(picture: Tensor) -> Tensor:
 def cartoon(clean: Tensor, given: Tensor, fields: Tensor, layers: Mapping[str, Tensor] | None) -> Tensor:
     """Even areas in a few tones, ink along edges; on a rendered face its features and outlines as the look draws them.
 
-    The colours of skin and hair are the picture's: taken from the look, they made every face the same doll. Only a
-    rendered face in its studio, as it was rendered, gets its true twin.
+    The colours of skin and hair are the picture's everywhere: taken from the look, they made every face the same doll.
     """
-    if layers is not None and bool((layers["studio"] == 1).all()):
-        return layers["twin"]
     even = even_areas(clean)
     toned, ink = cut_tones(even), ink_lines(clean, even)
     if layers is not None:

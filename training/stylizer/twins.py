@@ -23,19 +23,16 @@ from ...procedural.looks.sketch import background_tone, features, outlines, penc
 
 CHUNK = 4
 SUPERSAMPLE = 2
-FORMAT = 2
+FORMAT = 1
 WORTH_COMPILING = 16
 """So many faces and more are rendered by compiled kernels, where a C++ compiler is there."""
 TWIN_SEED = 120_000
 """The people of the twins; no other set shows them."""
 
-COLOURED = ("photo", "cartoon", "twin")
-"""Layers of three channels."""
 Layers = dict[str, Tensor]
-"""uint8: `photo`, `cartoon` (in the photo's proportions) and `twin` (the cartoon in its own) `[N, 3, S, S]`, `label`
-`[N, 1, S, S]` (values of `Label`), and 0..255 for 0..1 `[N, 1, S, S]`: `figure` (coverage), `tone` (255 is paper),
-`marks` (darkness of lids, lips and brows), `line` (of outlines), `eye` (of the open eye) and `open_eye` (its
-coverage)."""
+"""uint8: `photo` and `cartoon` `[N, 3, S, S]`, `label` `[N, 1, S, S]` (values of `Label`), and 0..255 for 0..1
+`[N, 1, S, S]`: `figure` (coverage), `tone` (255 is paper), `marks` (darkness of lids, lips and brows), `line` (of
+outlines), `eye` (of the open eye) and `open_eye` (its coverage)."""
 
 
 @torch.no_grad()
@@ -46,20 +43,16 @@ def render_layers(renderer: Renderer, z: Tensor, size: int) -> Layers:
     fine = size * SUPERSAMPLE
     footprint = 2.2 / fine
     for start in range(0, len(z), CHUNK):
-        some = select(people, slice(start, start + CHUNK))
-        s = make_scene(some)
+        s = make_scene(select(people, slice(start, start + CHUNK)))
         g = renderer.gbuffer(s, fine)
         photo, label = renderer.shade("photo", s, g, footprint)
         eye, open_eye, marks = features(s, g, label, footprint)
         figure = (label != int(Label.BACKGROUND)).float()
         tone = torch.where(figure > 0, pencil_tone(s, g, label, photo), background_tone(s, g))
         # The cartoon's own proportions would leave a network nothing to follow on a photo.
-        cartoon, twin = (
-            CARTOON.shade(scene, renderer.gbuffer(scene, fine, CARTOON.texture), footprint)[0]
-            for scene in (s, make_scene(CARTOON.adjust(some)))
-        )
+        cartoon, _ = CARTOON.shade(s, renderer.gbuffer(s, fine, CARTOON.texture), footprint)
         soft = {
-            "photo": photo, "cartoon": cartoon, "twin": twin, "figure": figure, "tone": tone, "marks": marks,
+            "photo": photo, "cartoon": cartoon, "figure": figure, "tone": tone, "marks": marks,
             "line": outlines(s, g), "eye": eye * open_eye, "open_eye": open_eye,
         }  # fmt: skip
         part = {
