@@ -23,7 +23,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ from ..models.sampling import sample_latent, synthesise
 from ..models.types import FaceGenerator, FaceLatent
 from ..runtime.contact_sheet import labelled_grid
 from ..runtime.images import tensor_to_image
+from ..training.distances import PatchPart
 from ..training.embedded.config import EmbeddedConfig
 from ..training.embedded.styles import ANCHORS, pair_settings, style_settings
 from ..training.embedded.supervision import face_box
@@ -198,16 +199,18 @@ def patches_apart(runs: Sequence[Run], work: Path, folder: Path) -> list[str]:
     """Lines of a table: the patch distance of each finished run, of mean colours, and of what patches show besides."""
     source = checkpoints.load_generator("embedded")
     lines = ["| run | patches | colours | details |", "|---|---:|---:|---:|"]
-    for run in runs:
-        look, weights = renders(run.look, source.resolution, folder), weights_of(run, source, work)
-        if weights.exists():
-            style = checkpoints.load_generator(weights)
-            drawn = {run.name: fresh_faces(style, len(look.others))}
-            if f"| {run.look}, true" not in "\n".join(lines):
-                drawn = {f"{run.look}, true": look.held, **drawn}
-            for name, made in drawn.items():
-                found = [sliced_patch_distance(made, look.others, part=part) for part in ("all", "colours", "details")]
-                lines.append(f"| {name} | " + " | ".join(f"{distance:.4f}" for distance in found) + " |")
+
+    def add(name: str, made: Tensor, look: Renders) -> None:
+        found = [sliced_patch_distance(made, look.others, part=part) for part in get_args(PatchPart)]
+        lines.append(f"| {name} | " + " | ".join(f"{distance:.4f}" for distance in found) + " |")
+
+    for name in dict.fromkeys(run.look for run in runs):
+        look = renders(name, source.resolution, folder)
+        add(f"{name}, true", look.held, look)
+        for run in runs:
+            weights = weights_of(run, source, work)
+            if run.look == name and weights.exists():
+                add(run.name, fresh_faces(checkpoints.load_generator(weights), len(look.others)), look)
     return lines
 
 
@@ -252,8 +255,8 @@ def main(arguments: list[str] | None = None) -> None:
     looks = options.looks.split(",")
     lines = compare(looks, arms, options.steps, options.rate, options.work, options.renders)
     if options.patches:
-        seeds = [Run(arm, look, s, options.steps, options.rate) for look in looks for arm, n in arms for s in range(n)]
-        lines += patches_apart(seeds, options.work, options.renders)
+        runs = [Run(arm, look, s, options.steps, options.rate) for look in looks for arm, n in arms for s in range(n)]
+        lines += patches_apart(runs, options.work, options.renders)
     for line in lines:
         logger.info("%s", line)
     if options.sheet:

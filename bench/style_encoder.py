@@ -40,7 +40,7 @@ def compare(
 ) -> tuple[list[str], dict[str, Tensor]]:
     """Lines of the table, and rows of pictures `[N, 3, S, S]` by what they show."""
     source, style = checkpoints.load_generator("embedded"), checkpoints.load_generator(f"embedded:{look}")
-    photos, drawings = (renders(name, source.resolution, folder) for name in ("photo", look))
+    photos, drawings = (renders(name, source.resolution, folder, count) for name in ("photo", look))
     judge = train_judge(work / f"judge-{source.resolution}.pt", source.resolution)
     held, drawn, labels = photos.held[:count], drawings.held[:count], photos.labels[:count]
     lines = ["| encoder | drawn again: PSNR | L1 | face L1 | the person: PSNR | L1 | face L1 | mIoU |"]
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", required=True, metavar="FILE")
     parser.add_argument("--look", default="sketch")
-    parser.add_argument("--faces", type=int, default=128)
+    parser.add_argument("--faces", type=int, default=128, help="at most 256")
     parser.add_argument("--work", type=Path, default=Path(".work/bench"), help="keeps the judge")
     parser.add_argument("--renders", type=Path, default=Path(".work/renders-128"), help="keeps rendered people")
     parser.add_argument("--sheet", type=Path, default=None)

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..training.config import fields_of, to_mapping
+from ..training.config import fields_of
 from ..training.stylizer.config import StylizerConfig
 from .declare import choice, content_hash, from_spec, number, socket, switch, text
 from .generators import unused_path
@@ -229,7 +229,7 @@ class TrainFastStylizer:
         from ..training.curves import loss_map
         from ..training.finetune_inputs import digest
         from ..training.stylizer.dataset import pair_source
-        from ..training.stylizer.task import FREE_TO_CHANGE, StylizerTask, chosen_medium, train_stylizer
+        from ..training.stylizer.task import StylizerTask, chosen_medium, fixed_settings, train_stylizer
 
         config = StylizerConfig(**settings)
         medium = chosen_medium(config, "none" if start is None else start.medium)
@@ -238,9 +238,7 @@ class TrainFastStylizer:
             batches = pair_source(
                 triples, medium, config.size, config.batch_size, config.degrade, config.pair_share, config.seed
             )
-        fixed = {name: value for name, value in to_mapping(config).items() if name not in FREE_TO_CHANGE}
-        shown = [side for triple in triples for side in triple[:2]]
-        key = json.dumps([fixed, digest(shown if start is None else [*shown, *start.network.state_dict().values()])])
+        key = json.dumps([fixed_settings(config, start), digest([side for triple in triples for side in triple[:2]])])
         name = re.sub(r"[^\w-]+", "_", config.style_name)
         run_dir = output_dir() / "facestylist_runs" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
         if not resume:

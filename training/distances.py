@@ -7,7 +7,7 @@ are defined on Inception's features, and numbers in other features cannot be com
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -63,6 +63,8 @@ def sliced_patch_distance(
 
 
 def _part_of(patches: Tensor, part: PatchPart) -> Tensor:
+    if part not in get_args(PatchPart):
+        raise ValueError(f"Patches have no part '{part}'. Choose one of: {', '.join(get_args(PatchPart))}.")
     if part == "all":
         return patches
     channels = patches.unflatten(1, (3, -1))

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--faces", type=int, default=768, metavar="N", help="with --look: faces to render (768); 0: only --pictures"
     )
     parser.add_argument(
-        "--as-rendered", type=float, default=0.25, metavar="SHARE",
+        "--as-rendered", type=float, metavar="SHARE",
         help="with --look: share of the faces shown as they were rendered, but for the camera (0.25)",
     )  # fmt: skip
     parser.add_argument(
@@ -63,12 +63,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
     need(args.pairs is None or args.target is not None, "--pairs needs --target, the style it was made with")
     need(args.faces >= 0, "--faces has to be 0 or more")
     need(args.faces > 0 or args.pictures is not None, "--faces 0 leaves nothing to learn from; give --pictures")
-    need(0 <= args.as_rendered <= 1, "--as-rendered has to be 0 to 1")
+    need(args.as_rendered is None or 0 <= args.as_rendered <= 1, "--as-rendered has to be 0 to 1")
     config = _config(args)
     from ...models.checkpoints import save_stylizer
     from ...runtime.devices import room_for_training
     from ...runtime.progress import ProgressReporter
-    from ...training.stylizer.dataset import pair_source, twin_source
+    from ...training.finetune_inputs import digest
+    from ...training.stylizer.dataset import STUDIO_SHARE, pair_source, twin_source
     from ...training.stylizer.targets import TARGETS
     from ...training.stylizer.task import chosen_medium, train_stylizer
     from ...training.stylizer.twins import load_twins
@@ -80,26 +81,34 @@ def run(args: argparse.Namespace, console: Console) -> None:
         "size": config.size, "count": config.batch_size, "degrade": config.degrade, "seed": config.seed,
     }  # fmt: skip
     if args.look:
+        studio_share = STUDIO_SHARE if args.as_rendered is None else args.as_rendered
         medium, target = TARGETS[args.look]
         medium = chosen_medium(config, medium)
         need(medium == TARGETS[args.look][0], f"the {args.look} is drawn with --medium {TARGETS[args.look][0]}")
+        need(
+            start is None or start.medium == medium,
+            f"{args.start} draws with the medium {start and start.medium}, the {args.look} with {medium}; start from "
+            "a stylizer of that medium, or leave --start away",
+        )
         twins: dict[str, Tensor] = {}
         if args.faces:
             with processes.first_ahead(), ProgressReporter(args.faces, "render") as progress:
                 twins = load_twins(run_dir.parent / "twins", args.faces, TWIN_SIZE, on_progress=progress.update)
         pictures = _bytes(args.pictures) if args.pictures else []
-        batches = twin_source(twins, pictures, target, medium, **common, studio_share=args.as_rendered)
+        batches = twin_source(twins, pictures, target, medium, **common, studio_share=studio_share)
         learnt = f"{args.faces} rendered faces, {len(pictures)} pictures"
+        shown = {"faces": args.faces, "as_rendered": studio_share, "pictures": digest(pictures)}
     else:
         medium = chosen_medium(config, "none" if start is None else start.medium)
         triples = _folder_pairs(args.before, args.after) if folders else _manifest_pairs(args)
         batches = pair_source(triples, medium, pair_share=config.pair_share, **common)
         learnt = f"{len(triples)} pairs"
+        shown = {"pictures": digest([side for triple in triples for side in triple[:2]])}
     try:
         with room_for_training() as device, ProgressReporter(config.steps, "train") as progress:
             result = train_stylizer(
                 config, batches, medium, {"learnt_from": learnt}, progress.callbacks(), run_dir, args.resume,
-                processes.device or device, processes, start,
+                processes.device or device, processes, start, shown,
             )  # fmt: skip
     except KeyboardInterrupt:
         console.note(f"\nThe run is kept in {run_dir}; the same command with --resume continues it.")

@@ -43,6 +43,23 @@ def test_the_table_names_means_and_intervals() -> None:
     assert "| constrained -> pairs | -0.0500 (-0.0500 .. -0.0500) |" in "\n".join(lines), "two seeds of three"
 
 
+def test_patches_of_finished_runs_are_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    look = stages.Renders("sketch", pictures, torch.zeros(4, 32, 32).long(), pictures, pictures)
+    monkeypatch.setattr(stages, "renders", lambda *a: look)
+    monkeypatch.setattr(stages, "fresh_faces", lambda style, count: pictures[:count] + 0.3)
+    source = checkpoints.load_generator("embedded")
+    monkeypatch.setattr(checkpoints, "load_generator", lambda name: source)
+    finished, missing = (stages.Run("pairs", "sketch", seed, 120) for seed in (0, 1))
+    stages.weights_of(finished, source, tmp_path).touch()
+    lines = stages.patches_apart([finished, missing], tmp_path, tmp_path)
+    rows = [line.strip("| ").split(" | ") for line in lines[2:]]
+    names, cells = [row[0] for row in rows], [[float(cell) for cell in row[1:]] for row in rows]
+    assert names == ["sketch, true", finished.name], "what is not finished is left out"
+    true, lighter = cells
+    assert lighter[0] > 2 * true[0] and lighter[1] > 2 * true[1] and lighter[2] == pytest.approx(true[2], abs=0.02)
+
+
 def test_renders_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = {"held": torch.zeros(2, 3, 8, 8), "labels": torch.ones(2, 8, 8, dtype=torch.uint8)}
     calls: list[str] = []

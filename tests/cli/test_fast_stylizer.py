@@ -39,7 +39,7 @@ def test_train_and_use(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert picture.size == (64, 56)
     first = checkpoints.load_stylizer("negative.safetensors").network.state_dict()
     train[6] = "later.safetensors"
-    assert main([*train, "--start", "negative.safetensors", "--learning-rate", "0.000001"]) == 0
+    assert main([*train, "--start", "negative.safetensors", "--seed", "1", "--width", "0.5"]) == 0
     later = checkpoints.load_stylizer("later.safetensors").network.state_dict()
     assert all(torch.allclose(later[name], value, atol=1e-3) for name, value in first.items()), "it began there"
     assert main(["inspect", "negative.safetensors"]) == 0
@@ -52,6 +52,8 @@ def test_train_and_use(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["stylise", "a.png", "--out", "out"], "one of --style and --stylizer"),
         (["train-stylizer", "--out", "x.safetensors"], "one of --look, --pairs"),
         (["train-stylizer", "--before", "before", "--out", "x.safetensors"], "go together"),
+        (["train-stylizer", "--look", "sketch", "--start", "embedded:student-cartoon", "--out", "x.safetensors"],
+         "draws with the medium cel, the sketch with pencil"),
         (["train-stylizer", "--look", "sketch", "--as-rendered", "2", "--out", "x.safetensors"], "0 to 1"),
         (["train-stylizer", "--pairs", "p.safetensors", "--out", "x.safetensors"], "needs --target"),
     ],

@@ -96,7 +96,7 @@ def test_a_rendered_face_gets_its_features_and_keeps_its_colours(twins: Layers) 
     label = twins["label"].float()
     parts = {
         "features": (label == int(Label.EYE)).float(), "known": torch.ones_like(label),
-        "plain": torch.zeros(1, 1, 1, 1), "studio": torch.zeros(1, 1, 1, 1),
+        "plain": torch.zeros(1, 1, 1, 1),
     }  # fmt: skip
     plain, taught = (cartoon(face["photo"], face["photo"] * 2 - 1, label, layers) for layers in (None, face | parts))
     eyes, skin = parts["features"].bool(), (label == int(Label.SKIN))
@@ -127,7 +127,7 @@ def test_a_sketch_leaves_as_much_paper_as_the_look_does(twins: Layers) -> None:
     people = parameters_from_z(sample_z(2, torch.Generator().manual_seed(TWIN_SEED)))
     twin = (Renderer().render(people, 48, "sketch").image + 1) / 2
     face = {name: layer.float() / 255 for name, layer in twins.items() if name != "label"}
-    ones = {"known": torch.ones_like(face["figure"]), "plain": torch.ones(1, 1, 1, 1), "studio": torch.ones(1, 1, 1, 1)}
+    ones = {"known": torch.ones_like(face["figure"]), "plain": torch.ones(1, 1, 1, 1)}
     seen = face["photo"] * 2 - 1
     drawn = sketch(face["photo"], seen, fields(medium, seen), face | ones)
     assert abs(drawn.mean() - twin.mean()) < 0.06
@@ -167,15 +167,24 @@ def test_it_learns_from_pairs() -> None:
 
 def test_it_goes_on_from_another_stylizer(tmp_path: Path) -> None:
     source = pair_source(negatives(), "none", 48, 2, 0.0, 1.0, 0)
-    first = train_stylizer(tiny(steps=60), source).stylizer
+    facts = {"learnt_from": "3 pairs", "licence": "MIT", "file": "a.safetensors"}
+    first = train_stylizer(tiny(steps=60), source, provenance=facts).stylizer
     before = {name: value.clone() for name, value in first.network.state_dict().items()}
-    later = train_stylizer(tiny(steps=3, width=1.0), source, start=first, run_dir=tmp_path)
+    more = {"learnt_from": "2 pairs"}
+    later = train_stylizer(tiny(steps=3, width=1.0), source, "none", more, start=first, run_dir=tmp_path)
+    known = later.stylizer.provenance
+    assert (known["learnt_from"], known["licence"], known["steps"]) == ("3 pairs; then 2 pairs", "MIT", "3")
+    assert known["started_from"].startswith("style ") and "file" not in known
     assert later.history[0]["pixel"] < 0.6 * train_stylizer(tiny(steps=1), source).history[0]["pixel"]
     assert later.stylizer.network.config == first.network.config, "its width holds"
     assert all(torch.equal(value, before[name]) for name, value in first.network.state_dict().items())
     assert not all(torch.equal(value, before[name]) for name, value in later.stylizer.network.state_dict().items())
     with pytest.raises(ValueError, match="medium 'none', this training with 'pencil'"):
         train_stylizer(tiny(), source, "pencil", start=first)
+    again = {"start": first, "run_dir": tmp_path, "resume": True}
+    assert len(train_stylizer(tiny(steps=3, width=2.0), source, **again).history) == 3, "width plays no part"
+    with pytest.raises(ValueError, match="shares"):
+        train_stylizer(tiny(steps=3), source, **again, shown={"shares": 0.5})
 
 
 def test_a_cancelled_run_continues_exactly(tmp_path: Path) -> None:

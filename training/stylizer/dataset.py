@@ -25,6 +25,7 @@ from .twins import Layers
 
 FEATURES = (Label.EYE, Label.BROW, Label.UPPER_LIP, Label.LOWER_LIP, Label.MOUTH, Label.GLASSES)
 STUDIO_SHARE = 0.25
+"""Enough for a sketch to leave the paper behind a face in a studio white; no other share was tried."""
 Pair = tuple[Tensor, Tensor, float]
 """Source and target `[3, H, W]` in -1..1, and the level 0..3 of the target."""
 
@@ -62,8 +63,8 @@ def twin_source(
         degrade: see `StylizerConfig`.
         seed: of everything.
         twin_share: share of rendered faces.
-        studio_share: how many of those are shown as they were rendered, with no changes but the camera's. They teach
-            the look itself, the others how to draw photographs.
+        studio_share: how many of those are shown as they were rendered: their own background, no other light, nothing
+            before them, no pores; only the camera is bad. Their targets are made like all others.
     """
 
     share = twin_share if twins else 0.0
@@ -108,7 +109,10 @@ def at_level(clean: Tensor, full: Tensor, level: float) -> Tensor:
 def twin_scene(
     twins: Layers, pictures: Sequence[Tensor], size: int, generator: torch.Generator, studio_share: float = STUDIO_SHARE
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """A rendered face somewhere in a square `[3, S, S]`, and its layers `[1, C, S, S]` in 0..1."""
+    """A rendered face somewhere in a square `[3, S, S]`, and its layers `[1, C, S, S]` in 0..1.
+
+    Of these `plain` (the background is the render's) and `studio` (nothing was changed) are `[1, 1, 1, 1]`, 0 or 1.
+    """
     index = int(torch.randint(len(twins["photo"]), (1,), generator=generator))
     names = [name for name in twins if name != "label"]
     label = twins["label"][index].float()

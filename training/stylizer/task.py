@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ...models.cel import DRAWING
+from ...models.checkpoints import ORIGIN
 from ...models.stylizer import DIRECT_GAIN, MAX_LEVEL, FastStylizer, FastStylizerConfig
 from ...models.types import FaceStylizer
 from ..config import to_mapping
@@ -50,6 +51,7 @@ def train_stylizer(
     device: torch.device | str = "cpu",
     processes: Processes = ALONE,
     start: FaceStylizer | None = None,
+    shown: Mapping[str, Any] | None = None,
 ) -> StylizerResult:
     """Trains a fast stylizer on the batches of a source.
 
@@ -61,23 +63,41 @@ def train_stylizer(
         callbacks, run_dir, resume: see `loop.train`.
         device: where to train.
         processes: where several train together, see `distributed`; all are given the same of everything else.
-        start: a stylizer to go on from, whose medium and size hold; None for a new network.
+        start: a stylizer to go on from, whose medium and width hold; None for a new network.
+        shown: whatever else decides the batches of `source`; a run is resumed only with the same.
 
     Raises:
         ValueError: `start` draws with another medium.
     """
     with torch.inference_mode(False), torch.enable_grad():
         task = StylizerTask(config, source, medium, device, processes, start)
-        settings = {k: v for k, v in to_mapping(config).items() if k not in FREE_TO_CHANGE} | {"laid": medium}
-        if start is not None:
-            settings["start"] = digest(start.network.state_dict().values())
+        settings = fixed_settings(config, start) | {"laid": medium} | dict(shown or {})
         history = train(
             task, config.steps, callbacks, run_dir, resume, settings, config.snapshot_interval, config.preview_interval,
             processes,
         )  # fmt: skip
     network = task.average.to("cpu").eval().requires_grad_(False)
     entries = {"steps": str(len(history)), "medium": medium, **(provenance or {})}
+    if start is not None:
+        entries = continued(entries, start)
     return StylizerResult(FaceStylizer(network, config.style_name, entries), history)
+
+
+def fixed_settings(config: StylizerConfig, start: FaceStylizer | None) -> dict[str, Any]:
+    """The settings that a run must be resumed with: those that decide its result."""
+    settings = {name: value for name, value in to_mapping(config).items() if name not in FREE_TO_CHANGE}
+    if start is not None:
+        del settings["width"]
+        settings["start"] = digest(start.network.state_dict().values())
+    return settings
+
+
+def continued(entries: Mapping[str, str], start: FaceStylizer) -> dict[str, str]:
+    """Entries of a stylizer that went on from `start`: its licence and all else, and both lessons."""
+    before = {name: value for name, value in start.provenance.items() if name not in ORIGIN}
+    lessons = [known["learnt_from"] for known in (before, entries) if known.get("learnt_from")]
+    began = {"started_from": f"{start.style} {digest(start.network.state_dict().values())}".strip()}
+    return {**before, **entries, **({"learnt_from": "; then ".join(lessons)} if lessons else {}), **began}
 
 
 def chosen_medium(config: StylizerConfig, automatic: str) -> str:
