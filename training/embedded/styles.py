@@ -58,7 +58,7 @@ STYLE_PAIR_SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "learn_noise": True,
     },
 }
-"""What was tried for each stands in decision 011. The cartoon's discriminator is quick: it draws what pairs leave soft."""
+"""What was tried for each stands in decision 011. The cartoon's quick discriminator draws what pairs leave soft."""
 
 ANCHORS = PairsConfig(
     count=0, levels="3", anchor_variants=2, keep_anchor_colours=True, affine_prob=0.0, drop_quality=0.0,
