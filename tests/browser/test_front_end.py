@@ -128,8 +128,11 @@ def test_losses_are_drawn_and_two_pictures_compared(front_end: Any) -> None:
     )
     slider = front_end.page.locator(".facestylist-compare")
     slider.locator("img").first.wait_for(timeout=60_000)
-    front_end.page.wait_for_timeout(300)
-    assert slider.locator("img").evaluate_all("(list) => list.every((img) => img.naturalWidth > 0)")
+    front_end.page.wait_for_function(
+        "() => { const found = [...document.querySelectorAll('.facestylist-compare img')];"
+        " return found.length >= 2 && found.every((img) => img.naturalWidth > 0); }",
+        timeout=60_000,
+    )
     box = slider.bounding_box()
     front_end.page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] / 2)
     clip = slider.locator("img").nth(1).evaluate("(img) => img.style.clipPath")
