@@ -15,13 +15,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..models.picture_formats import EXTENSIONS
 from ..runtime import folders
 from ..runtime.images import read_picture, write_picture
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 
 
 class LoadImage:
@@ -34,7 +33,7 @@ class LoadImage:
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         folder = folders.input_dir()
-        names = sorted(path.name for path in folder.glob("*") if path.suffix.lower() in PICTURES)
+        names = sorted(path.name for path in folder.glob("*") if path.suffix.lower() in EXTENSIONS)
         return {"required": {"image": (names, {"image_upload": True})}}
 
     @classmethod

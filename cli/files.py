@@ -130,11 +130,12 @@ def write_array(tensor: Tensor, path: str | Path) -> Path:
     return write_atomically(Path(path), lambda file: np.save(file, array))
 
 
-def write_pictures(tensors: Tensor, paths: Iterable[Path]) -> list[Path]:
-    """Saves `[N, 3, H, W]` in -1..1 as picture files."""
-    from ..runtime.images import tensor_to_image, write_picture
+def write_pictures(tensors: Tensor, paths: Iterable[Path], alpha: Tensor | None = None) -> list[Path]:
+    """Saves `[N, 3, H, W]` in -1..1 as picture files, with their alpha `[N, H, W]` where it is given."""
+    from ..runtime.images import tensor_to_image, with_alpha, write_picture
 
-    return [write_picture(image, path) for image, path in zip(tensor_to_image(tensors), paths, strict=True)]
+    images = with_alpha(tensor_to_image(tensors), alpha)
+    return [write_picture(image, path) for image, path in zip(images, paths, strict=True)]
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -154,17 +155,6 @@ def read_settings(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is not TOML: {error}.") from error
-
-
-def unique_stems(paths: Sequence[str | Path]) -> list[str]:
-    """A name for each file's results: its own, with a number where two files in different folders share it."""
-    seen: dict[str, int] = {}
-    stems = []
-    for path in paths:
-        stem = Path(path).stem
-        seen[stem] = seen.get(stem, 0) + 1
-        stems.append(stem if seen[stem] == 1 else f"{stem}-{seen[stem]}")
-    return stems
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
+from ..models.pixels import finite
 from ..models.types import FaceCrops
 from .warp import invert_affine, reflect_index, resample, scale_of, transform_points
 
@@ -81,7 +82,7 @@ def extract_crop(photo: Tensor, crop_to_photo: Tensor, size: int) -> Tensor:
 
     Beyond the photo's border the picture is continued by reflection that grows blurred and then fades to the median
     colour, as in FFHQ, so that a network sees neither a hard edge nor a second face. Pixels inside the photo are
-    never touched.
+    never touched, but for those that are no numbers (NaN or infinite), which are filled from their neighbours.
 
     Args:
         photo: [3,H,W], -1..1.
@@ -103,7 +104,7 @@ def extract_crop(photo: Tensor, crop_to_photo: Tensor, size: int) -> Tensor:
     right, bottom = (math.ceil(float(v) / shrink) * shrink + spare for v in quad.amax(0))
     rows = reflect_index(top, bottom, height, photo.device)
     columns = reflect_index(left, right, width, photo.device)
-    region = photo[:, rows][:, :, columns]
+    region = finite(photo[:, rows][:, :, columns])
     if shrink > 1:
         region = F.avg_pool2d(region[None], shrink)[0]
     if left < 0 or top < 0 or right > width or bottom > height:

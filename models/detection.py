@@ -11,6 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from .pixels import finite
+
 logger = logging.getLogger(__name__)
 
 DETECTORS = ("auto", "yunet", "embedded")
@@ -55,7 +57,7 @@ def detect_faces(
     """
     if photo.ndim != 3 or photo.shape[0] != 3 or 0 in photo.shape:
         raise ValueError(f"A photo has shape {tuple(photo.shape)}; give one RGB picture [3,H,W] in -1..1.")
-    found = detector.find(photo.float(), min_confidence)
+    found = detector.find(finite(photo.float()), min_confidence)
     return found[:max_faces] if max_faces > 0 else found
 
 

@@ -142,7 +142,7 @@ class AlignFaces:
         from ..faces.align import align_faces, landmarks_in_crop
         from ..faces.masks import face_masks
         from ..faces.mesh import faces_of_mesh
-        from ..runtime.images import image_to_tensor, tensor_to_image
+        from ..runtime.images import alpha_of, image_to_tensor, tensor_to_image
         from ..runtime.progress import ProgressReporter
 
         faces_in: Callable[[Tensor], Sequence[Detection]] | Sequence[Sequence[Detection]]
@@ -160,7 +160,7 @@ class AlignFaces:
                 max_faces=max_faces,
                 margin=margin,
                 on_progress=progress.update,
-            )
+            ).replace(alpha=alpha_of(image))
         return faces, tensor_to_image(faces.crops), face_masks(landmarks_in_crop(faces), size)
 
 
@@ -224,12 +224,11 @@ class PasteFaces:
         crop_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         from ..faces.paste import paste_faces
-        from ..runtime.images import image_to_tensor, tensor_to_image
+        from ..runtime.images import alpha_of, image_to_tensor, tensor_to_image, with_alpha
 
-        photos, masks = paste_faces(
-            faces.photos, faces, image_to_tensor(stylised), feather, colour_match, region, crop_mask
-        )
-        return tensor_to_image(photos), masks
+        new, alpha = image_to_tensor(stylised[..., :3], repair=False), alpha_of(stylised)
+        photos, masks = paste_faces(faces.photos, faces, new, feather, colour_match, region, crop_mask, alpha)
+        return with_alpha(tensor_to_image(photos), faces.alpha), masks
 
 
 class RenderFaces:

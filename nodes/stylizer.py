@@ -153,7 +153,7 @@ class RunFastStylizer:
     ) -> tuple[Tensor]:
         from ..models.stylizer import draw
         from ..runtime.devices import on_device
-        from ..runtime.images import image_to_tensor, tensor_to_image
+        from ..runtime.images import alpha_of, image_to_tensor, tensor_to_image, with_alpha
         from ..runtime.progress import ProgressReporter
 
         if (image is None) == (faces is None):
@@ -161,7 +161,7 @@ class RunFastStylizer:
         pictures = faces.crops if faces is not None else image_to_tensor(image)  # type: ignore[arg-type]
         with on_device(stylizer.network), ProgressReporter(len(pictures), "draw", node_id=node_id) as progress:
             drawn = draw(stylizer.network, pictures, strength, stroke_size, progress.update)
-        return (tensor_to_image(drawn),)
+        return (with_alpha(tensor_to_image(drawn), None if image is None else alpha_of(image)),)
 
 
 class TrainFastStylizer:

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from ..models.generator import SynthesisNetwork, ToRGB
+from ..models.pixels import finite
 
 
 def colour_statistics(pictures: Tensor) -> tuple[Tensor, Tensor]:
     """Mean `[3]` and covariance `[3, 3]` of the pixels of `[N, 3, H, W]`, in float64."""
-    pixels = pictures.detach().double().transpose(0, 1).flatten(1)
+    pixels = finite(pictures.detach()).double().transpose(0, 1).flatten(1)
     return pixels.mean(1), torch.cov(pixels)
 
 

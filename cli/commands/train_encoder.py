@@ -11,6 +11,7 @@ from ...training.encoder_config import EncoderTrainingConfig
 from ..console import Console
 from ..files import load_generator, need, style_file
 from ..options import add_settings, read_config
+from ..photos import read_usable
 from ..sharding import training_processes
 
 if TYPE_CHECKING:
@@ -74,19 +75,14 @@ def _faces(folder: Path, size: int) -> Tensor:
     """The square pictures of a folder, `[N, 3, size, size]` in -1..1."""
     import torch
 
-    from ...runtime.images import image_to_tensor, read_picture
+    from ...runtime.images import image_to_tensor, read_photo
     from ...training.likeness import resize
-    from ...training.picture_files import EXTENSIONS
 
-    need(folder.is_dir(), f"there is no folder {folder}")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.name[0] != ".")
-    need(bool(files), f"there are no pictures in {folder}")
-    faces = []
-    for path in files:
-        picture = image_to_tensor(read_picture(path)[0])
-        need(
-            picture.shape[2] == picture.shape[3],
-            f"{path} is {picture.shape[3]}x{picture.shape[2]}; --images takes aligned square faces, as `align` writes",
-        )
-        faces.append(resize(picture, size))
-    return torch.cat(faces)
+    def read(path: Path) -> Tensor:
+        picture = image_to_tensor(read_photo(path)[:1])
+        height, width = picture.shape[2:]
+        if height != width:
+            raise ValueError(f"is {width}x{height}; --images takes aligned square faces, as `align` writes.")
+        return resize(picture, size)
+
+    return torch.cat(list(read_usable(folder, read).values()))

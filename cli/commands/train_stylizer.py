@@ -14,6 +14,7 @@ from ...training.stylizer.config import StylizerConfig
 from ..console import Console
 from ..files import load_generator, load_stylizer, need, style_file
 from ..options import add_settings, read_config
+from ..photos import read_usable
 from ..sharding import training_processes
 
 if TYPE_CHECKING:
@@ -131,33 +132,28 @@ def _manifest_pairs(args: argparse.Namespace) -> list[tuple[Tensor, Tensor, floa
 
 def _folder_pairs(before: Path, after: Path) -> list[tuple[Tensor, Tensor, float]]:
     """Pictures of the same name in two folders."""
-    from ...runtime.images import image_to_tensor, read_picture
+    from ...runtime.images import image_to_tensor, read_photo
 
-    styled = {path.stem: path for path in _files(after)}
-    both = [(path, styled[path.stem]) for path in _files(before) if path.stem in styled]
-    if not both:
+    photos, styled = (
+        {path.stem: picture for path, picture in read_usable(folder, lambda path: image_to_tensor(read_photo(path))[0])
+         .items()}
+        for folder in (before, after)
+    )  # fmt: skip
+    if not photos.keys() & styled.keys():
         raise ValueError(f"No picture in {before} has one of the same name in {after}. Name them alike.")
-    return [
-        (image_to_tensor(read_picture(one)[0])[0], image_to_tensor(read_picture(other)[0])[0], 3.0)
-        for one, other in both
-    ]
+    return [(picture, styled[name], 3.0) for name, picture in photos.items() if name in styled]
 
 
 def _bytes(folder: Path) -> list[Tensor]:
     """The pictures of a folder as uint8 `[3, H, W]`."""
     import torch
 
-    from ...runtime.images import read_picture
+    from ...runtime.images import image_to_tensor, read_photo
 
-    return [(read_picture(p)[0][0] * 255).round().to(torch.uint8).permute(2, 0, 1).contiguous() for p in _files(folder)]
+    def read(path: Path) -> Tensor:
+        return ((image_to_tensor(read_photo(path)[:1])[0] + 1) * 127.5).round().to(torch.uint8)
 
-
-def _files(folder: Path) -> list[Path]:
-    from ...training.picture_files import EXTENSIONS
-
-    if not folder.is_dir():
-        raise ValueError(f"There is no folder {folder}. Check the path.")
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.name[0] != ".")
+    return list(read_usable(folder, read).values())
 
 
 def _config(args: argparse.Namespace) -> StylizerConfig:

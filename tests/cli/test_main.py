@@ -16,9 +16,10 @@ from PIL import Image
 
 from facestylist.cli.commands import COMMANDS
 from facestylist.cli.commands import run as run_command
-from facestylist.cli.files import read_array, unique_stems, write_array
+from facestylist.cli.files import read_array, write_array
 from facestylist.cli.main import main
 from facestylist.cli.options import seeds
+from facestylist.cli.photos import unique_stems
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ def test_there_and_back() -> None:
     assert torch.allclose(tensor_to_image(tensor), image, atol=1e-6)
     assert tensor_to_image(torch.full((1, 3, 2, 2), 3.0)).max() == 1.0
     assert image_to_tensor(image[..., :1]).shape == (2, 3, 5, 4)
-    assert torch.equal(image_to_tensor(torch.cat([image, image[..., :1]], -1)), tensor)
+    assert torch.equal(image_to_tensor(torch.cat([image, torch.ones_like(image[..., :1])], -1)), tensor)
     with pytest.raises(ValueError, match=r"\[pictures, height, width, 3 channels\]"):
         image_to_tensor(image[0])
 
