@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -182,8 +183,9 @@ def find_model(kind: str, name: str) -> str:
     if embedded.is_embedded(name):
         return name
     for folder in model_dirs(kind):
-        if (folder / name).is_file():
-            return str(folder / name)
+        path = folder / portable(name, lambda found, folder=folder: (folder / found).is_file())  # type: ignore[misc]
+        if path.is_file():
+            return str(path)
     if Path(name).is_file():
         return name
     places = " or ".join(str(folder) for folder in model_dirs(kind))
@@ -214,8 +216,25 @@ def find_input(name: str) -> Path:
             name, base = name.removesuffix(ending).rstrip(), folder
     if Path(name).is_absolute():
         return Path(name)
-    path = _inside(base, name)
+    path = _inside(base, portable(name, lambda found: (base / found).exists()))
     return SAMPLE_ASSET if name == SAMPLE and not path.exists() else path
+
+
+def portable(name: str, exists: Callable[[str], bool]) -> str:
+    """The name under which a file is here that a workflow from Windows names: `sub\\my.pt`, `C:\\faces\\sub\\my.pt`.
+
+    Its own name, where that exists; else with slashes; of a path with a drive or a share as much of its end as there
+    is. The name as it was given, where none of these exists.
+    """
+    if "\\" not in name and not re.match(r"[A-Za-z]:/", name) or exists(name):
+        return name
+    parts = [part for part in re.split(r"[\\/]+", name) if part]
+    rooted = re.match(r"[A-Za-z]:[\\/]|\\\\", name)
+    for first in range(1, len(parts)) if rooted else range(1):
+        found = "/".join(parts[first:])
+        if ".." not in parts and exists(found):
+            return found
+    return name
 
 
 def _inside(folder: Path, name: str) -> Path:

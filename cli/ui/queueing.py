@@ -12,9 +12,6 @@ from ..validation import Fault
 from ..workflow import Workflow, WorkflowError, is_link, to_workflow
 from .jobs import Job
 
-TOLERATED = ("unknown_input",)
-"""ComfyUI ignores these, and a front-end extension may send them."""
-
 
 @dataclass(frozen=True)
 class Refused(Exception):
@@ -89,8 +86,7 @@ def _sort_out(runner: Runner, workflow: Workflow, targets: Sequence[str]) -> tup
         faulty = []
         for key in part.prompt:
             if key not in faults:
-                found = runner.faults_of(part, key)
-                faults[key] = [fault for fault in found if fault.kind not in TOLERATED]
+                faults[key] = runner.faults_of(part, key)
             if faults[key]:
                 faulty.append(key)
         for key in faulty:
