@@ -207,7 +207,7 @@ def place(folder: Path, prefix: str, width: int, height: int) -> tuple[Path, str
     target = (folder / prefix).resolve()
     if not target.is_relative_to(folder.resolve()):
         raise ValueError(f"`filename_prefix` {prefix!r} leads outside {folder}. Use a name inside that folder.")
-    directory, name = target.parent, target.name
+    directory, name = (target, "") if target == folder.resolve() else (target.parent, target.name)
     numbered = re.compile(re.escape(name).replace("%batch_num%", r"\d+") + r"_(\d+)_?\.", re.IGNORECASE)
     taken = [int(match.group(1)) for path in directory.glob("*") if (match := numbered.match(path.name))]
     return directory, name, max(taken, default=0) + 1

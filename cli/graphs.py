@@ -127,7 +127,7 @@ def read_graph(document: Mapping[str, Any], passive: Iterable[str] = ()) -> Grap
             if len(trail) >= MAX_DEPTH:
                 raise WorkflowError(f"Node {node.key} is a subgraph in more than {MAX_DEPTH} others.")
             if node.type in trail:
-                raise WorkflowError(f"The subgraph {_name(definition)!r} holds itself, as node {node.key}. Take it out.")
+                raise WorkflowError(f"The subgraph {_name(definition)!r} holds itself: node {node.key}. Take it out.")
             node.title = node.title or str(definition.get("name") or "")
             node.inside = Graph(node, _name(definition))
             waiting.append((node.inside, definition, (*trail, node.type)))

@@ -80,7 +80,18 @@ def to_workflow(
                 )
             if isinstance(value, float) and not math.isfinite(value):
                 raise WorkflowError(f"{said} is {value}, which is no number to count with. Give it another value.")
+            if isinstance(value, str) and not _is_text(value):
+                raise WorkflowError(f"{said} is {value!r}, which holds what no text can. Type it anew.")
     return workflow
+
+
+def _is_text(value: str) -> bool:
+    """Whether a string has neither a zero in it nor half of a character."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in value
 
 
 def _api_nodes(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
