@@ -40,8 +40,8 @@ def make_job(posted: Mapping[str, Any], runner: Runner, number: float) -> tuple[
         if kind not in runner.classes:
             title = ((node.get("_meta") or {}).get("title") if isinstance(node, dict) else None) or kind or f"#{key}"
             message = (
-                f"Node '{title}' is not here. This stand-in has the FaceStylist nodes, Load Image, Save Image and "
-                "Preview Image; the workflow needs ComfyUI."
+                f"Node '{title}' is not here. This stand-in has the FaceStylist nodes, Load Image, Save Image, Preview "
+                "Image and the Primitive nodes; the workflow needs ComfyUI."
             )
             raise Refused(_error("missing_node_type", message, node_id=key, class_type=kind, node_title=title), {})
     try:

@@ -274,6 +274,53 @@ def test_lists_and_inputs_without_a_widget_of_older_files() -> None:
     assert empty == {"seed": 1, "points": "", "kind": "p", "free": 4}
 
 
+def test_a_bypassed_node_chooses_among_its_inputs() -> None:
+    """Its class's sockets come before its widgets, and an exact type before one that would do."""
+    wide = {"a": ("INT", {}), "late": ("INT", {"forceInput": True}), "any": ("*",), "image": ("IMAGE",)}
+    types = {**ALL, "Wide": {"required": wide}}
+    for slot, output, expected in (("late", 0, ["1", 2]), ("image", 3, ["1", 0])):
+        kind = "IMAGE" if slot == "image" else "INT"
+        taken = "times" if kind == "INT" else "image"
+        document = {
+            "nodes": [
+                {"id": 1, "type": "Source", "widgets_values": SEED},
+                {"id": 2, "type": "Wide", "mode": 4, "outputs": [{"type": kind} for kind in ("INT", "MASK", "MASK", "IMAGE")],
+                 "inputs": [{"name": "a", "type": "INT", "link": None}, {"name": slot, "type": kind, "link": 1}]},
+                {"id": 3, "type": "Change", "inputs": [{"name": taken, "type": kind, "link": 2}]},
+            ],
+            "links": [[1, 1, expected[1], 2, 0, kind], [2, 2, output, 3, 0, kind]],
+        }  # fmt: skip
+        assert to_workflow(document, types).prompt["3"]["inputs"][taken] == expected
+
+
+def test_what_a_bypassed_or_muted_node_leaves_behind() -> None:
+    assert opened(CORPUS["bypass with nothing to hand on"]()).skipped == ("7 (Change)", "3 (Show)")
+    # A required widget whose link ends at a muted node has its own value.
+    sketch = Sketch().node(1, "Source", SEED, mode=2).node(2, "Source", SEED, {"size": (1, 2)})
+    workflow = opened(sketch.node(3, "Show", None, {"images": (2, 0)}))
+    assert workflow.prompt["2"]["inputs"] == {"seed": 7, "size": 16, "mode": "b"}
+    assert workflow.skipped == ()
+
+
+def test_promoted_values_in_odd_places() -> None:
+    # No value of its own.
+    assert inputs(proxies([None, "out"], [["20", "amount"], ["20", "text"]]), "5:20")["amount"] == 0.25
+    assert inputs(around("Change", [None, "t"]), "5")["amount"] == 0.5
+    # Two widgets of one name in the subgraph inside, told apart by the third entry.
+    inner = Sketch("Pair", [PICTURE, ("amount", "FLOAT"), ("amount_1", "FLOAT")], OUT)
+    inner.node(20, "Change", CHANGED, {"image": (INPUTS, 0), "amount": (INPUTS, 1)})
+    inner.node(21, "Change", CHANGED, {"image": (20, 0), "amount": (INPUTS, 2)}).out(0, 21, 0)
+    outer = Sketch("Around", [PICTURE], OUT).node(30, inner, [0.1, 0.2], {"image": (INPUTS, 0)}).out(0, 30, 0)
+    sketch = around(outer, [0.9], properties={"proxyWidgets": [["30", "amount", "21"]]})
+    prompt = opened(sketch).prompt
+    assert [prompt[f"5:30:{key}"]["inputs"]["amount"] for key in (20, 21)] == [0.1, 0.9]
+    # The first link of an input, in the input's own order, says what its value is where the outside has none.
+    document = CORPUS["one input for two widgets, the inside counts"]().document()
+    document["definitions"]["subgraphs"][0]["inputs"][1]["linkIds"].reverse()
+    prompt = to_workflow(document, ALL).prompt
+    assert [prompt[key]["inputs"]["amount"] for key in ("5:20", "5:21")] == [0.5, 0.5]
+
+
 def save(path: Path, canvas: Any, prompt: Any) -> None:
     chunks = PngInfo()
     chunks.add_text("workflow", json.dumps(canvas))
