@@ -284,7 +284,8 @@ def test_a_bypassed_node_chooses_among_its_inputs() -> None:
         document = {
             "nodes": [
                 {"id": 1, "type": "Source", "widgets_values": SEED},
-                {"id": 2, "type": "Wide", "mode": 4, "outputs": [{"type": kind} for kind in ("INT", "MASK", "MASK", "IMAGE")],
+                {"id": 2, "type": "Wide", "mode": 4,
+                 "outputs": [{"type": made} for made in ("INT", "MASK", "MASK", "IMAGE")],
                  "inputs": [{"name": "a", "type": "INT", "link": None}, {"name": slot, "type": kind, "link": 1}]},
                 {"id": 3, "type": "Change", "inputs": [{"name": taken, "type": kind, "link": 2}]},
             ],
