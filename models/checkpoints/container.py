@@ -6,13 +6,15 @@ No unpickler is used, neither Python's nor PyTorch's: `machine.py` reads the str
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from . import foreign
 from .contents import ACCEPTED, CheckpointError, Contents
-from .machine import Budget, CutOff, Damaged
-from .names import InertModule
+from .machine import Budget, CutOff, Damaged, Machine
+from .names import InertModule, torch_names
+from .numpy_values import NumpyArray
 from .pickles import read_pickle
 from .safetensors_file import read_safetensors
 from .storages import MappedFile
@@ -22,6 +24,7 @@ LEGACY_TORCH_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa850")
 MAX_DEPTH = 100
 MAX_NODES = 500_000
 TEXT_PER_NODE = 64
+Read = TypeVar("Read")
 
 
 def read_contents(path: Path) -> Contents:
@@ -41,8 +44,13 @@ def read_contents(path: Path) -> Contents:
     except OSError as error:
         raise CheckpointError(f"it cannot be read ({error.strerror or error}). Check its permissions.") from error
     head = bytes(file.view[:512])
+    return _in_words(lambda: _read(path, file, head))
+
+
+def _in_words(read: Callable[[], Read]) -> Read:
+    """What `read` gives; whatever it cannot make sense of becomes a sentence."""
     try:
-        return _read(path, file, head)
+        return read()
     except CutOff as error:
         raise CheckpointError(
             f"it is cut off, as after an interrupted download ({error}). Download it again."
@@ -59,6 +67,18 @@ def read_contents(path: Path) -> Contents:
         raise CheckpointError(
             f"it is damaged or not a checkpoint ({reason}). Download it again, or take another copy."
         ) from error
+
+
+def read_object_array(data: memoryview) -> Any:
+    """The objects in a numpy array of objects (the bytes of a `.npy` file), which is a pickle behind a header.
+
+    Raises:
+        CheckpointError: it asks to run code, or is damaged.
+    """
+    width = 2 if data[6] == 1 else 4
+    start = 8 + width + int.from_bytes(data[8 : 8 + width], "little")
+    budget = Budget(len(data))
+    return _in_words(lambda: _checked(Machine(data[start:], torch_names(budget), budget, text=True).run()[0]))
 
 
 def _read(path: Path, file: MappedFile, head: bytes) -> Contents:
@@ -131,6 +151,8 @@ def _parts(item: Any) -> list[Any] | None:
         return [part for pair in item.items() for part in pair]
     if isinstance(item, (list, tuple)):
         return list(item)
+    if isinstance(item, NumpyArray):
+        return item.items
     if isinstance(item, InertModule):
         return [item.state]
     if isinstance(item, argparse.Namespace):

@@ -118,7 +118,7 @@ def test_generate_refuses_what_does_not_fit(networks: Path, capsys: pytest.Captu
     file = str(networks / "source.safetensors")
     np.save("z.npy", np.zeros((1, 7)))
     assert main(["generate", file, "--z", "z.npy", "--raw", "a.npy"]) == 1
-    assert "latents z for this generator of shape [N, 16] is needed" in capsys.readouterr().err
+    assert "latents z for this generator, [N, 16], is needed" in capsys.readouterr().err
     assert main(["generate", file, "--class", "1", "--raw", "a.npy"]) == 2
     assert "not conditional" in capsys.readouterr().err
 
