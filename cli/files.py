@@ -191,9 +191,12 @@ def read_settings(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"There is no settings file {path}. Check the path.")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is not TOML: {error}.") from error
+        # "utf-8-sig" passes over the byte order mark that Windows' editors write.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not TOML: it is no text in UTF-8. Save it in that encoding.") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is not TOML: {str(error) or 'nested too deeply'}.") from error
 
 
 def unique_stems(paths: Sequence[str | Path]) -> list[str]:

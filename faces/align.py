@@ -28,6 +28,9 @@ ON_NO_FACE = ("error", "skip")
 SMALLEST_PHOTO = 32
 """Shorter sides, in pixels, are what a missing face is put down to."""
 
+LARGEST, FARTHEST = 8, 32
+"""Widths of a photo that a crop may span, and within which it has to lie. A face that fills its photo needs three; what
+is cut out is as large as the crop, and its memory with it."""
 _BLUR_SIDE = 0.02
 """Standard deviation of the blur beyond the photo's border, in crop sides (FFHQ)."""
 _BLUR_RAMP = 0.1
@@ -68,7 +71,10 @@ def crop_to_photo_from_landmarks(landmarks: Tensor, size: int, margin: float = 1
     right = right / length * half_side
     down = _quarter_turn(right)
     corner = eye_centre + eye_to_mouth * 0.1 - right - down
-    return torch.stack([right * (2 / size), down * (2 / size), corner], dim=2).float()
+    matrices = torch.stack([right * (2 / size), down * (2 / size), corner], dim=2).float()
+    if not bool(torch.isfinite(matrices).all()):
+        raise ValueError("The five landmarks of a face lie farther away than any photo reaches; detect the face again.")
+    return matrices
 
 
 def _quarter_turn(vectors: Tensor) -> Tensor:
@@ -90,12 +96,21 @@ def extract_crop(photo: Tensor, crop_to_photo: Tensor, size: int) -> Tensor:
 
     Returns:
         [3,size,size], -1..1.
+
+    Raises:
+        ValueError: the crop is so large, or so far away, that it would show next to nothing of the photo.
     """
     height, width = photo.shape[-2:]
     matrix = crop_to_photo.to(photo.device, torch.float32)
     corners = torch.tensor([[0, 0], [size, 0], [0, size], [size, size]], device=photo.device, dtype=torch.float32)
     quad = transform_points(matrix[None], corners[None])[0]
     step = float(scale_of(matrix[None]))
+    side, away = float((quad.amax(0) - quad.amin(0)).max()), float(quad.abs().max())
+    if side > LARGEST * max(height, width, SMALLEST_PHOTO) or away > FARTHEST * max(height, width, SMALLEST_PHOTO):
+        raise ValueError(
+            f"A face's crop would be {side:.0f} pixels wide and reach {away:.0f} pixels far, in a photo of {width} x "
+            f"{height}: its landmarks cannot be right. Detect the face again."
+        )
     # Halving by area before anything else keeps the work in proportion to the crop, not to the photo.
     shrink = 2 ** max(0, math.floor(math.log2(max(step / 2, 1))))
     spare = 4 * shrink

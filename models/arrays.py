@@ -209,7 +209,7 @@ def _member(archive: Any, name: str) -> Any:
             return _plain(read_object_array(memoryview(archive.zip.read(f"{name}.npy"))))
         except ValueError:
             return None
-    return _tensor(array) if array.dtype.kind in "fiu" else None
+    return _tensor(array) if isinstance(array, np.ndarray) and array.dtype.kind in "fiu" else None
 
 
 def _tensor(array: Any) -> Tensor:

@@ -88,7 +88,9 @@ def read_picture(path: str | Path) -> tuple[Tensor, Tensor]:
         ValueError: the file is missing or is not a picture.
     """
     import torch
-    from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+    from PIL import Image, ImageOps, ImageSequence
+
+    from ..training.picture_files import NOT_READ
 
     path = Path(path)
     if path.is_dir():
@@ -109,9 +111,10 @@ def read_picture(path: str | Path) -> tuple[Tensor, Tensor]:
                 images.append(image)
                 if mask is not None:
                     masks.append(mask)
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (*NOT_READ, Image.DecompressionBombError) as error:
+        said = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
         raise ValueError(
-            f"{path} cannot be read as a picture ({error}). Accepted are PNG, JPEG, WebP, TIFF, BMP and GIF files."
+            f"{path} cannot be read as a picture ({said}). Accepted are PNG, JPEG, WebP, TIFF, BMP and GIF files."
         ) from error
     return torch.cat(images), torch.cat(masks) if len(masks) == len(images) else torch.zeros(1, 64, 64)
 

@@ -8,6 +8,7 @@ ends the run in good order after the step at hand, with the result so far.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
 import json
@@ -31,6 +32,11 @@ STATE_FORMAT = 1
 STATES_KEPT = 2
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 """What the operating system says when a disk, a quota or a limit on file sizes is used up."""
+UNREADABLE = (
+    RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, OverflowError,
+    pickle.UnpicklingError,
+)  # fmt: skip
+"""What PyTorch raises at a damaged file."""
 MAX_BAD_STEPS = 3
 """So many non-finite steps in a row end the training."""
 
@@ -347,31 +353,41 @@ class RunFolder:
         for path in states:
             try:
                 state = torch.load(path, map_location="cpu", weights_only=True)
-            except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+                if state["format"] == STATE_FORMAT:
+                    task.load_state_dict(state["task"])
+                    return int(state["step"]), int(state["bad_steps"])
+            except UNREADABLE as error:
                 log.warning("The state %s cannot be read (%s); trying the one before.", path.name, error)
                 continue
-            if state["format"] != STATE_FORMAT:
-                raise CannotResume(f"{path} is of format {state['format']}; this version reads {STATE_FORMAT}.")
-            task.load_state_dict(state["task"])
-            return int(state["step"]), int(state["bad_steps"])
+            raise CannotResume(f"{path} is of format {state['format']!r}; this version reads {STATE_FORMAT}.")
         raise CannotResume(f"No state in {self.path / 'state'} can be read. Start again in an empty folder.")
 
     def _check_settings(self, settings: Mapping[str, Any]) -> None:
-        before = json.loads((self.path / "settings.json").read_text(encoding="utf-8"))
+        try:
+            before = dict(json.loads((self.path / "settings.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            raise CannotResume(
+                f"{self.path / 'settings.json'} cannot be read. Start again in an empty folder."
+            ) from error
         now = json.loads(_json(settings))
         differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
         if differing:
             raise CannotResume(
-                f"The run in {self.path} was started with other settings ({', '.join(differing)}). Use the same "
-                "ones to resume it, or choose an empty folder."
+                f"The run in {self.path} began with other settings ({ascii(', '.join(differing))[1:-1]}). Use the "
+                "same ones to resume it, or choose an empty folder."
             )
 
     def _read_rows(self) -> list[dict[str, float]]:
-        with (self.path / "losses.csv").open(encoding="utf-8", newline="") as file:
-            rows = [{k: v for k, v in row.items() if k} for row in csv.DictReader(file)]
         # The last row of a killed run may be cut short: one without a step or with too few cells is dropped.
-        whole = [row for row in rows if None not in row.values()]
-        return [{name: float(value) for name, value in row.items() if value} for row in whole if row["step"]]
+        rows: list[dict[str, float]] = []
+        table = self.path / "losses.csv"
+        with contextlib.suppress(csv.Error, OSError), table.open(encoding="utf-8", errors="replace") as file:
+            for row in csv.DictReader(file):
+                cells = {name: value for name, value in row.items() if name}
+                with contextlib.suppress(TypeError, ValueError):
+                    if cells.get("step") and None not in cells.values():
+                        rows.append({name: float(value) for name, value in cells.items() if value})
+        return rows
 
     def _table_text(self, rows: Iterable[Mapping[str, float]]) -> str:
         lines = [",".join(self._columns)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,13 @@ SMALLEST_SIDE = 32
 """Pictures with a shorter side, in pixels, are skipped: enlarged they would teach blur."""
 LARGEST_SIDE = 4096
 """Larger pictures are made smaller while they are read, so that one of them never fills the memory."""
+
+
+NOT_READ = (
+    OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, RuntimeError, OverflowError, MemoryError,
+    struct.error, zlib.error,
+)  # fmt: skip
+"""Pillow reports damaged files by any of these."""
 
 
 class UnusablePicture(ValueError):
@@ -56,8 +65,7 @@ def read_picture(path: Path) -> Tensor:
         raise UnusablePicture("it has too many pixels; make it smaller") from error
     except UnusablePicture:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        # Pillow reports damaged files by any of these.
+    except NOT_READ as error:
         raise UnusablePicture("it cannot be read as a picture; the file may be damaged") from error
     return torch.from_numpy(rgb).permute(2, 0, 1).contiguous() * 2.0 - 1.0
 
