@@ -28,9 +28,11 @@ ON_NO_FACE = ("error", "skip")
 SMALLEST_PHOTO = 32
 """Shorter sides, in pixels, are what a missing face is put down to."""
 
-LARGEST, FARTHEST = 8, 32
-"""Widths of a photo that a crop may span, and within which it has to lie. A face that fills its photo needs three; what
-is cut out is as large as the crop, and its memory with it."""
+LARGEST, FARTHEST = 16, 32
+"""Widths of a photo that a crop may span, and within which it has to lie; a face that fills its photo needs three, and
+nine at the largest margin."""
+MOST_PIXELS = 1 << 29
+"""Of the photo under a crop; they are in memory at once."""
 _BLUR_SIDE = 0.02
 """Standard deviation of the blur beyond the photo's border, in crop sides (FFHQ)."""
 _BLUR_RAMP = 0.1
@@ -106,7 +108,8 @@ def extract_crop(photo: Tensor, crop_to_photo: Tensor, size: int) -> Tensor:
     quad = transform_points(matrix[None], corners[None])[0]
     step = float(scale_of(matrix[None]))
     side, away = float((quad.amax(0) - quad.amin(0)).max()), float(quad.abs().max())
-    if side > LARGEST * max(height, width, SMALLEST_PHOTO) or away > FARTHEST * max(height, width, SMALLEST_PHOTO):
+    longer = max(height, width, SMALLEST_PHOTO)
+    if side > LARGEST * longer or side**2 > MOST_PIXELS or away > FARTHEST * longer:
         raise ValueError(
             f"A face's crop would be {side:.0f} pixels wide and reach {away:.0f} pixels far, in a photo of {width} x "
             f"{height}: its landmarks cannot be right. Detect the face again."

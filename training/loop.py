@@ -15,6 +15,7 @@ import json
 import logging
 import math
 import pickle  # noqa: S403 - only the name of its error
+import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 """What the operating system says when a disk, a quota or a limit on file sizes is used up."""
 UNREADABLE = (
     RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, OverflowError,
-    pickle.UnpicklingError,
+    pickle.UnpicklingError, struct.error,
 )  # fmt: skip
 """What PyTorch raises at a damaged file."""
 MAX_BAD_STEPS = 3
