@@ -53,6 +53,8 @@ from .mutate import (
 OURS = (ValueError, checkpoints.CheckpointError, CannotResume, picture_files.UnusablePicture)
 """Exactly these: a UnicodeDecodeError is a ValueError, too, and no sentence for people."""
 LONGEST = 2000
+PICTURE_GROWTH = 4 << 30
+"""Pillow refuses pictures only beyond 179 million pixels, whose values take this as float32 while they are read."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Parser:
     seeds: list[bytes]
     read: Callable[[Path], Any]
     changes: tuple[Change, ...]
-    suffix: str = ""
+    growth: int = 256 << 20
+    """Bytes by which one file may raise the peak of the process."""
 
 
 def complaint(error: Exception) -> str | None:
@@ -263,6 +266,7 @@ def parsers() -> dict[str, Parser]:
                      "bbox_xyxy": [1, 2, 30, 40], "score": 0.9}]],
         "image_size": [64, 64],
     }  # fmt: skip
+    pictures = list(_pictures().values())
     toml = 'style_name = "ink"\nsteps = 10\nlearning_rate = 2e-4\nflip_styles = true\naugment = "ada"\nseed = 3\n'
 
     networks = partial(
@@ -288,8 +292,8 @@ def parsers() -> dict[str, Parser]:
         "npz": Parser(npz, arrays, (change_bytes, inside_zip(array_header), inside_zip(change_bytes))),
         "our latents": Parser(our_latents, arrays, (change_bytes, safetensors_header, safetensors_metadata)),
         "pairs": Parser([pair_file], load_pairs, (change_bytes, safetensors_header, safetensors_metadata)),
-        "picture": Parser(list(_pictures().values()), read_picture, (change_bytes,)),
-        "style picture": Parser(list(_pictures().values()), picture_files.read_picture, (change_bytes,)),
+        "picture": Parser(pictures, read_picture, (change_bytes,), PICTURE_GROWTH),
+        "style picture": Parser(pictures, picture_files.read_picture, (change_bytes,), PICTURE_GROWTH),
         "settings": Parser(
             [toml.encode()], lambda path: from_mapping(FinetuneConfig, read_settings(path)), (change_bytes, change_text)
         ),

@@ -20,7 +20,7 @@ import tempfile
 import time
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,8 @@ from .mutated_files import OURS, Parser, complaint, parsers, place_of
 
 SECONDS = 5.0
 """Of processor time that one file may take."""
-GROWTH = 256 << 20
-"""Bytes by which one file may raise the peak of the process."""
-ADDRESSES = 4 << 30
+ADDRESSES = 6 << 30
+"""Bytes of address space that a parser's process may have beyond what it began with."""
 
 
 class TooSlow(BaseException):
@@ -53,18 +52,28 @@ def _limited(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def judge(read: Callable[[Path], Any], path: Path) -> str | None:
+def judge(parser: Parser, path: Path) -> str | None:
     """What is wrong with how a file is read; None where all is well."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
         with _limited(SECONDS):
-            read(path)
+            parser.read(path)
     except OURS as error:
         return complaint(error)
     except (Exception, TooSlow) as error:
         return place_of(error)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
-    return f"{grown >> 20} MB taken" if grown > GROWTH + 8 * path.stat().st_size else None
+    return f"{grown >> 20} MB taken" if grown > parser.growth + 8 * path.stat().st_size else None
+
+
+def changed(parser: Parser, rng: random.Random) -> bytes:
+    """One of a parser's files, changed once or twice."""
+    data = rng.choice(parser.seeds)
+    for _ in range(rng.choice((1, 1, 2))):
+        # What was changed before may no longer be an archive.
+        with suppress(zipfile.BadZipFile, ValueError, LookupError, NotImplementedError, EOFError):
+            data = rng.choice(parser.changes)(data, rng)
+    return data
 
 
 def _work(name: str, parser: Parser, seed: int, seconds: float, folder: Path, keep: Path) -> None:
@@ -75,19 +84,16 @@ def _work(name: str, parser: Parser, seed: int, seconds: float, folder: Path, ke
     torch.set_num_threads(1)
     rng = random.Random(f"{seed} {name}")  # noqa: S311 - no secret depends on it
     end, count, found = time.monotonic() + seconds, 0, set()
-    path = folder / f"file{parser.suffix}"
+    path = folder / "file"
     for data in parser.seeds:
         path.write_bytes(data)
         with suppress(*OURS):
             parser.read(path)
     while time.monotonic() < end:
-        data = rng.choice(parser.seeds)
-        for _ in range(rng.choice((1, 1, 2))):
-            with suppress(zipfile.BadZipFile, ValueError, LookupError, NotImplementedError, EOFError):
-                data = rng.choice(parser.changes)(data, rng)
+        data = changed(parser, rng)
         path.write_bytes(data)
         count += 1
-        wrong = judge(parser.read, path)
+        wrong = judge(parser, path)
         if wrong is not None:
             kind = re.sub(r"\d{2,}|'.*'|\".*\"", "#", wrong)
             if kind not in found:

@@ -85,3 +85,19 @@ def test_writing(tmp_path: Path) -> None:
     with Image.open(path) as saved:
         assert saved.info["prompt"] == "{}"
         assert np.array_equal(np.asarray(saved), (image * 255).round().numpy().astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"P6 4\xb0 4 255\n" + bytes(64),  # a number that is none: ValueError
+        b"II*\0\x08\0\0\0\x01\0\x00\x01\x03\0\x01\0\0\0\x04\0\0\0\0\0\0\0",  # a TIFF without a height: TypeError
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+        b"GIF89a\xff\xff\xff\xff",
+    ],
+)
+def test_what_decoders_raise_of_their_own_is_a_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "p.png").write_bytes(content)
+    with pytest.raises(ValueError, match="cannot be read as a picture") as raised:
+        read_picture(tmp_path / "p.png")
+    assert type(raised.value) is ValueError and "\n" not in str(raised.value)
