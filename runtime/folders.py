@@ -30,7 +30,7 @@ MODEL_EXTENSIONS: dict[str, tuple[str, ...]] = {
     "stylegan": (".safetensors", ".pt", ".pth", ".pkl"),
     "face_encoders": (".safetensors", ".pt", ".pth"),
     "face_detection": (".safetensors", ".pt", ".pth", ".onnx"),
-    "face_guides": (".safetensors", ".pt", ".pth"),
+    "face_guides": (".safetensors", ".pt", ".pth", ".dat", ".bin"),
     "face_stylizers": (".safetensors",),
 }
 """Our model folders, and the files each of them lists."""

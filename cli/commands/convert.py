@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--layout",
         choices=LAYOUTS,
         help="facestylist (default), or state dicts under the names of rosinality (a generator; its default for "
-        "OUT.pt), nvidia (the same), psp (encoders of pSp, e4e and ReStyle) or arcface (a face embedding)",
+        "OUT.pt), nvidia (the same), psp (encoders of pSp, e4e and ReStyle) or arcface (an ArcFace network)",
     )
     parser.add_argument("--half", action="store_true", help="store 16-bit numbers: half the size; ours only")
 

@@ -1,4 +1,5 @@
-"""Reads a file from disk as plain data, whatever it is called: safetensors, PyTorch (zip or legacy) or pickle.
+"""Reads a file from disk as plain data, whatever it is called: safetensors, PyTorch (zip or legacy), pickle, dlib's
+networks, TensorFlow.js' weights.
 
 No unpickler is used, neither Python's nor PyTorch's: `machine.py` reads the structure, `storages.py` the tensors.
 """
@@ -11,11 +12,14 @@ from typing import Any
 
 from . import foreign
 from .contents import ACCEPTED, CheckpointError, Contents
+from .dlib_stream import MAGIC as DLIB_MAGIC
+from .dlib_stream import read_dlib
 from .machine import Budget, CutOff, Damaged
 from .names import InertModule
 from .pickles import read_pickle
 from .safetensors_file import read_safetensors
 from .storages import MappedFile
+from .tfjs import ENDING, manifest_of, read_tfjs
 from .torch_files import read_archive, read_stream
 
 LEGACY_TORCH_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa850")
@@ -53,6 +57,8 @@ def read_contents(path: Path) -> Contents:
         ) from error
     except CheckpointError:
         raise
+    except OSError as error:
+        raise CheckpointError(f"it cannot be read ({error.strerror or error}). Check its permissions.") from error
     except (ValueError, TypeError, LookupError, OverflowError, RuntimeError, MemoryError) as error:
         # Data that no check foresaw: a sentence all the same, and nothing was run.
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
@@ -63,6 +69,11 @@ def read_contents(path: Path) -> Contents:
 
 def _read(path: Path, file: MappedFile, head: bytes) -> Contents:
     data, budget = file.view, Budget(len(file))
+    manifest = manifest_of(path)
+    if manifest is not None:
+        return Contents(path, "tfjs", read_tfjs(manifest))
+    if head.startswith(DLIB_MAGIC):
+        return Contents(path, "dlib", read_dlib(data))
     if head[:4] == b"PK\x03\x04":
         try:
             value = read_archive(data, budget)
@@ -81,6 +92,10 @@ def _read(path: Path, file: MappedFile, head: bytes) -> Contents:
         except CheckpointError as error:
             raise foreign.better_named(error, data) from error
         return Contents(path, "pickle", _checked(value), file=file)
+    if path.suffix.lower() == ".bin":
+        raise CheckpointError(
+            f"this may be weights of TensorFlow.js: put their manifest, {path.stem}{ENDING}, beside it. {ACCEPTED}."
+        )
     raise CheckpointError(foreign.what(head, len(file)) or f"this is not a checkpoint. {ACCEPTED}.")
 
 

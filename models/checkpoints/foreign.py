@@ -21,6 +21,7 @@ MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x89HDF", "a Keras or HDF5 file"),
     (b"GGUF", "a GGUF language or diffusion model"),
     (b"%PDF", "a PDF document"),
+    (b"\x01\x01", "one of dlib's files, of which only dlib_face_recognition_resnet_model_v1.dat is read"),
     (b"\x08\x03\x12", "an ONNX model"),
     (b"\x08\x07\x12", "an ONNX model"),
     (b"\x08\x08\x12", "an ONNX model"),

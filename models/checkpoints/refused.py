@@ -61,8 +61,8 @@ SENTENCES: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         ("layer1.0.bn1.", "bn1.", "layer1.0.conv1."),
-        "this is a ResNet (insightface's ArcFace networks are such, too); of those that tell people apart, only IR-SE "
-        "trunks work here, as `model_ir_se50.pth` is one.",
+        "this is a ResNet (insightface's ArcFace networks are such, too); of those that tell people apart, only "
+        "dlib's and IR-SE trunks (`model_ir_se50.pth`) work here.",
     ),
     (
         ("step.", "stylegan.", "mapping_network.", "generator.main."),
