@@ -16,7 +16,7 @@ from facestylist.models.types import FaceGenerator
 from facestylist.nodes import NODE_CLASS_MAPPINGS
 from facestylist.runtime.folders import Folders
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training"))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in ("training", "models")]
 from guide_files import as_transformers, dino_state, save_all, save_dlib  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("global_rng_untouched")
@@ -85,6 +85,22 @@ def test_an_identity_guide_judges_pairs(filled: Folders, source: FaceGenerator) 
     (others,) = run_node("ParsingGuide")
     with pytest.raises(ValueError, match="no identity guide in `identity`"):
         run_node("MakePairs", source=source, target=style, count=2, identity=others, **loose)
+
+
+def test_the_guides_networks_can_be_converted(folders: Folders) -> None:
+    from dlib_files import dat, network
+
+    from facestylist.models.checkpoints import load_identity
+
+    guides = folders.models / "face_guides"
+    guides.mkdir(parents=True)
+    (guides / "dlib_face.dat").write_bytes(dat(network()))
+    path, report = run_node("ConvertCheckpoint", checkpoint="face_guides/dlib_face.dat", name="")
+    assert Path(path) == guides / "dlib_face.safetensors" and "family: dlib" in report
+    types: Any = NODE_CLASS_MAPPINGS["FaceStylistIdentityGuide"]
+    assert types.INPUT_TYPES()["required"]["file"][0] == ["dlib_face.dat", "dlib_face.safetensors"]
+    (guide,) = run_node("IdentityGuide", file="dlib_face.dat")[0]
+    assert torch.equal(guide.network.fc.weight, load_identity(path).fc.weight)  # type: ignore[union-attr]
 
 
 def test_clip_vision_is_an_alternative(filled: Folders) -> None:
