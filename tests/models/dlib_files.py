@@ -13,7 +13,8 @@ from torch import Tensor
 
 from facestylist.models.dlib import Convolution, DlibConfig, DlibFace
 
-SMALL = DlibConfig((4, 6, 8), (1, 2, 1), 5)
+SMALL = DlibConfig((4, 6, 8, 8), (1, 2, 1, 1), 5)
+"""Deep enough for a block whose two sides differ by a pixel, which dlib fills with zeros."""
 MANIFEST = "face_recognition_model-weights_manifest.json"
 
 

@@ -64,7 +64,7 @@ def test_it_is_computed_step_by_step(network: DlibFace) -> None:
     x = ((picture + 1) * 127.5 - torch.tensor([122.782, 117.001, 104.298]).double()[:, None, None]) / 256
     x = conv(x, "stem", 2, 0).relu().unfold(1, 3, 2).unfold(2, 3, 2).amax((3, 4))
     assert x.shape == (4, 35, 35)
-    for number, (width, halves) in enumerate(((4, False), (6, True), (6, False), (8, True))):
+    for number, (width, halves) in enumerate(((4, False), (6, True), (6, False), (8, True), (8, True))):
         y = conv(x, f"blocks.{number}.conv1", 2 if halves else 1, 0 if halves else 1).relu()
         y = conv(y, f"blocks.{number}.conv2", 1, 1)
         short = x.unfold(1, 2, 2).unfold(2, 2, 2).mean((3, 4)) if halves else x
@@ -72,7 +72,7 @@ def test_it_is_computed_step_by_step(network: DlibFace) -> None:
         for part in (y, short):
             total[: part.shape[0], : part.shape[1], : part.shape[2]] += part
         x = total.relu()
-    assert x.shape == (8, 8, 8)
+    assert x.shape == (8, 4, 4) and y.shape == (8, 3, 3)
     wanted = state["fc.weight"] @ x.mean((1, 2))
     torch.testing.assert_close(net(picture[None])[0], wanted, rtol=1e-5, atol=1e-6)  # its mean colour is float32
     with pytest.raises(ValueError, match=r"\[N, 3, 150, 150\], not \[1, 3, 64, 64\]"):
@@ -180,7 +180,7 @@ def test_a_file_that_lies_is_refused(data: bytes, tmp_path: Path) -> None:
         "an unknown layer": (b"affine_", b"affinex", "unknown kind"),
         "another input": (b"input_rgb_image_sized", b"input_rgb_image_sizee", "its input is"),
         "a name without end": (b"\x01\x05relu_", b"\x04\xff\xff\xff\x7frelu_", "a name of 2147483647 letters"),
-        "other layers": (b"\x01\x09add_prev_", b"\x01\x05relu_", "its 36 layers are not those"),
+        "other layers": (b"\x01\x09add_prev_", b"\x01\x05relu_", "its 44 layers are not those"),
         "more layers than announced": (b"\x01\x02\x01\x03\x01\x15", b"\x01\x03\x01\x15", "more layers than"),
         "another stride": (b"\x01\x07\x01\x07\x01\x02", b"\x01\x07\x01\x07\x01\x03", "a convolution of"),
         "no filters": (b"\x01\x04\x01\x07\x01\x07", b"\x01\x00\x01\x07\x01\x07", "a convolution of"),
