@@ -275,6 +275,8 @@ def measure_likeness(
     drawn, drawing = _timed(lambda: synthesise(source, codes), len(faces))
     bench.add("encoder", drawn, seconds + drawing, reconstructs=True)
     if searched:
+        # Else the searches' rows, of fewer photos, could be compared with nothing.
+        bench.add(f"encoder, the {searched} searched", drawn[:searched], seconds + drawing, reconstructs=True)
         _search(bench, source, faces[:searched], codes, steps, seconds)
     scales = {name: _scale(name, features, photos, pictures_of, bench.say) for name in {**styles, **photos.drawn}}
     for name, style in styles.items():
