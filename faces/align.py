@@ -55,7 +55,7 @@ def crop_to_photo_from_landmarks(landmarks: Tensor, size: int, margin: float = 1
         raise ValueError(f"Landmarks have shape {tuple(landmarks.shape)}; give five (x, y) points per face, [N,5,2].")
     if size < 1 or margin <= 0:
         raise ValueError(f"Crop size {size} and margin {margin} must both be positive.")
-    points = landmarks.float() if landmarks.device.type == "mps" else landmarks.double()
+    points = landmarks.cpu().double()  # MPS has no double precision
     eye_left, eye_right, _, mouth_left, mouth_right = points.unbind(1)
     eye_centre = (eye_left + eye_right) / 2
     eye_to_eye = eye_right - eye_left
@@ -68,7 +68,7 @@ def crop_to_photo_from_landmarks(landmarks: Tensor, size: int, margin: float = 1
     right = right / length * half_side
     down = _quarter_turn(right)
     corner = eye_centre + eye_to_mouth * 0.1 - right - down
-    return torch.stack([right * (2 / size), down * (2 / size), corner], dim=2).float()
+    return torch.stack([right * (2 / size), down * (2 / size), corner], dim=2).to(landmarks.device, torch.float32)
 
 
 def _quarter_turn(vectors: Tensor) -> Tensor:

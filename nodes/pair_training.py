@@ -177,7 +177,7 @@ class TrainWithPairs:
         shutil.rmtree(run_dir / "state", ignore_errors=True)
         learned = result.generator.to("cpu")
         faces = sample_latent(source, range(PREVIEW_FACES), PREVIEW_TRUNCATION)
-        rows = [torch.cat(list(synthesise(generator, faces)), dim=2) for generator in (source, style, learned)]
+        rows = [torch.cat(list(synthesise(generator, faces).cpu()), dim=2) for generator in (source, style, learned)]
         return learned, tensor_to_image(torch.cat(rows, dim=1)[None]), loss_map(result.history)
 
 

@@ -112,6 +112,7 @@ class FinetuneGenerator:
         from ..runtime.progress import ProgressReporter, ends_quietly
         from ..training.curves import loss_map
         from ..training.finetune import finetune
+        from ..training.finetune_inputs import too_few
 
         config = FinetuneConfig(**settings)
         pictures = image_to_tensor(style_images)
@@ -130,6 +131,8 @@ class FinetuneGenerator:
             room_for_training() as device,
             ProgressReporter(config.steps, "fine-tune", node_id=node_id) as progress,
         ):
+            if warning := too_few(pictures):
+                progress.text(warning)
             callbacks = progress.callbacks()
             if if_cancelled != IF_CANCELLED[0]:
                 callbacks = ends_quietly(callbacks)
@@ -147,7 +150,7 @@ class FinetuneGenerator:
 
         style = result.generator.to("cpu")
         faces = sample_latent(source, range(PREVIEW_FACES), PREVIEW_TRUNCATION)
-        before, after = (torch.cat(list(synthesise(generator, faces)), dim=2) for generator in (source, style))
+        before, after = (torch.cat(list(synthesise(generator, faces).cpu()), dim=2) for generator in (source, style))
         return style, tensor_to_image(torch.cat([before, after], dim=1)[None]), loss_map(result.history)
 
 

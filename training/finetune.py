@@ -12,6 +12,7 @@ What a step computes is in `finetune_step`, what it changes in `finetune_task`; 
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from ..models.types import FaceGenerator
 from .card import make_card, save_card
 from .config import FinetuneConfig, to_mapping
 from .distributed import ALONE, Processes
-from .finetune_inputs import check_source, digest, prepare_style_images, split_pictures
+from .finetune_inputs import check_source, digest, prepare_style_images, split_pictures, too_few
 from .finetune_task import FinetuneTask
 from .guides.protocol import Guide, check_guides, column
 from .loop import Callbacks, train
@@ -34,6 +35,8 @@ from .tensorboard import event_files
 
 __all__ = ["FinetuneResult", "FinetuneTask", "check_source", "digest", "finetune", "prepare_style_images",
            "settings_of_a_run", "split_pictures"]
+
+log = logging.getLogger(__name__)
 
 SETTINGS_FREE_TO_CHANGE = ("style_name", "preview_interval", "snapshot_interval", "checkpointing", "tensorboard")
 """What may differ when a run is resumed."""
@@ -106,6 +109,8 @@ def finetune(
         elif config.validation:
             kept, held_out = split_pictures(pictures, config.validation)
             pictures, validation = pictures[kept], pictures[held_out]
+        if processes.first and (warning := too_few(pictures)):
+            log.warning("%s", warning)
         task = FinetuneTask(source, pictures, config, probe, guides, processes, validation)
         with contextlib.ExitStack() as stack:
             if config.tensorboard and run_dir is not None and processes.first:
