@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import nullcontext
-from pathlib import Path
 
 import node_bench
 import pytest
 import torch
 from every_node import run_every_node
 from node_bench import ConstantEncoder, build_generator
+from pretend_mps import pretend_mps
 
 from facestylist.models.types import FaceEncoder
 from facestylist.runtime import devices
 from facestylist.runtime.folders import Folders
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from pretend_mps import pretend_mps  # noqa: E402
 
 
 def test_every_node_runs_on_mps(
