@@ -89,6 +89,7 @@ def test_two_processes_train_what_one_does(together: tuple[Path, list[dict[str, 
 
 
 @pytest.mark.slow
+@pytest.mark.numeric
 @pytest.mark.parametrize("name", TRAININGS)
 def test_other_trainings_are_shared_too_and_change_hands(
     together: tuple[Path, list[dict[str, Any]]], name: str, monkeypatch: pytest.MonkeyPatch

@@ -20,7 +20,7 @@ from facestylist.training.pairs.making import KnownFaces, make_pairs
 from facestylist.training.pairs.supervise import PairSupervisionTask, supervise
 from facestylist.training.pairs.supervision_config import PairSupervisionConfig
 
-pytestmark = pytest.mark.usefixtures("global_rng_untouched")
+pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("global_rng_untouched")]
 
 MAKING = PairsConfig(
     count=4, min_contrast=0.0, duplicate_bits=-1, drop_quality=0.0, drop_structure=0.0, max_saturated=1.0,
