@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...models.files import check_writable
 from ..console import Console
 from ..files import DETECTORS, about, face_finder, unique_stems, write_pictures
 from ..options import fraction, positive
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...runtime.images import image_to_tensor, read_picture
     from ...runtime.progress import ProgressReporter
 
+    check_writable(args.out, folder=True)
     find = face_finder(args.detector, args.min_confidence, args.download_if_missing)
     shard = current_shard()
     photos = shard.part(list(zip(args.photos, unique_stems(args.photos), strict=True)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ...models.files import check_writable
 from ..console import Console
 from ..files import find_file, need
 
@@ -30,6 +31,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     wanted = ".safetensors" if ours else ".pt"
     need(suffix == wanted, f"OUT is {args.out}; its name has to end in {wanted}")
     need(not args.half or ours, "--half is only for our own format")
+    check_writable(args.out)
     from ...models.checkpoints import inspect
     from ...models.checkpoints.convert import convert, public_layout
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ...models.files import check_writable
 from ..console import Console
 from ..files import load_discriminator, need, read_array, write_array
 
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     import torch
 
+    check_writable(args.raw)
     network = load_discriminator(args.file)
     config = network.config
     images = read_array(args.images, (None, 3, config.resolution, config.resolution), "pictures for this network")

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...models.files import check_writable
 from ..console import Console
 from ..files import find_file, load_encoder, load_generator, need, read_array, write_array
 
@@ -35,6 +36,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
     from ...models.encoding import is_iterative, lacks_mean
 
+    check_writable(args.raw)
     encoder = load_encoder(args.encoder)
     size = encoder.resolution
     images = read_array(args.images, (None, None, size, size), "pictures for this encoder")

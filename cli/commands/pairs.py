@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...models.files import check_writable
 from ...training.pairs.config import PairsConfig
 from ..console import Console
 from ..files import load_encoder, load_generator, need, style_file
@@ -57,6 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
     need(args.steps is None or args.steps >= 0, "--steps is below 0")
+    check_writable(args.out, args.preview)
+    check_writable(args.export, folder=True)
     shard = current_shard()
     config = _config(args, shard)
     levels = PairsConfig(levels=args.export_levels).chosen_levels if args.export_levels else None

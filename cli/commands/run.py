@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ...models.files import check_writable
 from ..console import Console
 
 HELP = "run a workflow file without a server"
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     from ..workflow import read_workflow_file
 
+    check_writable(args.output_dir, folder=True)
     document = read_workflow_file(args.workflow)
     started = time.monotonic()
     record = (_on_server if args.server else _here)(args, document, console)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...models.files import check_writable
 from ...training.mode_config import ApplyConfig, VariationConfig
 from ..console import Console
 from ..fast import run_fast
@@ -96,6 +97,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...training.pivotal import align_style
 
     need((args.style is None) != (args.stylizer is None), "give one of --style and --stylizer")
+    check_writable(args.out, folder=True)
     if args.fast and args.stylizer is None:
         args.stylizer = f"embedded:student-{args.style.removeprefix('embedded:').removeprefix('student-')}"
     if args.stylizer is not None:
