@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..models import embedded
 from .host import in_comfyui
@@ -88,6 +92,13 @@ def input_dir() -> Path:
 def output_dir() -> Path:
     """Where results are written."""
     return current_folders().output
+
+
+def training_run_dir(name: str, identity: Mapping[str, Any]) -> Path:
+    """One folder for each `run_identity` of a training, so that the same run finds what it left there."""
+    short = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    name = re.sub(r"[^\w-]+", "_", name)
+    return output_dir() / "facestylist_runs" / f"{name}-{short}"
 
 
 def temp_dir() -> Path:

@@ -23,6 +23,7 @@ from .detector_losses import closeup_losses, detector_losses
 from .detector_scenes import ScenePool, cut_closeups, hardest_mistakes
 from .detector_scores import evaluate_detector
 from .ema import ExponentialMovingAverage
+from .identity import fingerprint
 from .loop import Callbacks, require_finite, train
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,8 @@ def train_detector(
     held_out = _sprites(config, names, config.held_out_faces, config.seed + 1, run_dir, "held-out", callbacks)
     task = DetectorTask(config, sprites, network_config)
     settings = {**to_mapping(config), "looks": names}
-    history = train(task, config.steps, callbacks, run_dir, resume, settings, snapshot_interval=250)
+    identity = {**settings, "network": repr(network_config), "rendered": fingerprint(vars(sprites))}
+    history = train(task, config.steps, callbacks, run_dir, resume, identity, snapshot_interval=250)
     network = task.average.eval()
     detector = EmbeddedDetector(network)
     metrics = evaluate_detector(detector, held_out, config.evaluation_scenes, config.seed + 2)
