@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...models.files import check_writable
 from ...training.config import LATENT_SPACES, NOISE_MODES, PivotalConfig
 from ..console import Console
 from ..files import about, load_encoder, load_generator, need, write_array
@@ -82,6 +83,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
     need(steps >= 0, "--steps is below 0")
     need(steps > 0 or begun, "with --steps 0 an --encoder is needed")
     need(args.locality >= 0, "--locality is below 0")
+    check_writable(args.out, args.pivotal)
+    check_writable(args.reconstructions, folder=True)
     generator = load_generator(args.generator)
     encoder = load_encoder(encoder_name) if encoder_name else None
     pictures = torch.cat([_read_square(path, generator.resolution) for path in args.images])

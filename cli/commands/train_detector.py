@@ -9,6 +9,7 @@ from typing import Any
 from ..console import Console
 from ..files import need, read_settings
 from ..options import positive
+from ..runs import begin_run
 from ..sharding import require_one_process
 
 HELP = "train the embedded face detector on rendered scenes"
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     require_one_process("train-detector")
     need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
+    begin_run(console, args.run_dir, args.resume, "with --resume", args.out)
     values: dict[str, Any] = read_settings(args.config) if args.config else {}
     from ...runtime.progress import ProgressReporter
     from ...training.config import from_mapping, to_mapping

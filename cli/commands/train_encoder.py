@@ -11,6 +11,7 @@ from ...training.encoder_config import EncoderTrainingConfig
 from ..console import Console
 from ..files import load_generator, need, style_file
 from ..options import add_settings, read_config
+from ..runs import begin_run
 from ..sharding import training_processes
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
     config = read_config(args, EncoderTrainingConfig)
+    run_dir = args.run_dir or Path("runs") / args.out.stem
+    begin_run(console, run_dir, args.resume, "with --resume", args.out)
     from ...models.checkpoints import save_encoder
     from ...runtime.devices import room_for_training
     from ...runtime.progress import ProgressReporter
@@ -45,16 +48,11 @@ def run(args: argparse.Namespace, console: Console) -> None:
     processes = training_processes()
     generator = load_generator("embedded" if args.generator == "embedded" else style_file(args.generator))
     images = None if args.images is None else _faces(args.images, encoder_size(generator.resolution))
-    run_dir = args.run_dir or Path("runs") / args.out.stem
-    try:
-        with room_for_training() as device, ProgressReporter(config.steps, "train") as progress:
-            result = train_encoder(
-                generator.to(processes.device or device), config, images, progress.callbacks(), run_dir, args.resume,
-                processes,
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        console.note(f"\nThe run is kept in {run_dir}; the same command with --resume continues it.")
-        raise
+    with room_for_training() as device, ProgressReporter(config.steps, "train") as progress:
+        result = train_encoder(
+            generator.to(processes.device or device), config, images, progress.callbacks(), run_dir, args.resume,
+            processes,
+        )  # fmt: skip
     if not processes.first:
         return
     save_encoder(result.encoder, args.out, dict(result.encoder.provenance), half=args.half)

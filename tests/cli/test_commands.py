@@ -319,8 +319,8 @@ def test_finetune_settings_and_interrupt(
     assert main(arguments) == 1
     assert "Unknown setting stepps" in capsys.readouterr().err
     (tmp_path / "settings.toml").write_text("")
-    without = [networks / "style.safetensors" if part == source else part for part in arguments]
-    assert main([str(part) for part in without]) == 1
+    without = [{source: str(networks / "style.safetensors"), "run": "another"}.get(part, part) for part in arguments]
+    assert main(without) == 1
     assert "without its discriminator" in capsys.readouterr().err
 
 
