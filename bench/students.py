@@ -27,7 +27,7 @@ from kornia import color, enhance, filters
 from torch import Tensor
 
 from ..models import checkpoints
-from ..models.detection import load_detector
+from ..models.detection import detect_faces, load_detector
 from ..models.embedded import list_embedded
 from ..models.files import write_atomically
 from ..models.sampling import synthesise
@@ -128,7 +128,7 @@ def photographs(folder: Path) -> dict[str, Tensor]:
 def portrait(picture: Tensor, photo: Tensor) -> Tensor:
     """The square `[S, S, 3]` of a picture in which the photo has its largest face, with hair and shoulders."""
     height, width = photo.shape[-2:]
-    found = load_detector("embedded").find(photo[0] * 2 - 1, LEAST_CONFIDENCE)
+    found = detect_faces(load_detector("embedded"), photo[0] * 2 - 1, LEAST_CONFIDENCE)
     side, x, y = min(height, width), width / 2, min(height, width) / 2
     if found:
         left, top, right, bottom = max((f.box for f in found), key=lambda box: float(box[3] - box[1])).tolist()

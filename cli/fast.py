@@ -22,7 +22,8 @@ def run_fast(args: argparse.Namespace, console: Console) -> None:
 
     stylizer = load_stylizer(args.stylizer)
     label = stylizer.style or "stylised"
-    find = face_finder(args.detector, args.min_confidence, args.download_if_missing) if args.faces_only else None
+    asked = (args.detector, args.min_confidence, args.download_if_missing)
+    find = face_finder(*asked, keep_unsure=True) if args.faces_only else None
     shard = current_shard()
     photos = shard.part(list(zip(args.photos, unique_stems(args.photos), strict=True)))
     records: list[dict[str, Any]] = []
@@ -30,7 +31,8 @@ def run_fast(args: argparse.Namespace, console: Console) -> None:
         for index, (photo, stem) in enumerate(photos):
             with about(photo):
                 pictures = image_to_tensor(read_picture(photo)[0])
-                faces = align_faces(pictures, find, args.size, args.on_no_face) if find else None
+                names = [str(photo)] * len(pictures)
+                faces = align_faces(pictures, find, args.size, args.on_no_face, names=names) if find else None
             if faces is None:
                 result = draw(stylizer.network, pictures, args.strength, args.stroke_size)
             elif len(faces):

@@ -7,6 +7,7 @@ StyleGAN face network learned depends on it, so that inversion is only as good a
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ from .warp import invert_affine, reflect_index, resample, scale_of, transform_po
 
 if TYPE_CHECKING:
     from ..models.detection import Detection
+
+log = logging.getLogger(__name__)
 
 ORDERS = ("left_to_right", "largest")
 ON_NO_FACE = ("error", "skip")
@@ -182,8 +185,9 @@ def align_faces(
     max_faces: int = 0,
     margin: float = 1.0,
     on_progress: Callable[[int, int], None] | None = None,
+    names: Sequence[str] | None = None,
 ) -> FaceCrops:
-    """Finds and cuts all faces of some photos.
+    """Finds and cuts all faces of some photos. A place that may show a face but not surely is left out, with a warning.
 
     Args:
         photos: [F,3,H,W], -1..1.
@@ -195,6 +199,7 @@ def align_faces(
         max_faces: the most faces per photo, the largest ones; 0 means all.
         margin: see `crop_to_photo_from_landmarks`.
         on_progress: called with (photos done, photos in all); what it raises stops the work.
+        names: what each photo is called in warnings; "Frame 1 of 8" and so on when left out.
 
     Returns:
         The crops; none at all (N = 0) when every photo was skipped.
@@ -212,8 +217,14 @@ def align_faces(
         )
     found: list[Detection] = []
     frames: list[int] = []
+    doubts: list[str] = []
     for index, photo in enumerate(photos):
-        faces = order_detections(detect(photo) if callable(detect) else detect[index], order, max_faces)
+        seen = detect(photo) if callable(detect) else detect[index]
+        faces = order_detections([face for face in seen if face.sure], order, max_faces)
+        unsure = [face for face in seen if not face.sure]
+        if unsure:
+            name = names[index] if names else f"Frame {index + 1} of {len(photos)}"
+            doubts.append(f"{name}: {_in_doubt(unsure)}")
         if not faces and on_no_face == "error":
             height, width = photo.shape[1:]
             if min(height, width) < SMALLEST_PHOTO:
@@ -221,14 +232,18 @@ def align_faces(
                     f"Frame {index + 1} of {len(photos)} is only {width} x {height} pixels, in which no face can be "
                     f"found. Give a picture of at least {SMALLEST_PHOTO} pixels a side."
                 )
+            seen_at = f" {_in_doubt(unsure)}" if unsure else ""
             raise ValueError(
-                f"No face found in frame {index + 1} of {len(photos)}. "
+                f"No face found in frame {index + 1} of {len(photos)}.{seen_at} "
                 "Lower `min_confidence`, or set `on_no_face` to skip."
             )
         found += faces
         frames += [index] * len(faces)
         if on_progress is not None:
             on_progress(index + 1, len(photos))
+    if doubts:
+        others = f" The same in {len(doubts) - 1} more pictures." if len(doubts) > 1 else ""
+        log.warning("%s It is left as it is; lower `min_confidence` to have it drawn.%s", doubts[0], others)
     device = photos.device
     landmarks = torch.stack([f.landmarks for f in found]) if found else torch.zeros(0, 5, 2)
     landmarks = landmarks.to(device, torch.float32)
@@ -241,6 +256,17 @@ def align_faces(
         landmarks=landmarks,
         score=torch.tensor([float(f.score) for f in found], dtype=torch.float32, device=device),
         photos=photos,
+    )
+
+
+def _in_doubt(unsure: Sequence[Detection]) -> str:
+    """A sentence about places that may show a face."""
+    best = max(unsure, key=lambda face: face.score)
+    x0, y0, x1, y1 = best.box.tolist()
+    count = f"one of {len(unsure)} places that" if len(unsure) > 1 else "a place that"
+    return (
+        f"There is {count} may show a face, {x1 - x0:.0f} pixels wide near ({(x0 + x1) / 2:.0f}, {(y0 + y1) / 2:.0f}), "
+        f"too much hidden, cut off, turned away or small to be sure of (score {best.score:.2f})."
     )
 
 

@@ -27,16 +27,16 @@ FACES_AT_A_TIME = 8
 
 
 def face_finder(
-    detector: str, min_confidence: float, download_if_missing: bool = False
+    detector: str, min_confidence: float, download_if_missing: bool = False, keep_unsure: bool = False
 ) -> Callable[[Tensor], Sequence[Detection]]:
-    """The function `photo [3, H, W] -> faces` of a detector by its name."""
+    """The function `photo [3, H, W] -> faces` of a detector by its name; see `detect_faces` for `keep_unsure`."""
     from functools import partial
 
     from ..models.detection import detect_faces, load_detector
     from ..runtime.folders import model_dirs
 
     network = load_detector(detector, model_dirs("face_detection"), download_if_missing)
-    return partial(detect_faces, network, min_confidence=min_confidence)
+    return partial(detect_faces, network, min_confidence=min_confidence, keep_unsure=keep_unsure)
 
 
 class AlignFaces:
@@ -147,7 +147,7 @@ class AlignFaces:
 
         faces_in: Callable[[Tensor], Sequence[Detection]] | Sequence[Sequence[Detection]]
         if landmarks is None:
-            faces_in = face_finder(detector, min_confidence, download_if_missing)
+            faces_in = face_finder(detector, min_confidence, download_if_missing, keep_unsure=True)
         else:
             faces_in = faces_of_mesh(landmarks, image.shape[1], image.shape[2], min_confidence)
         with ProgressReporter(len(image), "align", node_id=node_id) as progress:

@@ -140,6 +140,14 @@ class SceneConfig:
     """Share of pictures with a single face that it fills from about the middle."""
     max_tilt: float = 60.0
     """The strongest tilt, in degrees; most faces are tilted much less."""
+    turned: float = 0.0
+    """Share of the faces that are turned by any angle, upside down too."""
+    hidden: float = 0.0
+    """Share of the faces of which something hides a part: a bar over the eyes, or about half of them."""
+    inside: float = 0.75
+    """The least part of a face box that is within the picture."""
+    overlap: float = 0.15
+    """The largest part of a face box that a later head and its surroundings may cover."""
     degrade: float = 1.0
     """0 leaves the pictures clean; 1 blurs, recolours, adds noise and compresses many of them."""
 
@@ -171,16 +179,22 @@ def mirror(sprites: FaceSprites) -> FaceSprites:
     return FaceSprites(sprites.images.flip(-1), sprites.alphas.flip(-1), points, sprites.looks)
 
 
-def compose_scene(sprites: FaceSprites, config: SceneConfig, generator: torch.Generator) -> ComposedScene:
+def compose_scene(
+    sprites: FaceSprites, config: SceneConfig, generator: torch.Generator, backgrounds: Sequence[Tensor] = ()
+) -> ComposedScene:
     """Draws one scene.
 
     Args:
         sprites: the faces to choose from.
         config: sizes and chances.
         generator: draws everything.
+        backgrounds: pictures without faces, [3,h,w] uint8, which half of the scenes then stand before.
     """
     height, width = config.height, config.width
-    canvas = draw_background(height, width, generator, lambda: _texture(sprites, generator))
+    if backgrounds and uniform(generator) < 0.5:
+        canvas = _part_of(backgrounds, height, width, generator)
+    else:
+        canvas = draw_background(height, width, generator, lambda: _texture(sprites, generator))
     for _ in range(2):
         if uniform(generator) < 0.25:
             canvas = _paste_faceless(canvas, sprites, generator)
@@ -196,8 +210,11 @@ def compose_scene(sprites: FaceSprites, config: SceneConfig, generator: torch.Ge
             matrix = _placement(chosen.landmarks[0], config, portrait, generator)
             landmarks = transform_points(matrix[None], chosen.landmarks)[0]
             box = face_box(landmarks)
-            if _fits(box, boxes, height, width):
+            if _fits(box, boxes, config):
                 canvas = _paste(canvas, chosen, matrix, landmarks, portrait, generator)
+                if config.hidden > 0 and uniform(generator) < config.hidden:
+                    cover = _texture(sprites, generator) if uniform(generator) < 0.5 else None
+                    canvas = _hide_part(canvas, five_points(landmarks), cover, generator)
                 boxes.append(box)
                 points.append(five_points(landmarks))
                 break
@@ -221,6 +238,8 @@ def _placement(landmarks: Tensor, config: SceneConfig, portrait: bool, generator
     target = smallest * (largest / smallest) ** uniform(generator)
     spread = 2 * uniform(generator) - 1
     angle = math.radians(config.max_tilt) * math.copysign(abs(spread) ** 2, spread)
+    if config.turned > 0 and uniform(generator) < config.turned:
+        angle = math.pi * spread
     stretch = math.exp(0.12 * (2 * uniform(generator) - 1))
     turn = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     linear = turn @ torch.diag(torch.tensor([stretch, 1 / stretch])) * (target / side)
@@ -232,20 +251,53 @@ def _placement(landmarks: Tensor, config: SceneConfig, portrait: bool, generator
     return torch.cat([linear, shift[:, None]], dim=1)
 
 
-def _fits(box: Tensor, others: Sequence[Tensor], height: int, width: int) -> bool:
-    """Whether most of a box is in the picture and clear of the heads already there."""
-    extent = torch.tensor([width, height])
+def _fits(box: Tensor, others: Sequence[Tensor], config: SceneConfig) -> bool:
+    """Whether enough of a box is in the picture and clear of the heads already there."""
+    extent = torch.tensor([config.width, config.height])
     area = float((box[2:] - box[:2]).prod())
     inside = float((torch.minimum(box[2:], extent) - box[:2].clamp(min=0)).clamp(min=0).prod())
-    if inside < 0.75 * area:
+    if inside < config.inside * area:
         return False
     # Hair and shoulders reach beyond the box, so a later face must keep more distance than its own box asks for.
     reach = (box[2:] - box[:2]) * 0.45
     for other in others:
         shared = torch.minimum(box[2:] + reach, other[2:]) - torch.maximum(box[:2] - reach, other[:2])
-        if float(shared.clamp(min=0).prod()) > 0.15 * float((other[2:] - other[:2]).prod()):
+        if float(shared.clamp(min=0).prod()) > config.overlap * float((other[2:] - other[:2]).prod()):
             return False
     return True
+
+
+def _part_of(pictures: Sequence[Tensor], height: int, width: int, generator: torch.Generator) -> Tensor:
+    """A part [3,height,width] in 0..1 of one of the pictures, at a random scale and quarter turn."""
+    chosen = pictures[int(torch.randint(len(pictures), (1,), generator=generator))]
+    chosen = torch.rot90(chosen, int(torch.randint(4, (1,), generator=generator)), (1, 2))
+    rows, columns = chosen.shape[1:]
+    share = (0.25 + 0.75 * uniform(generator)) * min(rows / height, columns / width)
+    size = max(2, int(height * share)), max(2, int(width * share))
+    top, left = (int(uniform(generator) * (s - part)) for s, part in zip((rows, columns), size, strict=True))
+    part = chosen[:, top : top + size[0], left : left + size[1]].float() / 255
+    return F.interpolate(part[None], (height, width), mode="bilinear", antialias=True, align_corners=False)[0]
+
+
+def _hide_part(canvas: Tensor, five: Tensor, cover: Tensor | None, generator: torch.Generator) -> Tensor:
+    """Puts a patch over the eyes, the left, right, upper or lower part of a face with five landmarks [5,2]."""
+    middle = (five[0] + five[1]) / 2
+    across, down = five[1] - five[0], (five[3] + five[4]) / 2 - middle
+    edge = 0.25 * (2 * uniform(generator) - 1)
+    # left, top, right, bottom in eye distances and eye-to-mouth distances from between the eyes
+    left, top, right, bottom = (
+        (-0.7 - 0.5 * uniform(generator), -0.2 - 0.3 * uniform(generator), 0.7 + 0.5 * uniform(generator), 0.3),
+        (-2.5, -2.0, edge, 2.6),
+        (edge, -2.0, 2.5, 2.6),
+        (-2.5, 0.5 + edge, 2.5, 2.6),
+        (-2.5, -2.0, 2.5, 0.1 + edge),
+    )[int(torch.randint(5, (1,), generator=generator))]
+    if cover is None:
+        cover = torch.rand(3, 1, 1, generator=generator).expand(3, 16, 16)
+    height, width = cover.shape[1:]
+    linear = torch.stack([across * ((right - left) / width), down * ((bottom - top) / height)], dim=1)
+    matrix = torch.cat([linear, (middle + left * across + top * down)[:, None]], dim=1)
+    return composite(canvas, cover, torch.ones(height, width), matrix)
 
 
 def _paste(

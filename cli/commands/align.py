@@ -48,7 +48,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...runtime.images import image_to_tensor, read_picture
     from ...runtime.progress import ProgressReporter
 
-    find = face_finder(args.detector, args.min_confidence, args.download_if_missing)
+    find = face_finder(args.detector, args.min_confidence, args.download_if_missing, keep_unsure=True)
     shard = current_shard()
     photos = shard.part(list(zip(args.photos, unique_stems(args.photos), strict=True)))
     records: list[dict[str, Any]] = []
@@ -63,7 +63,9 @@ def run(args: argparse.Namespace, console: Console) -> None:
                 return detections
 
             with about(photo):
-                faces = align_faces(image_to_tensor(read_picture(photo)[0]), detect, args.size, args.on_no_face)
+                pictures = image_to_tensor(read_picture(photo)[0])
+                names = [str(photo)] * len(pictures)
+                faces = align_faces(pictures, detect, args.size, args.on_no_face, names=names)
             paths = [args.out / f"{stem}_{number:02}.png" for number in range(len(faces))]
             write_pictures(faces.crops, paths)
             for number, path in enumerate(paths):

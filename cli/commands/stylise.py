@@ -115,7 +115,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     source = load_generator(args.source)
     encoder = load_encoder(encoder_name) if encoder_name else None
     drawer = with_strength(source, style, args.strength)
-    find = face_finder(args.detector, args.min_confidence, args.download_if_missing)
+    find = face_finder(args.detector, args.min_confidence, args.download_if_missing, keep_unsure=True)
     label = style.style or Path(args.style).stem
     look = read_references(args, style, source, encoder) if args.reference else None
     shard = current_shard()
@@ -125,7 +125,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
         for index, (photo, stem) in enumerate(photos):
             with about(photo):
                 pictures = image_to_tensor(read_picture(photo)[0])
-                faces = align_faces(pictures, find, args.size, args.on_no_face)
+                names = [str(photo)] * len(pictures)
+                faces = align_faces(pictures, find, args.size, args.on_no_face, names=names)
             files: list[Path] = []
             errors: list[float] = []
             results = {label: pictures}
