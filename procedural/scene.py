@@ -7,7 +7,6 @@ backgrounds are varied far beyond what is natural, so that a detector trained on
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,12 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from kornia.filters import gaussian_blur2d
-from PIL import Image
 from torch import Tensor
 
 from ..faces.warp import invert_affine, resample, transform_points
-from .backgrounds import draw_background, draw_shapes, uniform
+from .backgrounds import draw_background, draw_shapes, part_of, uniform
+from .degrade import degrade, recolour
 from .landmarks import five_points
 from .looks import LOOKS
 from .parameters import sample_parameters
@@ -192,7 +190,7 @@ def compose_scene(
     """
     height, width = config.height, config.width
     if backgrounds and uniform(generator) < 0.5:
-        canvas = _part_of(backgrounds, height, width, generator)
+        canvas = part_of(backgrounds, height, width, generator)
     else:
         canvas = draw_background(height, width, generator, lambda: _texture(sprites, generator))
     for _ in range(2):
@@ -265,18 +263,6 @@ def _fits(box: Tensor, others: Sequence[Tensor], config: SceneConfig) -> bool:
         if float(shared.clamp(min=0).prod()) > config.overlap * float((other[2:] - other[:2]).prod()):
             return False
     return True
-
-
-def _part_of(pictures: Sequence[Tensor], height: int, width: int, generator: torch.Generator) -> Tensor:
-    """A part [3,height,width] in 0..1 of one of the pictures, at a random scale and quarter turn."""
-    chosen = pictures[int(torch.randint(len(pictures), (1,), generator=generator))]
-    chosen = torch.rot90(chosen, int(torch.randint(4, (1,), generator=generator)), (1, 2))
-    rows, columns = chosen.shape[1:]
-    share = (0.25 + 0.75 * uniform(generator)) * min(rows / height, columns / width)
-    size = max(2, int(height * share)), max(2, int(width * share))
-    top, left = (int(uniform(generator) * (s - part)) for s, part in zip((rows, columns), size, strict=True))
-    part = chosen[:, top : top + size[0], left : left + size[1]].float() / 255
-    return F.interpolate(part[None], (height, width), mode="bilinear", antialias=True, align_corners=False)[0]
 
 
 def _hide_part(canvas: Tensor, five: Tensor, cover: Tensor | None, generator: torch.Generator) -> Tensor:
@@ -412,44 +398,3 @@ def _texture(sprites: FaceSprites, generator: torch.Generator) -> Tensor:
     brows = float(sprites.landmarks[index, _BROWS, 1].min())
     rows = max(4, min(size // 4, int(brows * 0.6)))
     return sprites.images[index, :, :rows].float() / 255
-
-
-def recolour(picture: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
-    """Random brightness, contrast, gamma and colour cast of a picture [3,H,W] in 0..1."""
-    draw = (torch.rand(8, generator=generator) * 2 - 1) * strength
-    gamma = math.exp(0.5 * float(draw[0]))
-    result = picture.clamp(1e-4, 1) ** gamma
-    result = (result - 0.5) * math.exp(0.4 * float(draw[1])) + 0.5 + 0.15 * float(draw[2])
-    result = result * (1 + 0.2 * draw[3:6, None, None])
-    grey = result.mean(0, keepdim=True)
-    return torch.lerp(grey, result, min(1.4, 1 + 0.5 * float(draw[6]))).clamp(0, 1)
-
-
-def degrade(canvas: Tensor, generator: torch.Generator) -> Tensor:
-    """What cameras and files do to a picture [3,H,W] in 0..1: colour, blur, low resolution, noise, JPEG."""
-    canvas = recolour(canvas, generator)
-    if uniform(generator) < 0.12:
-        canvas = canvas.mean(0, keepdim=True).expand(3, -1, -1)
-    if uniform(generator) < 0.25:
-        sigma = 0.4 + 1.4 * uniform(generator) ** 2
-        canvas = gaussian_blur2d(canvas[None], (7, 7), (sigma, sigma))[0]
-    if uniform(generator) < 0.15:
-        extent = canvas.shape[1:]
-        small = [max(8, round(side * (0.4 + 0.5 * uniform(generator)))) for side in extent]
-        reduced = F.interpolate(canvas[None], size=small, mode="bilinear", antialias=True)
-        canvas = F.interpolate(reduced, size=tuple(extent), mode="bilinear")[0]
-    if uniform(generator) < 0.35:
-        noise = torch.randn(canvas.shape, generator=generator)
-        canvas = canvas + noise * (0.06 * uniform(generator) ** 2)
-    if uniform(generator) < 0.4:
-        canvas = jpeg(canvas, 25 + int(70 * uniform(generator)))
-    return canvas
-
-
-def jpeg(canvas: Tensor, quality: int) -> Tensor:
-    """A picture [3,H,W] in 0..1 as it comes back from a JPEG file of the given quality (1..95)."""
-    buffer = io.BytesIO()
-    pixels = (canvas.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    Image.fromarray(pixels).save(buffer, format="JPEG", quality=quality)
-    with Image.open(buffer) as decoded:
-        return torch.from_numpy(np.array(decoded)).permute(2, 0, 1).float() / 255

@@ -11,13 +11,13 @@ from PIL import Image
 from facestylist.faces.warp import transform_points
 from facestylist.models.detection import Detection
 from facestylist.models.detector import DetectorConfig, load_network
+from facestylist.procedural.degrade import degrade
 from facestylist.procedural.landmarks import five_points
 from facestylist.procedural.scene import (
     FaceSprites,
     SceneConfig,
     compose_scene,
     composite,
-    degrade,
     face_box,
     mirror,
     render_sprites,
