@@ -2,7 +2,25 @@
 
 import sys
 
-from .cli.main import main
+from .training.interrupts import as_keyboard_interrupt
+
+INTERRUPTED = 130
+
+
+def main() -> int:
+    """Runs the command that the process was started with, interruptible while its modules still load, too."""
+    with as_keyboard_interrupt(process=True) as interrupts:
+        try:
+            from .cli.main import main as run
+
+            return run()
+        except (Exception, KeyboardInterrupt):
+            # An interrupted import may come out as another error.
+            if not interrupts.raised:
+                raise
+            sys.stderr.write("\nInterrupted before anything was done.\n")
+            return INTERRUPTED
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -99,7 +99,9 @@ def _origin(path: Path, metadata: Mapping[str, str]) -> str:
         return ", ".join(words) or "-"
     if path.name == FILES["detector"] and "metrics" in metadata:
         measured, settings = (json.loads(metadata.get(name, "{}")) for name in ("metrics", "training"))
-        words = [f"{settings['steps']} steps on {settings['faces']} faces"] if "faces" in settings else []
+        portraits = f" and {settings['portraits']} portraits" if "portraits" in settings else ""
+        faces = f"{settings['faces']} rendered faces{portraits}" if "faces" in settings else ""
+        words = [f"{settings['steps']} steps on {faces}"] if faces else []
         words += [f"recall {measured['recall']:.1%}", f"{measured['false_positives']:.3f} false faces per scene"]
         words += [f"landmark error {measured['landmark_error']:.2%} of the eye distance"]
         return ", ".join(words)

@@ -27,9 +27,10 @@ from kornia import color, enhance, filters
 from torch import Tensor
 
 from ..models import checkpoints
-from ..models.detection import load_detector
+from ..models.detection import detect_faces, load_detector
 from ..models.embedded import list_embedded
 from ..models.files import write_atomically
+from ..models.pictures import find_pictures
 from ..models.sampling import synthesise
 from ..models.stylizer import draw
 from ..models.types import FaceStylizer
@@ -39,7 +40,6 @@ from ..training.config import InversionConfig
 from ..training.embedded.supervision import face_box
 from ..training.inversion import invert_by_optimisation
 from ..training.likeness import resize
-from ..training.picture_files import EXTENSIONS
 from .renders import renders
 
 logger = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def twin_distances(picture: Tensor, twins: Tensor) -> tuple[float, float]:
 
 def photographs(folder: Path) -> dict[str, Tensor]:
     """The pictures of a folder by name, `[1, 3, H, W]` in 0..1 and at most `LONGEST` pixels long."""
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS)
+    files = find_pictures(folder)
     if not files:
         raise ValueError(f"There are no pictures in {folder}.")
     photos = {}
@@ -128,7 +128,7 @@ def photographs(folder: Path) -> dict[str, Tensor]:
 def portrait(picture: Tensor, photo: Tensor) -> Tensor:
     """The square `[S, S, 3]` of a picture in which the photo has its largest face, with hair and shoulders."""
     height, width = photo.shape[-2:]
-    found = load_detector("embedded").find(photo[0] * 2 - 1, LEAST_CONFIDENCE)
+    found = detect_faces(load_detector("embedded"), photo[0] * 2 - 1, LEAST_CONFIDENCE)
     side, x, y = min(height, width), width / 2, min(height, width) / 2
     if found:
         left, top, right, bottom = max((f.box for f in found), key=lambda box: float(box[3] - box[1])).tolist()

@@ -1,6 +1,6 @@
-"""Stand-ins for the three core nodes that every picture workflow needs, for where there is no ComfyUI.
+"""Stand-ins for the core nodes that every picture workflow needs, for where there is no ComfyUI.
 
-They keep the names, inputs, outputs and files of ComfyUI's own LoadImage, SaveImage and PreviewImage.
+They keep the names, inputs, outputs and files of ComfyUI's own LoadImage, SaveImage, PreviewImage and Primitives.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import json
 import re
 import secrets
 import string
+import sys
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..models.picture_formats import EXTENSIONS
 from ..runtime import folders
 from ..runtime.images import read_picture, write_picture
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 
 
 class LoadImage:
@@ -34,11 +34,13 @@ class LoadImage:
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         folder = folders.input_dir()
-        names = sorted(path.name for path in folder.glob("*") if path.suffix.lower() in PICTURES)
+        names = sorted(path.name for path in folder.glob("*") if path.suffix.lower() in EXTENSIONS)
         return {"required": {"image": (names, {"image_upload": True})}}
 
     @classmethod
     def VALIDATE_INPUTS(cls, image: str) -> bool | str:
+        if not isinstance(image, str):
+            return f"A picture's name is a text, not {image!r}."
         path = folders.find_input(image)
         return path.is_file() or f"There is no picture {path}. Put it there, or name another one."
 
@@ -100,8 +102,65 @@ class PreviewImage:
         return _save(images, folders.temp_dir(), "temp", prefix, prompt, extra_pnginfo, compress_level=1)
 
 
-NODE_CLASS_MAPPINGS: dict[str, type] = {"LoadImage": LoadImage, "SaveImage": SaveImage, "PreviewImage": PreviewImage}
-NODE_DISPLAY_NAME_MAPPINGS = {"LoadImage": "Load Image", "SaveImage": "Save Image", "PreviewImage": "Preview Image"}
+class _Primitive:
+    """A value of its own that other nodes take over a link."""
+
+    CATEGORY = "utilities/primitive"
+    FUNCTION = "execute"
+    RETURN_TYPES: tuple[str, ...] = ()
+    OPTIONS: ClassVar[dict[str, Any]] = {}
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"value": (cls.RETURN_TYPES[0], cls.OPTIONS)}}
+
+    def execute(self, value: Any) -> tuple[Any]:
+        return (value,)
+
+
+class PrimitiveInt(_Primitive):
+    RETURN_TYPES = ("INT",)
+    OPTIONS: ClassVar[dict[str, Any]] = {"min": -sys.maxsize, "max": sys.maxsize, "control_after_generate": "fixed"}
+
+
+class PrimitiveFloat(_Primitive):
+    RETURN_TYPES = ("FLOAT",)
+    OPTIONS: ClassVar[dict[str, Any]] = {"min": -sys.maxsize, "max": sys.maxsize, "step": 0.1}
+
+
+class PrimitiveString(_Primitive):
+    RETURN_TYPES = ("STRING",)
+
+
+class PrimitiveStringMultiline(_Primitive):
+    RETURN_TYPES = ("STRING",)
+    OPTIONS: ClassVar[dict[str, Any]] = {"multiline": True}
+
+
+class PrimitiveBoolean(_Primitive):
+    RETURN_TYPES = ("BOOLEAN",)
+
+
+NODE_CLASS_MAPPINGS: dict[str, type] = {
+    "LoadImage": LoadImage,
+    "SaveImage": SaveImage,
+    "PreviewImage": PreviewImage,
+    "PrimitiveInt": PrimitiveInt,
+    "PrimitiveFloat": PrimitiveFloat,
+    "PrimitiveString": PrimitiveString,
+    "PrimitiveStringMultiline": PrimitiveStringMultiline,
+    "PrimitiveBoolean": PrimitiveBoolean,
+}
+NODE_DISPLAY_NAME_MAPPINGS = {
+    "LoadImage": "Load Image",
+    "SaveImage": "Save Image",
+    "PreviewImage": "Preview Image",
+    "PrimitiveInt": "Int",
+    "PrimitiveFloat": "Float",
+    "PrimitiveString": "Text",
+    "PrimitiveStringMultiline": "Text (Multiline)",
+    "PrimitiveBoolean": "Boolean",
+}
 
 
 def _save(
@@ -147,7 +206,7 @@ def place(folder: Path, prefix: str, width: int, height: int) -> tuple[Path, str
     target = (folder / prefix).resolve()
     if not target.is_relative_to(folder.resolve()):
         raise ValueError(f"`filename_prefix` {prefix!r} leads outside {folder}. Use a name inside that folder.")
-    directory, name = target.parent, target.name
+    directory, name = (target, "") if target == folder.resolve() else (target.parent, target.name)
     numbered = re.compile(re.escape(name).replace("%batch_num%", r"\d+") + r"_(\d+)_?\.", re.IGNORECASE)
     taken = [int(match.group(1)) for path in directory.glob("*") if (match := numbered.match(path.name))]
     return directory, name, max(taken, default=0) + 1

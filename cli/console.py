@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -17,6 +17,8 @@ class Console:
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
+        self.kept: Callable[[], str] = str
+        """What an interrupt leaves, and how to go on from there."""
 
     def line(self, text: str) -> None:
         """A line of the result for a person; nothing with `--json`."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .console import Console
-from .files import about, face_finder, load_stylizer, unique_stems, write_pictures
-from .sharding import current_shard
+from .files import face_finder, load_stylizer, write_pictures
+from .photos import Photos
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..models.types import FaceCrops
 
 
 def run_fast(args: argparse.Namespace, console: Console) -> None:
@@ -17,20 +22,24 @@ def run_fast(args: argparse.Namespace, console: Console) -> None:
     from ..faces.align import align_faces
     from ..faces.paste import paste_faces
     from ..models.stylizer import draw
-    from ..runtime.images import image_to_tensor, read_picture
-    from ..runtime.progress import ProgressReporter
+    from ..runtime.images import alpha_of, image_to_tensor, read_photo
 
     stylizer = load_stylizer(args.stylizer)
     label = stylizer.style or "stylised"
-    find = face_finder(args.detector, args.min_confidence, args.download_if_missing) if args.faces_only else None
-    shard = current_shard()
-    photos = shard.part(list(zip(args.photos, unique_stems(args.photos), strict=True)))
+    asked = (args.detector, args.min_confidence, args.download_if_missing)
+    find = face_finder(*asked, keep_unsure=True) if args.faces_only else None
+    photos = Photos(args.photos, console)
+
+    def read(photo: str) -> tuple[Tensor, Tensor | None, FaceCrops | None]:
+        image = read_photo(photo)
+        pictures = image_to_tensor(image)
+        names = [photo] * len(pictures)
+        faces = align_faces(pictures, find, args.size, args.on_no_face, names=names) if find else None
+        return pictures, alpha_of(image), faces
+
     records: list[dict[str, Any]] = []
-    with ProgressReporter(len(photos), "stylise") as progress, torch.inference_mode():
-        for index, (photo, stem) in enumerate(photos):
-            with about(photo):
-                pictures = image_to_tensor(read_picture(photo)[0])
-                faces = align_faces(pictures, find, args.size, args.on_no_face) if find else None
+    with torch.inference_mode():
+        for photo, stem, (pictures, alpha, faces) in photos.each("stylise", read):
             if faces is None:
                 result = draw(stylizer.network, pictures, args.strength, args.stroke_size)
             elif len(faces):
@@ -39,10 +48,10 @@ def run_fast(args: argparse.Namespace, console: Console) -> None:
             else:
                 result = pictures
             frames = [""] if len(result) == 1 else [f"_{frame:04}" for frame in range(len(result))]
-            files = write_pictures(result, [args.out / f"{stem}_{label}{frame}.png" for frame in frames])
+            files = write_pictures(result, [args.out / f"{stem}_{label}{frame}.png" for frame in frames], alpha)
             for path in files:
                 console.line(str(path))
             count = {} if faces is None else {"faces": len(faces)}
-            records.append({"photo": str(photo), **count, "files": [str(path) for path in files]})
-            progress.update(index + 1)
-    console.result({"style": label, "photos": records, **shard.told()})
+            records.append({"photo": photo, **count, "files": [str(path) for path in files]})
+    console.result({"style": label, "photos": records, **photos.told()})
+    photos.check()

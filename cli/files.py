@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ..models.types import FaceEncoder, FaceGenerator, FaceStylizer
 
 DETECTORS = ("auto", "yunet", "embedded")
+BRIGHTEST = 8.0
+"""Of pictures without a negative value: those that a network drew are about -1..1, and bytes go to 255."""
 
 
 def load_generator(name: str) -> FaceGenerator:
@@ -93,31 +95,69 @@ def style_file(name: str) -> str:
 
 
 def read_array(path: str, shape: Sequence[int | None], meaning: str) -> Tensor:
-    """A float array from a `.npy` file, as float32.
+    """A float32 array from a file of any kind that `models/arrays.py` reads.
 
     Args:
         path: the file.
-        shape: its expected shape, None where any length will do.
+        shape: its expected shape, None where any length will do; a first side that may be of any length may be absent.
         meaning: what it should hold, for the message.
 
     Raises:
-        ValueError: the file is missing, is no such array, or would have to be unpickled.
+        ValueError: the file is missing, holds no such array or several, or would have to be executed.
     """
-    import numpy as np
     import torch
 
-    if not Path(path).is_file():
-        raise ValueError(f"There is no file {path}. Check the path.")
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path} is not a .npy array ({error}). Save it with numpy.save.") from error
-    fits = isinstance(array, np.ndarray) and array.ndim == len(shape) and array.dtype.kind in "fiu"
-    if not fits or any(want is not None and got != want for want, got in zip(shape, array.shape, strict=True)):
-        wanted = ", ".join("N" if length is None else str(length) for length in shape)
-        given = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else "an archive"
-        raise ValueError(f"{path} holds {given}; {meaning} of shape [{wanted}] is needed.")
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    from ..models.arrays import find_arrays, read_arrays
+
+    def fits(wanted: Sequence[int | None]) -> Callable[[Tensor], bool]:
+        return lambda array: array.ndim == len(wanted) and all(
+            length in (None, side) for length, side in zip(wanted, array.shape, strict=True)
+        )
+
+    file = Path(path)
+    wanted = ", ".join("N" if length is None else str(length) for length in shape)
+    needed = f"an array of {meaning}, [{wanted}],"
+    parts = find_arrays(file, read_arrays(file)[0], (), [fits(shape), fits(shape[1:])], needed)
+    if all(part.ndim == len(shape) for part in parts):
+        return torch.cat(parts).float().contiguous()
+    return torch.stack(parts).float().contiguous()
+
+
+def read_images(path: str, size: int, channels: int | None = 3) -> Tensor:
+    """Pictures `[N, channels, size, size]` in -1..1 from an array in a file.
+
+    Bytes (uint8) are 0..255 and become -1..1; a last side of three holds the colours, as Pillow and OpenCV have them.
+
+    Raises:
+        ValueError: as `read_array`, or the values are no pictures in -1..1.
+    """
+    import torch
+
+    from ..models.arrays import find_arrays, read_arrays
+
+    def planes(array: Tensor) -> bool:
+        return array.ndim in (3, 4) and array.shape[-2:] == (size, size) and channels in (None, array.shape[-3])
+
+    def colours_last(array: Tensor) -> bool:
+        return array.ndim in (3, 4) and array.shape[-3:] == (size, size, 3)
+
+    file = Path(path)
+    needed = f"an array of pictures [N, {channels or 3}, {size}, {size}] in -1..1"
+    parts = find_arrays(file, read_arrays(file)[0], ("images", "image"), [planes, colours_last], needed)
+    images = torch.cat([part if part.ndim == 4 else part[None] for part in parts])
+    if not planes(images):
+        images = images.permute(0, 3, 1, 2)
+    if images.dtype == torch.uint8:
+        return (images.float() / 127.5 - 1).contiguous()
+    images = images.float().contiguous()
+    if not bool(torch.isfinite(images).all()):
+        raise ValueError(f"{path}: its pictures hold values that are not finite numbers. Make them again.")
+    if images.numel() and float(images.min()) >= 0 and float(images.max()) > BRIGHTEST:
+        raise ValueError(
+            f"{path}: its values go from {float(images.min()):g} to {float(images.max()):g}; {needed} is needed. Save "
+            "them as uint8, or as x / 127.5 - 1."
+        )
+    return images
 
 
 def write_array(tensor: Tensor, path: str | Path) -> Path:
@@ -130,11 +170,12 @@ def write_array(tensor: Tensor, path: str | Path) -> Path:
     return write_atomically(Path(path), lambda file: np.save(file, array))
 
 
-def write_pictures(tensors: Tensor, paths: Iterable[Path]) -> list[Path]:
-    """Saves `[N, 3, H, W]` in -1..1 as picture files."""
-    from ..runtime.images import tensor_to_image, write_picture
+def write_pictures(tensors: Tensor, paths: Iterable[Path], alpha: Tensor | None = None) -> list[Path]:
+    """Saves `[N, 3, H, W]` in -1..1 as picture files, with their alpha `[N, H, W]` where it is given."""
+    from ..runtime.images import tensor_to_image, with_alpha, write_picture
 
-    return [write_picture(image, path) for image, path in zip(tensor_to_image(tensors), paths, strict=True)]
+    images = with_alpha(tensor_to_image(tensors), alpha)
+    return [write_picture(image, path) for image, path in zip(images, paths, strict=True)]
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -151,20 +192,12 @@ def read_settings(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"There is no settings file {path}. Check the path.")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is not TOML: {error}.") from error
-
-
-def unique_stems(paths: Sequence[str | Path]) -> list[str]:
-    """A name for each file's results: its own, with a number where two files in different folders share it."""
-    seen: dict[str, int] = {}
-    stems = []
-    for path in paths:
-        stem = Path(path).stem
-        seen[stem] = seen.get(stem, 0) + 1
-        stems.append(stem if seen[stem] == 1 else f"{stem}-{seen[stem]}")
-    return stems
+        # "utf-8-sig" passes over the byte order mark that Windows' editors write.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not TOML: it is no text in UTF-8. Save it in that encoding.") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is not TOML: {str(error) or 'nested too deeply'}.") from error
 
 
 @contextmanager
@@ -177,15 +210,17 @@ def about(subject: object) -> Iterator[None]:
         raise ValueError(said if said.startswith(str(subject)) else f"{subject}: {said}") from error
 
 
-def face_finder(detector: str, min_confidence: float, download_if_missing: bool = False) -> Any:
-    """`photo [3, H, W] -> faces`, with the detector of this name."""
+def face_finder(
+    detector: str, min_confidence: float, download_if_missing: bool = False, keep_unsure: bool = False
+) -> Any:
+    """`photo [3, H, W] -> faces`, with the detector of this name; see `detect_faces` for `keep_unsure`."""
     from functools import partial
 
     from ..models.detection import detect_faces, load_detector
     from ..runtime.folders import model_dirs
 
     network = load_detector(detector, model_dirs("face_detection"), download_if_missing)
-    return partial(detect_faces, network, min_confidence=min_confidence)
+    return partial(detect_faces, network, min_confidence=min_confidence, keep_unsure=keep_unsure)
 
 
 def need(condition: bool, sentence: str) -> None:

@@ -10,7 +10,9 @@ import logging
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import partial
 
+from ..training.interrupts import as_keyboard_interrupt
 from .commands import COMMANDS
 from .console import Console, UsageError
 from .options import add_common, in_force
@@ -40,14 +42,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    console = Console(args.json)
+    with as_keyboard_interrupt() as interrupts:
+        status = _status(args, console)
+        if status == FAILED and interrupts.raised:
+            # What was interrupted had made another error of it.
+            status = INTERRUPTED
+        interrupts.ignored = True
+        if status == INTERRUPTED:
+            sys.stderr.write("\n".join(["\nInterrupted.", *filter(None, [console.kept()])]) + "\n")
+    return status
+
+
+def _status(args: argparse.Namespace, console: Console) -> int:
+    """Runs the command; its exit status."""
     try:
         with in_force(args):
-            args.run(args, Console(args.json))
+            args.run(args, console)
     except UsageError as error:
         sys.stderr.write(f"facestylist {args.command}: {error}\n")
         return WRONG_USAGE
-    except KeyboardInterrupt:
-        sys.stderr.write("\nInterrupted.\n")
+    except KeyboardInterrupt as error:
+        if console.kept is str and error.args:
+            console.kept = partial(str, error)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output, such as `head`, has gone; Python would complain once more when it closes stdout.

@@ -1,4 +1,4 @@
-"""Runs workflows with no server, the way ComfyUI's executor does: our nodes, LoadImage, SaveImage and PreviewImage."""
+"""Runs workflows with no server, the way ComfyUI's executor does: our nodes and a few of ComfyUI's own."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from typing import Any
 from ..runtime import folders
 from ..runtime.progress import Interrupted
 from . import builtin_nodes
-from .validation import Fault, node_faults, validate
+from .validation import Fault, drop_unknown_inputs, node_faults, validate
 from .values import expand_prefixes, set_input
+from .virtual_nodes import without_foreign
 from .workflow import Workflow, WorkflowError, declared_inputs, is_link, node_types, to_workflow
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class RunResult:
     executed: tuple[str, ...]
     """The nodes that ran, in order; the others were still good from the run before."""
     skipped: tuple[str, ...] = ()
-    """Nodes left out because something they need is muted."""
+    """Nodes left out because something they need is muted or bypassed."""
 
     @property
     def files(self) -> list[Path]:
@@ -81,7 +82,7 @@ class Runner:
     """Runs prompts and remembers results, so that a second run repeats only what changed.
 
     Args:
-        classes: node classes by name; ours and the three stand-ins unless given.
+        classes: node classes by name; ours and the stand-ins unless given.
         display_names: what the front end calls them.
         on_node: called with (position, total, node id, title) before each node runs.
         on_kept: called with the nodes whose results of an earlier run are still good, before any node runs.
@@ -107,6 +108,8 @@ class Runner:
             WorkflowError: it holds a node that only ComfyUI has, or a link or value is wrong.
         """
         workflow = self.open(document)
+        notes = drop_unknown_inputs(workflow.prompt, self.classes)
+        workflow = replace(workflow, notes=(*workflow.notes, *notes))
         input_types = {
             node["class_type"]: _class(self.classes[node["class_type"]]).INPUT_TYPES()
             for node in workflow.prompt.values()
@@ -124,16 +127,16 @@ class Runner:
         Raises:
             WorkflowError: it holds a node that only ComfyUI has, or cannot be read.
         """
-        used = node_types(document)
-        foreign = {key: kind for key, kind in used.items() if kind not in self.classes}
+        used = set(node_types(document).values()) & set(self.classes)
+        input_types = {kind: _class(self.classes[kind]).INPUT_TYPES() for kind in used}
+        workflow, foreign = without_foreign(to_workflow(document, input_types, self.display_names), self.classes)
         if foreign:
             names = ", ".join(f"{kind} (node {key})" for key, kind in foreign.items())
             raise WorkflowError(
                 f"The workflow uses what only ComfyUI has: {names}. The runner knows the FaceStylist nodes, LoadImage, "
-                "SaveImage and PreviewImage. Run it in ComfyUI, or here with --server URL."
+                "SaveImage, PreviewImage and the Primitive nodes. Run it in ComfyUI, or here with --server URL."
             )
-        input_types = {kind: _class(self.classes[kind]).INPUT_TYPES() for kind in set(used.values())}
-        return to_workflow(document, input_types, self.display_names)
+        return workflow
 
     def faults_of(self, workflow: Workflow, key: str) -> list[Fault]:
         """What is wrong with one node's links and values; numbers are turned into their declared types in place."""

@@ -9,11 +9,14 @@ import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..models.files import write_atomically
-from .workflow import InputTypes, Workflow, WorkflowError, declared_inputs, node_types
+from ..runtime.folders import portable
+from .virtual_nodes import without_foreign
+from .workflow import InputTypes, Workflow, WorkflowError, declared_inputs, to_workflow
 
 POLL_SECONDS = 0.5
 TIMEOUT_SECONDS = 60.0
@@ -38,32 +41,39 @@ class ServerClient:
             raise ServerError(f"{url!r} is not the address of a ComfyUI server, such as http://127.0.0.1:8188.")
         self._url = address.rstrip("/")
 
-    def node_types(self, document: Mapping[str, Any]) -> tuple[dict[str, InputTypes], dict[str, str]]:
-        """Inputs and display names of the classes that a workflow uses, as this server has them.
+    @cached_property
+    def _object_info(self) -> dict[str, dict[str, Any]]:
+        known = self._json("/object_info")
+        if not isinstance(known, dict) or not all(isinstance(info, dict) for info in known.values()):
+            raise ServerError(f"{self._url} does not answer like a ComfyUI server. Check the address.")
+        return known
+
+    @cached_property
+    def input_types(self) -> dict[str, InputTypes]:
+        """The inputs of every class that this server has."""
+        return {kind: info.get("input") or {} for kind, info in self._object_info.items()}
+
+    def prepare(self, document: Mapping[str, Any]) -> Workflow:
+        """A workflow's prompt for this server.
 
         Raises:
-            WorkflowError: the server does not have all of them.
+            WorkflowError: it cannot be read, or needs a class that the server does not have.
         """
-        known = self._json("/object_info")
-        used = node_types(document)
-        missing = {key: kind for key, kind in used.items() if kind not in known}
-        if missing:
-            names = ", ".join(f"{kind} (node {key})" for key, kind in missing.items())
-            raise WorkflowError(f"The server at {self._url} has no {names}. Install the missing packs there.")
-        kinds = set(used.values())
-        return (
-            {kind: known[kind]["input"] for kind in kinds},
-            {kind: known[kind].get("display_name") or kind for kind in kinds},
-        )
+        names = {kind: info.get("display_name") or kind for kind, info in self._object_info.items()}
+        workflow, foreign = without_foreign(to_workflow(document, self.input_types, names), self.input_types)
+        if foreign:
+            missing = ", ".join(f"{kind} (node {key})" for key, kind in foreign.items())
+            raise WorkflowError(f"The server at {self._url} has no {missing}. Install the missing packs there.")
+        return workflow
 
-    def upload_inputs(self, workflow: Workflow, input_types: Mapping[str, InputTypes], folder: Path) -> None:
+    def upload_inputs(self, workflow: Workflow, folder: Path) -> None:
         """Sends the pictures that upload widgets name and that are in the local input folder."""
         for node in workflow.prompt.values():
-            for name, (_, options) in declared_inputs(input_types[node["class_type"]]).items():
+            for name, (_, options) in declared_inputs(self.input_types[node["class_type"]]).items():
                 value = node["inputs"].get(name)
                 if not options.get("image_upload") or not isinstance(value, str):
                     continue
-                path = Path(value) if Path(value).is_absolute() else folder / value
+                path = folder / portable(value, lambda name: (folder / name).is_file())
                 if path.is_file():
                     node["inputs"][name] = self._upload(path)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .workflow import Prompt, WorkflowError, declared_inputs, is_link
+from ..runtime.folders import portable
+from .prompts import WIDGET_TYPES, Prompt, WorkflowError, declared_inputs, is_link
 
 
 @dataclass(frozen=True)
@@ -57,25 +59,44 @@ def node_faults(node: dict[str, Any], prompt: Prompt, classes: Mapping[str, type
             if "input_types" not in checks.names:
                 faults += _link_faults(name, kind, value, prompt, classes)
             continue
+        if isinstance(value, list):
+            sentence = f"Bad linked input: {name}, {value!r}, is not [node id, output slot]. Connect it again."
+            faults.append(Fault("bad_linked_input", sentence, name))
+            continue
+        if value is not None and not _takes_values(kind):
+            sentence = f"Bad linked input: {name} takes a link to a {kind}, not the value {value!r}."
+            faults.append(Fault("bad_linked_input", sentence, name))
+            continue
         if isinstance(value, dict) and "__value__" in value:
             value = inputs[name] = value["__value__"]
         try:
             value = inputs[name] = _convert(value, kind)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             sentence = f"Failed to convert an input value to a {kind} value: {name}, {value!r}."
             faults.append(Fault("invalid_input_type", sentence, name))
             continue
+        if isinstance(value, str) and (isinstance(kind, (list, tuple)) or kind == "COMBO"):
+            value = inputs[name] = portable(value, _offered(kind, options).__contains__)
         if not checks.covers(name):
             faults += _range_faults(name, value, kind, options)
-    uploads = any(options.get("image_upload") for _, options in declared.values())
-    # An exported LoadImage carries its upload button as an input.
-    unknown = [name for name, value in inputs.items() if name not in declared and not (uploads and value == "image")]
-    if unknown:
-        known = ", ".join(declared) or "none"
-        faults.append(Fault("unknown_input", f"Unknown input: {', '.join(unknown)}. It has: {known}.", unknown[0]))
     if not faults:
         faults += _custom_faults(node_class, checks, inputs, declared, prompt, classes)
     return faults
+
+
+def drop_unknown_inputs(prompt: Prompt, classes: Mapping[str, type]) -> tuple[str, ...]:
+    """Takes out, in place, what a node's class does not have, which ComfyUI ignores; a sentence for each."""
+    notes = []
+    for key, node in prompt.items():
+        node_class: Any = classes[node["class_type"]]
+        declared = declared_inputs(node_class.INPUT_TYPES())
+        uploads = any(options.get("image_upload") for _, options in declared.values())
+        for name in [name for name in node["inputs"] if name not in declared]:
+            value = node["inputs"].pop(name)
+            # An exported LoadImage carries its upload button as an input.
+            if not (uploads and value == "image"):
+                notes.append(f"Ignored, because it has no such input: `{name}` of node {key} ({node['class_type']})")
+    return tuple(notes)
 
 
 class _OwnChecks:
@@ -122,11 +143,22 @@ def types_match(received: Any, wanted: Any) -> bool:
     return {part.strip() for part in received.split(",")} <= {part.strip() for part in wanted.split(",")}
 
 
+def _takes_values(kind: Any) -> bool:
+    return isinstance(kind, (list, tuple)) or kind in WIDGET_TYPES or kind == "*" or "," in kind
+
+
+def _offered(kind: Any, options: Mapping[str, Any]) -> list[Any]:
+    return list(kind) if isinstance(kind, (list, tuple)) else list(options.get("options") or [])
+
+
 def _convert(value: Any, kind: Any) -> Any:
     if kind == "INT":
         return int(value)
     if kind == "FLOAT":
-        return float(value)
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError(value)
+        return number
     if kind == "STRING":
         return str(value)
     if kind == "BOOLEAN":
@@ -143,7 +175,7 @@ def _range_faults(name: str, value: Any, kind: Any, options: Mapping[str, Any]) 
             sentence = f"Value {value} bigger than max of {options['max']}: {name}."
             return [Fault("value_bigger_than_max", sentence, name)]
     if isinstance(kind, (list, tuple)) or kind == "COMBO":
-        offered = list(kind) if isinstance(kind, (list, tuple)) else list(options.get("options") or [])
+        offered = _offered(kind, options)
         if value not in offered:
             shown = ", ".join(repr(option) for option in offered[:20]) + (", ..." if len(offered) > 20 else "")
             return [Fault("value_not_in_list", f"Value not in list: {name}: {value!r} not in [{shown}].", name)]

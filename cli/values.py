@@ -21,6 +21,9 @@ def set_input(workflow: Workflow, input_types: Mapping[str, InputTypes], assignm
     if not equals or not dot:
         raise WorkflowError(f"`{assignment}` is not of the form NODE.INPUT=VALUE, for example 7.strength=0.8.")
     key = _find_node(workflow, node_name)
+    if key not in workflow.prompt:
+        _set_promoted(workflow, input_types, key, name, text)
+        return
     class_type = workflow.prompt[key]["class_type"]
     declared = declared_inputs(input_types[class_type])
     widgets = {known: spec for known, spec in declared.items() if is_widget(*spec)}
@@ -75,11 +78,25 @@ def set_seeds(workflow: Workflow, value: int) -> None:
                 node["inputs"][name] = value
 
 
+def _set_promoted(
+    workflow: Workflow, input_types: Mapping[str, InputTypes], host: str, name: str, text: str
+) -> None:
+    """Sets a value on a subgraph's node, which is one of the nodes inside, or of several."""
+    inside = [(key, own) for key, own in workflow.promoted[host].get(name, []) if key in workflow.prompt]
+    if not inside:
+        offered = ", ".join(f"`{known}`" for known in workflow.promoted[host])
+        title = workflow.titles.get(host)
+        raise WorkflowError(f"Node {host} ({title}) has no value `{name}` to set. It has: {offered}.")
+    for key, own in inside:
+        set_input(workflow, input_types, f"{key}.{own}={text}")
+
+
 def _find_node(workflow: Workflow, name: str) -> str:
-    if name in workflow.prompt:
+    nodes = [*workflow.prompt, *(key for key in workflow.promoted if key not in workflow.prompt)]
+    if name in nodes:
         return name
-    for called in (workflow.titles.get, lambda key: workflow.prompt[key]["class_type"]):
-        found = [key for key in workflow.prompt if called(key) == name]
+    for called in (workflow.titles.get, lambda key: workflow.prompt.get(key, {}).get("class_type")):
+        found = [key for key in nodes if called(key) == name]
         if len(found) == 1:
             return found[0]
         if found:

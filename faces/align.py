@@ -7,6 +7,7 @@ StyleGAN face network learned depends on it, so that inversion is only as good a
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -16,11 +17,14 @@ import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
+from ..models.pixels import finite
 from ..models.types import FaceCrops
 from .warp import invert_affine, reflect_index, resample, scale_of, transform_points
 
 if TYPE_CHECKING:
     from ..models.detection import Detection
+
+log = logging.getLogger(__name__)
 
 ORDERS = ("left_to_right", "largest")
 ON_NO_FACE = ("error", "skip")
@@ -28,6 +32,11 @@ ON_NO_FACE = ("error", "skip")
 SMALLEST_PHOTO = 32
 """Shorter sides, in pixels, are what a missing face is put down to."""
 
+LARGEST, FARTHEST = 16, 32
+"""Widths of a photo that a crop may span, and within which it has to lie; a face that fills its photo needs three, and
+nine at the largest margin."""
+MOST_PIXELS = 1 << 29
+"""Of the photo under a crop; they are in memory at once."""
 _BLUR_SIDE = 0.02
 """Standard deviation of the blur beyond the photo's border, in crop sides (FFHQ)."""
 _BLUR_RAMP = 0.1
@@ -55,7 +64,7 @@ def crop_to_photo_from_landmarks(landmarks: Tensor, size: int, margin: float = 1
         raise ValueError(f"Landmarks have shape {tuple(landmarks.shape)}; give five (x, y) points per face, [N,5,2].")
     if size < 1 or margin <= 0:
         raise ValueError(f"Crop size {size} and margin {margin} must both be positive.")
-    points = landmarks.float() if landmarks.device.type == "mps" else landmarks.double()
+    points = landmarks.cpu().double()  # MPS has no double precision
     eye_left, eye_right, _, mouth_left, mouth_right = points.unbind(1)
     eye_centre = (eye_left + eye_right) / 2
     eye_to_eye = eye_right - eye_left
@@ -68,7 +77,10 @@ def crop_to_photo_from_landmarks(landmarks: Tensor, size: int, margin: float = 1
     right = right / length * half_side
     down = _quarter_turn(right)
     corner = eye_centre + eye_to_mouth * 0.1 - right - down
-    return torch.stack([right * (2 / size), down * (2 / size), corner], dim=2).float()
+    matrices = torch.stack([right * (2 / size), down * (2 / size), corner], dim=2).to(landmarks.device, torch.float32)
+    if not bool(torch.isfinite(matrices).all()):
+        raise ValueError("The five landmarks of a face lie farther away than any photo reaches; detect the face again.")
+    return matrices
 
 
 def _quarter_turn(vectors: Tensor) -> Tensor:
@@ -81,7 +93,7 @@ def extract_crop(photo: Tensor, crop_to_photo: Tensor, size: int) -> Tensor:
 
     Beyond the photo's border the picture is continued by reflection that grows blurred and then fades to the median
     colour, as in FFHQ, so that a network sees neither a hard edge nor a second face. Pixels inside the photo are
-    never touched.
+    never touched, but for those that are no numbers (NaN or infinite), which are filled from their neighbours.
 
     Args:
         photo: [3,H,W], -1..1.
@@ -90,12 +102,22 @@ def extract_crop(photo: Tensor, crop_to_photo: Tensor, size: int) -> Tensor:
 
     Returns:
         [3,size,size], -1..1.
+
+    Raises:
+        ValueError: the crop is so large, or so far away, that it would show next to nothing of the photo.
     """
     height, width = photo.shape[-2:]
     matrix = crop_to_photo.to(photo.device, torch.float32)
     corners = torch.tensor([[0, 0], [size, 0], [0, size], [size, size]], device=photo.device, dtype=torch.float32)
     quad = transform_points(matrix[None], corners[None])[0]
     step = float(scale_of(matrix[None]))
+    side, away = float((quad.amax(0) - quad.amin(0)).max()), float(quad.abs().max())
+    longer = max(height, width, SMALLEST_PHOTO)
+    if side > LARGEST * longer or side**2 > MOST_PIXELS or away > FARTHEST * longer:
+        raise ValueError(
+            f"A face's crop would be {side:.0f} pixels wide and reach {away:.0f} pixels far, in a photo of {width} x "
+            f"{height}: its landmarks cannot be right. Detect the face again."
+        )
     # Halving by area before anything else keeps the work in proportion to the crop, not to the photo.
     shrink = 2 ** max(0, math.floor(math.log2(max(step / 2, 1))))
     spare = 4 * shrink
@@ -103,7 +125,7 @@ def extract_crop(photo: Tensor, crop_to_photo: Tensor, size: int) -> Tensor:
     right, bottom = (math.ceil(float(v) / shrink) * shrink + spare for v in quad.amax(0))
     rows = reflect_index(top, bottom, height, photo.device)
     columns = reflect_index(left, right, width, photo.device)
-    region = photo[:, rows][:, :, columns]
+    region = finite(photo[:, rows][:, :, columns])
     if shrink > 1:
         region = F.avg_pool2d(region[None], shrink)[0]
     if left < 0 or top < 0 or right > width or bottom > height:
@@ -182,8 +204,9 @@ def align_faces(
     max_faces: int = 0,
     margin: float = 1.0,
     on_progress: Callable[[int, int], None] | None = None,
+    names: Sequence[str] | None = None,
 ) -> FaceCrops:
-    """Finds and cuts all faces of some photos.
+    """Finds and cuts all faces of some photos. A place that may show a face but not surely is left out, with a warning.
 
     Args:
         photos: [F,3,H,W], -1..1.
@@ -195,6 +218,7 @@ def align_faces(
         max_faces: the most faces per photo, the largest ones; 0 means all.
         margin: see `crop_to_photo_from_landmarks`.
         on_progress: called with (photos done, photos in all); what it raises stops the work.
+        names: what each photo is called in warnings; "Frame 1 of 8" and so on when left out.
 
     Returns:
         The crops; none at all (N = 0) when every photo was skipped.
@@ -212,8 +236,14 @@ def align_faces(
         )
     found: list[Detection] = []
     frames: list[int] = []
+    doubts: list[str] = []
     for index, photo in enumerate(photos):
-        faces = order_detections(detect(photo) if callable(detect) else detect[index], order, max_faces)
+        seen = detect(photo) if callable(detect) else detect[index]
+        faces = order_detections([face for face in seen if face.sure], order, max_faces)
+        unsure = [face for face in seen if not face.sure]
+        if unsure:
+            name = names[index] if names else f"Frame {index + 1} of {len(photos)}"
+            doubts.append(f"{name}: {_in_doubt(unsure)}")
         if not faces and on_no_face == "error":
             height, width = photo.shape[1:]
             if min(height, width) < SMALLEST_PHOTO:
@@ -221,14 +251,18 @@ def align_faces(
                     f"Frame {index + 1} of {len(photos)} is only {width} x {height} pixels, in which no face can be "
                     f"found. Give a picture of at least {SMALLEST_PHOTO} pixels a side."
                 )
+            seen_at = f" {_in_doubt(unsure)}" if unsure else ""
             raise ValueError(
-                f"No face found in frame {index + 1} of {len(photos)}. "
+                f"No face found in frame {index + 1} of {len(photos)}.{seen_at} "
                 "Lower `min_confidence`, or set `on_no_face` to skip."
             )
         found += faces
         frames += [index] * len(faces)
         if on_progress is not None:
             on_progress(index + 1, len(photos))
+    if doubts:
+        others = f" The same in {len(doubts) - 1} more pictures." if len(doubts) > 1 else ""
+        log.warning("%s It is left as it is; lower `min_confidence` to have it drawn.%s", doubts[0], others)
     device = photos.device
     landmarks = torch.stack([f.landmarks for f in found]) if found else torch.zeros(0, 5, 2)
     landmarks = landmarks.to(device, torch.float32)
@@ -241,6 +275,17 @@ def align_faces(
         landmarks=landmarks,
         score=torch.tensor([float(f.score) for f in found], dtype=torch.float32, device=device),
         photos=photos,
+    )
+
+
+def _in_doubt(unsure: Sequence[Detection]) -> str:
+    """A sentence about places that may show a face."""
+    best = max(unsure, key=lambda face: face.score)
+    x0, y0, x1, y1 = best.box.tolist()
+    count = f"one of {len(unsure)} places that" if len(unsure) > 1 else "a place that"
+    return (
+        f"There is {count} may show a face, {x1 - x0:.0f} pixels wide near ({(x0 + x1) / 2:.0f}, {(y0 + y1) / 2:.0f}), "
+        f"too much hidden, cut off, turned away or small to be sure of (score {best.score:.2f})."
     )
 
 

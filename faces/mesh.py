@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..models.detection import Detection
 
+WIRE = "Wire the output of MediaPipe Face Landmarker."
 MESH_POINTS = (468, 478)
 """Points of a mesh without and with the irises."""
 FIVE_POINTS = (
@@ -48,13 +49,20 @@ def faces_of_mesh(landmarks: Any, height: int, width: int, min_confidence: float
     frames = landmarks.get("frames") if isinstance(landmarks, Mapping) else None
     if not isinstance(frames, Sequence) or isinstance(frames, str):
         raise ValueError(
-            "`landmarks` does not hold the faces of a batch of pictures. Wire the output of MediaPipe Face Landmarker."
+            f"`landmarks` does not hold the faces of a batch of pictures. {WIRE}"
         )
-    found_height, found_width = landmarks.get("image_size") or (height, width)
-    scale = torch.tensor([width / float(found_width), height / float(found_height)])
+    try:
+        found_height, found_width = landmarks.get("image_size") or (height, width)
+        scale = torch.tensor([width / float(found_width), height / float(found_height)])
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
+        raise ValueError(f"`image_size` of `landmarks` is no height and width ({error}). {WIRE}") from error
     faces = []
     for index, frame in enumerate(frames):
-        detections = [_detection(face, scale, index) for face in frame]
+        try:
+            detections = [_detection(face, scale, index) for face in frame]
+        except (TypeError, RuntimeError, OverflowError) as error:
+            said = f"A face of picture {index + 1} in `landmarks` is no face mesh ({error}). {WIRE}"
+            raise ValueError(said) from error
         faces.append([face for face in detections if face.score >= min_confidence])
     return faces
 
@@ -65,7 +73,7 @@ def _detection(face: Any, scale: Tensor, index: int) -> Detection:
     if mesh.ndim != 2 or len(mesh) not in MESH_POINTS or mesh.shape[1] < 2 or not bool(torch.isfinite(mesh).all()):
         raise ValueError(
             f"A face of picture {index + 1} in `landmarks` has points of shape {list(mesh.shape)}; a face mesh of 468 "
-            "or 478 (x, y) points is needed. Wire the output of MediaPipe Face Landmarker."
+            f"or 478 (x, y) points is needed. {WIRE}"
         )
     mesh = mesh[:, :2] * scale
     box = face.get("bbox_xyxy")

@@ -10,6 +10,7 @@ from kornia.color import lab_to_rgb, rgb_to_lab
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
+from ..models.pixels import are_numbers, fill, finite
 from ..models.types import FaceCrops
 from .align import landmarks_in_crop
 from .masks import border_window, face_depth, face_masks
@@ -27,6 +28,7 @@ def paste_faces(
     colour_match: float = 0.0,
     region: str = "head",
     masks: Tensor | None = None,
+    opacity: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Blends stylised crops into the photos they came from.
 
@@ -36,11 +38,13 @@ def paste_faces(
     Args:
         photos: [F,3,H,W], -1..1, of the size the faces were found at.
         faces: the crops and where they were cut.
-        stylised: [N,3,S',S'], -1..1, one per crop; S' may differ from the crops' size.
+        stylised: [N,3,S',S'], -1..1, one per crop; S' may differ from the crops' size. Where it holds no numbers (NaN
+            or infinite), the photo stays.
         feather: width of the falloff in crop sides, 0..0.5.
         colour_match: 0..1, how far the stylised colours are pulled to the photo's around the mask's edge.
         region: "face", "head" or "crop": what is replaced.
         masks: [N,S,S] in 0..1, used in place of the hull from the landmarks (still faded to 0 at the crop's border).
+        opacity: [N,S',S'] in 0..1, the alpha of the stylised crops: the photo shows through.
 
     Returns:
         The photos [F,3,H,W], bit for bit the input where the mask is 0, and the masks [F,H,W] in 0..1 of what changed.
@@ -69,8 +73,13 @@ def paste_faces(
     crop_masks = _crop_masks(landmarks, size, region, feather, masks)
     depth = face_depth(landmarks, size, "head").clamp(min=-0.5)
     pictures = stylised.to(photos)
+    shown = are_numbers(pictures) if opacity is None else are_numbers(pictures) & (opacity[:, None].to(pictures) > 0)
+    pictures = fill(pictures, shown)
     if colour_match > 0 and count:
-        pictures = match_colour(pictures, faces.crops.to(photos), crop_masks, colour_match)
+        pictures = match_colour(pictures, finite(faces.crops.to(photos)), crop_masks, colour_match)
+    if opacity is not None or not bool(shown.all()):
+        gone = 1 - shown.to(crop_masks) * (1 if opacity is None else opacity[:, None].to(crop_masks))
+        crop_masks = crop_masks * (1 - F.adaptive_max_pool2d(gone, crop_masks.shape[-2:])[:, 0])
 
     results, changed = [], []
     for frame, photo in enumerate(photos):
@@ -103,7 +112,7 @@ def _crop_masks(landmarks: Tensor, size: int, region: str, feather: float, given
     """The masks [N,S,S] of all crops, 0 in their outermost pixels."""
     if given is None:
         return face_masks(landmarks, size, region, feather)
-    masks = given.to(landmarks).clamp(0, 1)
+    masks = given.to(landmarks).nan_to_num(0.0).clamp(0, 1)
     return masks * border_window(masks.shape[-1], max(feather, 1.0 / masks.shape[-1]) / 2, masks.device)
 
 

@@ -154,11 +154,14 @@ def smooth_faces(
     if missing not in MISSING:
         raise ValueError(f"Unknown policy {missing!r} for missing frames; choose one of {', '.join(MISSING)}.")
     size = faces.crops.shape[-1]
+    # What says where the crops are is little, and needs more precision than every device has.
+    places = ("crop_to_photo", "frame_index", "landmarks", "score")
+    faces = faces.replace(**{name: getattr(faces, name).cpu() for name in places})
     track = track_faces(faces, longest_gap)
     parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     reports = []
     for number in choose_tracks(faces, track, choice, index).tolist():
-        members = torch.nonzero(track == number)[:, 0].to(faces.frame_index.device)
+        members = torch.nonzero(track == number)[:, 0]
         members = members[torch.argsort(faces.frame_index[members])]
         seen = faces.frame_index[members]
         absent = sorted(set(range(int(seen[0]), int(seen[-1]) + 1)) - set(seen.tolist()))
@@ -182,7 +185,7 @@ def smooth_faces(
         left_out = () if done else tuple(absent)
         reports.append(TrackReport(number, int(seen[0]), int(seen[-1]), done, left_out, before, after))
     if not parts:
-        return faces.replace(track=track.to(faces.frame_index.device)), reports
+        return faces.replace(track=track), reports
     frame_index, matrices, landmarks, score = (torch.cat(part) for part in zip(*parts, strict=True))
     numbers = torch.cat([torch.full_like(p[0], r.track) for p, r in zip(parts, reports, strict=True)])
     order = torch.argsort(frame_index * (int(numbers.max()) + 1) + numbers)
@@ -193,7 +196,8 @@ def smooth_faces(
         if on_progress is not None:
             on_progress(i + 1, len(frame_index))
     result = FaceCrops(
-        torch.stack(crops), matrices, frame_index, landmarks[order].float(), score[order], faces.photos, numbers
+        torch.stack(crops), matrices, frame_index, landmarks[order].float(), score[order], faces.photos, numbers,
+        faces.alpha,
     )
     return result, reports
 

@@ -28,8 +28,8 @@ _ROWS = 256
 
 
 def wide(values: Tensor) -> Tensor:
-    """Values in double precision where the device has it."""
-    return values.float() if values.device.type == "mps" else values.double()
+    """Values in double precision, on the CPU: they are few, and MPS has none."""
+    return values.cpu().double()
 
 
 def local_parabola(values: Tensor, times: Tensor, width: float) -> tuple[Tensor, Tensor]:
@@ -56,7 +56,7 @@ def local_parabola(values: Tensor, times: Tensor, width: float) -> tuple[Tensor,
         share = weight * torch.einsum("ri,rti->rt", first, basis)
         rows.append(share @ given)
         own.append(share.diagonal(start) if start else share.diagonal())
-    return torch.cat(rows).to(values.dtype), torch.cat(own).to(values.dtype)
+    return torch.cat(rows).to(values), torch.cat(own).to(values)
 
 
 def noise_variance(values: Tensor, times: Tensor) -> float:
@@ -71,7 +71,7 @@ def noise_variance(values: Tensor, times: Tensor) -> float:
     if len(values) < _LEAST:
         return 0.0
     differences = wide(values).diff(n=4, dim=0)
-    row = (times[4:] - times[:-4]) == 4
+    row = (times[4:] - times[:-4]).cpu() == 4
     return float(differences[row].square().mean()) / 70 if int(row.sum()) >= _LEAST - 4 else 0.0
 
 
@@ -116,6 +116,6 @@ def steady(values: Tensor, times: Tensor, most: float) -> Tensor:
     # The choice changes from stretch to stretch; a step in it would be a jump in the picture.
     level = window @ best.to(given.dtype)
     below = level.floor().long().clamp(max=len(tried) - 2)
-    stack, row = torch.stack(tried), torch.arange(len(when), device=given.device)
+    stack, row = torch.stack(tried), torch.arange(len(when))
     result = torch.lerp(stack[below, row], stack[below + 1, row], (level - below)[:, None])
-    return result.to(values.dtype)
+    return result.to(values)

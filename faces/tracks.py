@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..models.pixels import finite
 from ..models.types import FaceCrops
 from .policies import CHOICES, LONGEST_GAP
 from .warp import scale_of, transform_points
@@ -49,7 +50,8 @@ def find_shots(photos: Tensor) -> Tensor:
     """
     if len(photos) < 2:
         return torch.zeros(len(photos), dtype=torch.int64)
-    small = torch.cat([F.interpolate(p[None].float(), (_THUMBNAIL, _THUMBNAIL), mode="area") for p in photos]).cpu()
+    size = (_THUMBNAIL, _THUMBNAIL)
+    small = torch.cat([F.interpolate(finite(p[None].float()), size, mode="area") for p in photos]).cpu()
     change = (small[1:] - small[:-1]).abs().mean((1, 2, 3))
     around = F.pad(change, (1, 1))
     beside = torch.maximum(around[:-2], around[2:])

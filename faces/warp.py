@@ -19,10 +19,10 @@ def transform_points(matrices: Tensor, points: Tensor) -> Tensor:
 
 
 def invert_affine(matrices: Tensor) -> Tensor:
-    """The inverse of affine matrices [N,2,3], as [N,2,3]; computed in double precision where the device has it."""
-    wide = matrices if matrices.device.type == "mps" else matrices.double()
+    """The inverse of affine matrices [N,2,3], as [N,2,3]; computed in double precision, on the CPU (MPS has none)."""
+    wide = matrices.cpu().double()
     linear = torch.linalg.inv(wide[:, :, :2])
-    return torch.cat([linear, -linear @ wide[:, :, 2:]], dim=2).to(matrices.dtype)
+    return torch.cat([linear, -linear @ wide[:, :, 2:]], dim=2).to(matrices)
 
 
 def rescale_input(matrices: Tensor, factor: float) -> Tensor:
@@ -32,7 +32,8 @@ def rescale_input(matrices: Tensor, factor: float) -> Tensor:
 
 def scale_of(matrices: Tensor) -> Tensor:
     """How many output pixels one input pixel spans under matrices [N,2,3]: sqrt(|det|), [N]."""
-    return torch.linalg.det(matrices[:, :, :2].float()).abs().sqrt()
+    (a, b), (c, d) = matrices[:, :, :2].float().permute(1, 2, 0)
+    return (a * d - b * c).abs().sqrt()
 
 
 def warp(

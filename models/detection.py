@@ -11,6 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from .pixels import finite
+
 logger = logging.getLogger(__name__)
 
 DETECTORS = ("auto", "yunet", "embedded")
@@ -27,13 +29,18 @@ class Detection:
     nose tip, mouth corner below the first eye, mouth corner below the second."""
     score: float
     """0..1, how sure the detector is."""
+    sure: bool = True
+    """False for a place that may show a face, but not well enough to draw on it."""
 
 
 class FaceDetector(Protocol):
     """Whatever can find faces in one photo."""
 
     def find(self, photo: Tensor, min_confidence: float) -> list[Detection]:
-        """Faces in a photo [3,H,W] (-1..1) with a score of at least `min_confidence`, best first, none twice."""
+        """Faces in a photo [3,H,W] (-1..1), best first, none twice.
+
+        Those with a score of at least `min_confidence`, then places that may show a face, which are not `sure`.
+        """
 
 
 def detect_faces(
@@ -41,22 +48,26 @@ def detect_faces(
     photo: Tensor,
     min_confidence: float = 0.6,
     max_faces: int = 0,
+    keep_unsure: bool = False,
 ) -> list[Detection]:
-    """Finds the faces in one photo.
+    """Finds the faces in one photo, whatever way they are turned.
 
     Args:
         detector: from `load_detector`.
         photo: [3,H,W], -1..1, any size.
         min_confidence: 0..1, faces with a lower score are dropped.
         max_faces: keep at most this many of the best; 0 keeps all.
+        keep_unsure: also return the places that may show a face but not well enough (`Detection.sure` is False).
 
     Returns:
         The faces, best first, with float32 coordinates on the photo's device.
     """
     if photo.ndim != 3 or photo.shape[0] != 3 or 0 in photo.shape:
         raise ValueError(f"A photo has shape {tuple(photo.shape)}; give one RGB picture [3,H,W] in -1..1.")
-    found = detector.find(photo.float(), min_confidence)
-    return found[:max_faces] if max_faces > 0 else found
+    found = detector.find(finite(photo.float()), min_confidence)
+    faces = [face for face in found if face.sure]
+    faces = faces[:max_faces] if max_faces > 0 else faces
+    return faces + [face for face in found if not face.sure] if keep_unsure else faces
 
 
 class FirstThatFinds:
@@ -67,11 +78,13 @@ class FirstThatFinds:
 
     def find(self, photo: Tensor, min_confidence: float) -> list[Detection]:
         """See `FaceDetector.find`."""
+        unsure: list[Detection] = []
         for detector in self.detectors:
             found = detector.find(photo, min_confidence)
-            if found:
+            if any(face.sure for face in found):
                 return found
-        return []
+            unsure = unsure or found
+        return unsure
 
 
 def load_detector(

@@ -20,22 +20,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..faces.warp import resample, transform_points
 from .detection import Detection, fuse_overlapping
+from .search import FaceSearch
 
 ASSET = Path(__file__).resolve().parent.parent / "assets" / "detector.safetensors"
 STRIDES = (8, 16, 32)
-MIRROR_5 = [1, 0, 2, 4, 3]
-"""Which of the five landmarks takes the place of each in a mirrored picture."""
-CLOSEUP_SIDE = 96
-"""Side of the upright close-ups faces are measured in, in pixels."""
-
-_SCORE_POWER = 0.375
-"""Of the product of both networks' scores; it puts 0.6 where held-out scenes show nearly all faces and no others."""
-_MOST = 100
-"""The most faces in one photo."""
-_CANONICAL = torch.tensor([[-0.5, 0.0], [0.5, 0.0], [0.0, 0.55], [-0.4, 1.1], [0.4, 1.1]])
-"""Five landmarks of an average upright face, in eye distances from the middle of the eyes."""
 
 
 @dataclass(frozen=True)
@@ -171,15 +160,6 @@ class DetectorNetwork(nn.Module):
         self.measurer = FaceMeasurer(self.config)
 
 
-def expected_place(heat: Tensor) -> Tensor:
-    """Mean position [B,5,2] (x, y), in 0..1 of the side, of the distributions softmax(heat) with heat [B,5,h,w]."""
-    height, width = heat.shape[-2:]
-    share = heat.float().flatten(2).softmax(-1).unflatten(-1, (height, width))
-    x = (torch.arange(width, device=heat.device) + 0.5) / width
-    y = (torch.arange(height, device=heat.device) + 0.5) / height
-    return torch.stack([(share.sum(2) * x).sum(-1), (share.sum(3) * y).sum(-1)], dim=-1)
-
-
 def cell_centres(height: int, width: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
     """Centres [K,2] (x, y) in pixels and strides [K] of all cells for a picture of the given size, in output order."""
     centres, strides = [], []
@@ -212,7 +192,6 @@ class EmbeddedDetector:
         network: DetectorNetwork,
         long_side: int = 640,
         overview_side: int = 192,
-        measurements: int = 2,
     ) -> None:
         """Wraps a network.
 
@@ -220,47 +199,29 @@ class EmbeddedDetector:
             network: the trained network.
             long_side: larger photos are shrunk to this for the first look.
             overview_side: size of the second look, which has a border and finds faces that fill the frame.
-            measurements: how many close-ups of each face in turn; 0 trusts the first look.
         """
         self.network = network.eval()
         self.long_side = long_side
         self.overview_side = overview_side
-        self.measurements = measurements
+        self.search = FaceSearch(self.propose, self.network.measurer, long_side)
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> EmbeddedDetector:
         """The detector in a file, the shipped one when no path is given."""
         return cls(load_network(path or ASSET))
 
-    @torch.no_grad()
     def find(self, photo: Tensor, min_confidence: float) -> list[Detection]:
         """See `FaceDetector.find`."""
-        height, width = photo.shape[-2:]
-        longest = max(height, width)
-        # Candidates under the bar may pass it when they are looked at closely.
-        floor = min_confidence / 4
+        return self.search.find(photo, min_confidence)
+
+    def propose(self, photo: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+        """See `search.Propose`: an overview with a border, and a look at all there is."""
+        longest = max(photo.shape[-2:])
         looks = [self._look(photo, self.overview_side / longest, self.overview_side // 4, floor)]
         if longest > self.overview_side:
             looks.append(self._look(photo, min(1.0, self.long_side / longest), 16, floor))
         boxes, landmarks, scores = (torch.cat(parts) for parts in zip(*looks, strict=True))
-        boxes, landmarks, scores = (part[:_MOST] for part in fuse_overlapping(boxes, landmarks, scores))
-        first = scores
-        for _ in range(self.measurements):
-            if len(first) == 0:
-                break
-            landmarks, closer = self._measure(photo, landmarks)
-            scores = (first * closer) ** _SCORE_POWER
-            # What is clearly no face is not looked at again; the rest goes on, best first.
-            order = scores.argsort(descending=True)
-            order = order[scores[order] >= floor]
-            # Two candidates that turn out to be the same face become one.
-            order = order[first_of_each(landmarks[order])]
-            boxes, landmarks, scores, first = boxes[order], landmarks[order], scores[order], first[order]
-        return [
-            Detection(box, points, float(score))
-            for box, points, score in zip(boxes, landmarks, scores, strict=True)
-            if score >= min_confidence
-        ]
+        return fuse_overlapping(boxes, landmarks, scores)[1:]
 
     def _look(self, photo: Tensor, scale: float, border: int, floor: float) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes [K,4], landmarks [K,5,2] and scores [K] in photo pixels, seen at one scale with a border."""
@@ -278,55 +239,6 @@ class EmbeddedDetector:
         back = photo.new_tensor([width / size[1], height / size[0]])
         boxes = (boxes[kept].unflatten(1, (2, 2)) - border) * back
         return boxes.flatten(1), (landmarks[kept] - border) * back, scores[kept]
-
-    def _measure(self, photo: Tensor, landmarks: Tensor) -> tuple[Tensor, Tensor]:
-        """Landmarks [N,5,2] in photo pixels measured in close-ups around the given ones, and scores [N] in 0..1."""
-        matrices = closeup_to_photo(landmarks, CLOSEUP_SIDE)
-        closeups = torch.stack([resample(photo, matrix, (CLOSEUP_SIDE, CLOSEUP_SIDE)) for matrix in matrices])
-        # The close-up and its mirror image err differently: their mean is steadier than either.
-        both = torch.cat([closeups, closeups.flip(-1)]).to(next(self.network.parameters()))
-        heat, logits = self.network.measurer(both)
-        places, mirrored = expected_place(heat).to(photo.device).chunk(2)
-        mirrored = mirrored[:, MIRROR_5] * mirrored.new_tensor([-1.0, 1.0]) + mirrored.new_tensor([1.0, 0.0])
-        score = logits.float().unflatten(0, (2, -1)).mean(0).sigmoid().to(photo.device)
-        return transform_points(matrices, (places + mirrored) / 2 * CLOSEUP_SIDE), score
-
-
-def first_of_each(landmarks: Tensor) -> Tensor:
-    """Indices of the faces among landmarks [N,5,2] whose middle is not within an eye distance of an earlier one's."""
-    middles = landmarks.mean(1)
-    reach = (landmarks[:, 1] - landmarks[:, 0]).norm(dim=1)
-    close = torch.cdist(middles, middles) < torch.maximum(reach[:, None], reach[None])
-    kept: list[int] = []
-    for i in range(len(landmarks)):
-        if not any(bool(close[i, j]) for j in kept):
-            kept.append(i)
-    return torch.tensor(kept, dtype=torch.int64, device=landmarks.device)
-
-
-def closeup_to_photo(landmarks: Tensor, size: int, eye_distance: float = 0.25) -> Tensor:
-    """Maps [N,2,3] from upright square close-ups to the photo: the least-squares similarity from an average face.
-
-    Args:
-        landmarks: [N,5,2] in photo pixels.
-        size: side of the close-up in pixels.
-        eye_distance: of the average face, in sides of the close-up.
-    """
-    model = _CANONICAL.to(landmarks) * (eye_distance * size)
-    model_centre = model.mean(0)
-    centre = landmarks.mean(1, keepdim=True)
-    x, y = (model - model_centre).unbind(1)
-    u, v = (landmarks - centre).unbind(2)
-    power = (x * x + y * y).sum()
-    a = (u * x + v * y).sum(1) / power
-    b = (v * x - u * y).sum(1) / power
-    # Landmarks that fell together would ask for an infinitely small close-up.
-    tiny = (a * a + b * b).sqrt() < 1e-3
-    a = torch.where(tiny, torch.full_like(a, 1e-3), a)
-    linear = torch.stack([torch.stack([a, -b], 1), torch.stack([b, a], 1)], 1)
-    # The eyes a little above the middle: the box from forehead to chin is then centred.
-    anchor = model_centre + landmarks.new_tensor([0.5, 0.4]) * size
-    return torch.cat([linear, (centre[:, 0] - (linear @ anchor[:, None])[:, :, 0])[:, :, None]], dim=2)
 
 
 def save_network(network: DetectorNetwork, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:

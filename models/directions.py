@@ -6,7 +6,7 @@ GANSpace: Harkonen et al., arXiv 2004.02546). A style that shares its source's W
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .latents import check_ours, our_metadata, read_arrays, save_bytes
+from .arrays import find_arrays, read_arrays
+from .latents import check_ours, our_metadata, save_bytes
 from .layers import describe_layers, parse_layers
 from .sampling import device_of, name_of, synthesise
 from .types import FaceDirections, FaceGenerator, FaceLatent
@@ -154,8 +155,9 @@ def load_directions(path: str | Path, generator: FaceGenerator) -> FaceDirection
     """The directions in a file, for this generator; nothing in the file is executed.
 
     Read are ours, arrays (`.npy`, `.npz`, `.pt`) of `[w_dim]` or `[K, w_dim]`, `[num_ws, w_dim]` (one direction with a
-    code for each layer) or `[K, num_ws, w_dim]`, rosinality's SeFa (`eigvec`) and GANSpace's components (`comp` and
-    `std`). A strength of 1 adds the vector as it is in the file, times its standard deviation where the file has one.
+    code for each layer) or `[K, num_ws, w_dim]` under any name, rosinality's SeFa (`eigvec`) and GANSpace's components
+    (`comp` and `std`). A strength of 1 adds the vector as it is in the file, times its standard deviation where the
+    file has one.
 
     Raises:
         ValueError: the file cannot be read, or does not fit the generator.
@@ -165,15 +167,18 @@ def load_directions(path: str | Path, generator: FaceGenerator) -> FaceDirection
     named = {name.lower(): value for name, value in arrays.items() if isinstance(value, Tensor)}
     if metadata.get("format") == "facestylist":
         return _ours(path, named, metadata, generator)
+    num_ws, w_dim = generator.num_ws, generator.w_dim
     if EIGENVECTORS in named:
-        vectors: Tensor | None = named[EIGENVECTORS].T
+        found = [named[EIGENVECTORS].T]
     else:
-        vectors = next((named[name] for name in VECTOR_NAMES if name in named), None)
-        if vectors is None and len(named) == 1:
-            vectors = next(iter(named.values()))
-    if vectors is None:
-        raise ValueError(f"{path}: no directions are in it; expected is an array, or an entry called `directions`.")
-    vectors = _layered(path, vectors.detach().float(), generator)
+        found = find_arrays(
+            path,
+            arrays,
+            VECTOR_NAMES,
+            [lambda array: _rows(array.shape, num_ws, w_dim) is not None],
+            f"an array of directions for the generator {name_of(generator)}, [K, {w_dim}] or [K, {num_ws}, {w_dim}],",
+        )
+    vectors = torch.cat([_layered(path, vectors.detach().float(), generator) for vectors in found])
     scale = next((named[name].float().flatten() for name in SCALE_NAMES if name in named), None)
     if scale is None or len(scale) != len(vectors):
         scale = torch.ones(len(vectors))
@@ -198,23 +203,28 @@ def _ours(
     return FaceDirections(vectors, named["scale"], layers, generator.w_space, metadata.get("origin", ""))
 
 
+def _rows(shape: Sequence[int], num_ws: int, w_dim: int) -> tuple[int, ...] | None:
+    """`[K, 1 or num_ws, w_dim]` for any of the shapes in `load_directions`, None for another."""
+    sides = tuple(shape)
+    if len(sides) == 1:
+        sides = (1, 1, *sides)
+    elif len(sides) == 2:
+        # A W+ direction is what such a file of exactly so many rows holds in practice.
+        sides = (1, *sides) if sides[0] == num_ws else (sides[0], 1, sides[1])
+    return sides if len(sides) == 3 and sides[0] and sides[1] in (1, num_ws) and sides[2] == w_dim else None
+
+
 def _layered(path: Path, vectors: Tensor, generator: FaceGenerator) -> Tensor:
     """`[K, 1 or num_ws, w_dim]` of any of the shapes in `load_directions`."""
-    shape = list(vectors.shape)
-    if vectors.ndim == 1:
-        vectors = vectors[None]
-    if vectors.ndim == 2:
-        # A W+ direction is what such a file of exactly so many rows holds in practice.
-        vectors = vectors[None] if vectors.shape[0] == generator.num_ws else vectors[:, None]
-    fits = vectors.ndim == 3 and vectors.shape[2] == generator.w_dim and vectors.shape[1] in (1, generator.num_ws)
-    if not fits or not len(vectors):
+    sides = _rows(vectors.shape, generator.num_ws, generator.w_dim)
+    if sides is None:
         raise ValueError(
-            f"{path}: its directions have shape {shape}; the generator {name_of(generator)} takes vectors of length "
-            f"{generator.w_dim}, the same for its {generator.num_ws} layers or one for each."
+            f"{path}: its directions have shape {list(vectors.shape)}; the generator {name_of(generator)} takes "
+            f"vectors of length {generator.w_dim}, the same for its {generator.num_ws} layers or one for each."
         )
     if not torch.isfinite(vectors).all():
         raise ValueError(f"{path}: its directions hold values that are not finite numbers. Take another copy.")
-    return vectors
+    return vectors.reshape(sides)
 
 
 def _checked(generator: FaceGenerator, layers: Iterable[int] | None, count: int) -> tuple[int, ...]:

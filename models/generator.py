@@ -385,7 +385,7 @@ class Generator(nn.Module):
         total = torch.zeros(self.config.w_dim, dtype=torch.float64)
         for part in z.split(1000):
             c = torch.zeros(len(part), self.config.c_dim, device=device) if self.config.c_dim else None
-            total += self.mapping(part.to(device), c).double().sum(dim=0).cpu()
+            total += self.mapping(part.to(device), c).cpu().double().sum(dim=0)
         return (total / samples).float().to(device)
 
     def forward(

@@ -169,7 +169,7 @@ def walk_between_seeds(
     )
 
 
-def part_of(latent: FaceLatent, faces: slice) -> FaceLatent:
+def part_of(latent: FaceLatent, faces: slice | list[int]) -> FaceLatent:
     """Some of the faces, with what is known of each; noise that all share stays whole."""
     noise, error = latent.noise, latent.reconstruction_error
     return latent.replace(

@@ -174,6 +174,15 @@ class ArcFace(Trunk):
             )
         return F.normalize(at_least_float32(self.output_layer(self.maps(face)[-1])), dim=1)
 
+    def describe(self, pictures: Tensor) -> Tensor:
+        """The embeddings `[N, 512]` of FFHQ-aligned pictures `[N, 3, S, S]`."""
+        return self(crop_for_arcface(pictures, self.config.side))
+
+    @staticmethod
+    def similarity(embeddings: Tensor, others: Tensor) -> Tensor:
+        """Their cosine. `[..., D] -> [...]`."""
+        return (embeddings * others).sum(dim=-1)
+
 
 def crop_for_arcface(pictures: Tensor, side: int = ARCFACE_SIDE) -> Tensor:
     """The face in FFHQ-aligned `pictures [N, 3, S, S]`, as `[N, 3, side, side]`; differentiable.
@@ -185,23 +194,6 @@ def crop_for_arcface(pictures: Tensor, side: int = ARCFACE_SIDE) -> Tensor:
     if pictures.shape[2] != ALIGNED_SIDE:
         pictures = F.adaptive_avg_pool2d(pictures, (ALIGNED_SIDE, ALIGNED_SIDE))
     return F.adaptive_avg_pool2d(pictures[:, :, FACE_ROWS, FACE_COLUMNS], (side, side))
-
-
-def identity_similarity(network: ArcFace, pictures: Tensor, others: Tensor) -> Tensor:
-    """How far two batches of aligned faces show the same people: `[N]`, -1..1, 1 being the same; differentiable.
-
-    Args:
-        network: from `checkpoints.load_arcface`.
-        pictures: `[N, 3, S, S]`, -1..1, FFHQ-aligned, any size.
-        others: the same number of pictures, of any size.
-
-    Returns:
-        The cosine between the embeddings. `1 - identity_similarity(...).mean()` is pSp's identity loss.
-    """
-    if len(pictures) != len(others):
-        raise ValueError(f"{len(pictures)} faces cannot be compared with {len(others)}; give one for each.")
-    side = network.config.side
-    return (network(crop_for_arcface(pictures, side)) * network(crop_for_arcface(others, side))).sum(dim=1)
 
 
 def trunk_config(state: dict[str, Tensor]) -> TrunkConfig:

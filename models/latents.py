@@ -1,15 +1,14 @@
 """Latents in files: ours, and those that other projects leave behind. Nothing in a file is ever executed.
 
 Ours is one `.safetensors`: `w_plus [N, num_ws, w_dim]`, `noise.<i> [1 or N, 1, r, r]` and `reconstruction_error [N]`
-where known, and in the metadata the identity of the W they belong to. Read besides: `.npy`, NVIDIA's projector
-(`projected_w.npz`), tensors in `.pt` (e4e, PTI), JoJoGAN's `{"latent": ...}` and rosinality's projector.
+where known, and in the metadata the identity of the W they belong to. Of other projects' files whatever array has the
+shape of latents (`arrays.py`): NVIDIA's projector, e4e, PTI, pSp, ReStyle, JoJoGAN, rosinality's projector.
 """
 
 from __future__ import annotations
 
 import io
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .checkpoints.container import read_contents
-from .checkpoints.entries import as_tensor
+from .arrays import Fits, find_arrays, read_arrays
 from .files import write_atomically
 from .sampling import name_of
 from .types import FaceGenerator, FaceLatent
 
 FORMAT_VERSION = 1
 KIND = "set of latents"
-NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"
-UNPACKED_LIMIT = 2**30
-"""Bytes that the arrays of an `.npz` may unpack to: thirty thousand W+ codes."""
-CODE_NAMES = ("w_plus", "latent", "latents", "latent_in", "latent_code", "w", "ws", "projected_w", "code", "codes")
+CODE_NAMES = (
+    "w_plus", "wplus", "w+", "latent", "latents", "dlatents", "dlatent", "latent_in", "latent_code", "latent_codes",
+    "ws", "w", "projected_w", "code", "codes",
+)  # fmt: skip
 """What the entry with the codes is called in the files of various projects, in order of preference."""
 CODE_SIZES = (4, 26)
 """Least and greatest number of codes that a generator has (8 px to 16384 px)."""
@@ -80,12 +78,8 @@ def load_latents(path: str | Path, generator: FaceGenerator | None = None) -> Fa
     if metadata.get("format") == "facestylist":
         latent = _ours(path, arrays, metadata)
     else:
-        found = list(_codes(arrays))
-        if not found:
-            raise ValueError(
-                f"{path}: no latents are in it. Expected is an array of W+ codes [N, layers, length], or an entry "
-                f"called {', '.join(CODE_NAMES[:4])} or the like."
-            )
+        tiers, needed = _shapes(generator)
+        found = find_arrays(path, arrays, CODE_NAMES, tiers, needed)
         parts = [_as_w_plus(path, code, generator) for code in found]
         if len({tuple(part.shape[1:]) for part in parts}) > 1:
             raise ValueError(f"{path}: its latents differ in shape, so they cannot belong to one generator.")
@@ -93,43 +87,6 @@ def load_latents(path: str | Path, generator: FaceGenerator | None = None) -> Fa
     if not torch.isfinite(latent.w_plus).all():
         raise ValueError(f"{path}: its latents hold values that are not finite numbers. Take another copy of the file.")
     return latent if generator is None else _for(path, latent, generator)
-
-
-def read_arrays(path: Path) -> tuple[dict[str, Any], Mapping[str, str]]:
-    """Every entry of a file by name, tensors being on the CPU (a bare array is called `w_plus`), and its metadata.
-
-    Raises:
-        ValueError: it is missing, damaged, too large once unpacked, or would have to be executed.
-    """
-    if not path.is_file():
-        raise ValueError(f"There is no file {path}. Check the path.")
-    with path.open("rb") as file:
-        head = file.read(len(NPY))
-    try:
-        if head == NPY:
-            # Mapped, a file whose header promises more than it holds is refused before memory is taken.
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-            return {"w_plus": _tensor(array)}, {}
-        if head.startswith(ZIP) and _is_npz(path):
-            with np.load(path, allow_pickle=False) as archive:
-                return {name: _tensor(archive[name]) for name in archive.files}, {}
-    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path} cannot be read as an array ({error}). Arrays of Python objects would have to be executed; save "
-            "plain numbers with numpy.save."
-        ) from error
-    try:
-        contents = read_contents(path)
-    except ValueError as error:
-        said = str(error)
-        raise ValueError(said if said.startswith(str(path)) else f"{path}: {said}") from error
-    if isinstance(contents.data, Tensor):
-        return {"w_plus": contents.data.detach()}, {}
-    if isinstance(contents.data, Mapping):
-        return {str(name): value for name, value in contents.data.items()}, contents.metadata
-    if isinstance(contents.data, list | tuple) and all(isinstance(item, Tensor) for item in contents.data):
-        return {f"face {index}": {"latent": item} for index, item in enumerate(contents.data)}, {}
-    return {}, contents.metadata
 
 
 def our_metadata(kind: str, **entries: str) -> dict[str, str]:
@@ -166,23 +123,6 @@ def _plain(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
 
 
-def _tensor(array: Any) -> Tensor:
-    if array.dtype.kind not in "fiu":
-        raise ValueError(f"it holds {array.dtype} values, not numbers")
-    return torch.from_numpy(np.array(array, dtype=np.float32))
-
-
-def _is_npz(path: Path) -> bool:
-    """Whether a zip file is numpy's; refuses one that would fill the memory."""
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-    if not entries or not all(entry.filename.endswith(".npy") for entry in entries):
-        return False
-    if sum(entry.file_size for entry in entries) > UNPACKED_LIMIT:
-        raise ValueError(f"unpacked it would take more than {UNPACKED_LIMIT >> 20} MB")
-    return True
-
-
 def _ours(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> FaceLatent:
     check_ours(path, metadata, KIND)
     w_plus = arrays.get("w_plus")
@@ -199,43 +139,54 @@ def _ours(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str]) ->
     )
 
 
-def _codes(arrays: Mapping[str, Any]) -> Iterator[Tensor]:
-    """The codes in a file of another project: one tensor, or one for each picture that the file is about."""
-    by_name = {name.lower(): value for name, value in arrays.items()}
-    for name in CODE_NAMES:
-        code = as_tensor(by_name.get(name))
-        if code is not None:
-            yield code
-            return
-    for value in arrays.values():
-        if isinstance(value, Mapping):
-            yield from _codes({str(key): entry for key, entry in value.items()})
+def _sides(shape: Sequence[int]) -> list[int]:
+    """A shape without the sides of one that programs leave before the layers; `[]` where it is no shape of latents."""
+    sides = list(shape)
+    while len(sides) > 3 and 1 in sides[:-2]:
+        sides.remove(1)
+    return sides if len(sides) <= 3 and 0 not in sides else []
+
+
+def _is_count(rows: int) -> bool:
+    """Whether a generator could have so many codes."""
+    return rows % 2 == 0 and CODE_SIZES[0] <= rows <= CODE_SIZES[1]
+
+
+def _shapes(generator: FaceGenerator | None) -> tuple[list[Fits], str]:
+    """What `find_arrays` asks of an array, the likeliest first, and that in words."""
+
+    def single(array: Tensor) -> bool:
+        return len(_sides(array.shape)) == 1 or _sides(array.shape)[-2:-1] == [1]
+
+    if generator is None:
+        codes: list[Fits] = [lambda array: any(map(_is_count, _sides(array.shape)[-2:-1])), single]
+        return codes, "an array of W+ codes [N, layers, length]"
+    num_ws, w_dim = generator.num_ws, generator.w_dim
+    shapes: list[Callable[[list[int]], bool]] = [
+        lambda sides: sides[-2:] == [num_ws, w_dim],
+        lambda sides: sides[-1:] == [w_dim] and sides[-2:-1] in ([], [1]),
+        # Rows of a number that is no generator's number of codes are a w each.
+        lambda sides: len(sides) == 2 and sides[1] == w_dim and not _is_count(sides[0]),
+        lambda sides: sides[-1:] == [w_dim] and any(map(_is_count, sides[-2:-1])),
+    ]
+    fits: list[Fits] = [lambda array, shape=shape: shape(_sides(array.shape)) for shape in shapes]  # type: ignore[misc]
+    codes_of = f"W+ codes for the generator {name_of(generator)}"
+    return fits, f"an array [N, {num_ws}, {w_dim}] of {codes_of}, or [N, {w_dim}] of w,"
 
 
 def _as_w_plus(path: Path, code: Tensor, generator: FaceGenerator | None) -> Tensor:
-    """`[N, num_ws, w_dim]` float32 of `[d]`, `[1, d]`, `[L, d]`, `[N, 1, d]` or `[N, L, d]`, leading ones allowed."""
-    shape = list(code.shape)
-    code = code.detach().float()
-    while code.ndim > 3 and code.shape[0] == 1:
-        code = code[0]
-    if code.ndim in (1, 2) and code.numel() == code.shape[-1]:
-        code = code.reshape(1, 1, -1)
-    elif code.ndim == 2:
-        code = code[None]
-    if code.ndim != 3 or code.numel() == 0:
-        raise ValueError(f"{path}: its latents have shape {shape}; [N, layers, length] or [layers, length] is needed.")
-    if code.shape[1] == 1:
+    """`[N, num_ws, w_dim]` float32 of an array of one of the shapes above."""
+    sides = _sides(code.shape)
+    if len(sides) == 1 or (len(sides) == 2 and generator is not None and not _is_count(sides[0])):
+        sides = [sides[0] if len(sides) == 2 else 1, 1, sides[-1]]
+    code = code.detach().float().reshape(-1, *sides[-2:])
+    if sides[-2] == 1:
         if generator is None:
             raise ValueError(
-                f"{path}: it holds one w of length {code.shape[2]} for all layers ({shape}), and only a generator "
-                "knows how many there are. Connect the generator."
+                f"{path}: it holds one w of length {sides[-1]} for all layers, and only a generator knows how many "
+                "there are. Connect the generator."
             )
         code = code.expand(-1, generator.num_ws, -1)
-    elif generator is None and (code.shape[1] % 2 or not CODE_SIZES[0] <= code.shape[1] <= CODE_SIZES[1]):
-        raise ValueError(
-            f"{path}: its latents have shape {shape}, but a generator has an even number of codes from "
-            f"{CODE_SIZES[0]} to {CODE_SIZES[1]} (18 at 1024 px)."
-        )
     # A copy: what was read is a view of the file, which may be written over while these are at work.
     return code.clone(memory_format=torch.contiguous_format)
 
@@ -246,7 +197,8 @@ def _for(path: Path, latent: FaceLatent, generator: FaceGenerator) -> FaceLatent
         raise ValueError(
             f"{path}: it holds {latent.w_plus.shape[1]} codes of length {latent.w_plus.shape[2]} per face, but the "
             f"generator {name_of(generator)} ({generator.resolution} px) takes {generator.num_ws} of length "
-            f"{generator.w_dim}. Load the generator the latents were found with, or a style of it."
+            f"{generator.w_dim}. Load the generator the latents were found with, or a style of it. (Where each row is "
+            "the w of a face of its own, save them as [N, 1, length].)"
         )
     if latent.w_space and latent.w_space != generator.w_space:
         whose = f" {latent.generator!r}" if latent.generator else ""

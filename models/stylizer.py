@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .media import FIELDS, MEDIA, fields
+from .pixels import finite
 
 SLOPE = 0.1
 DIRECT_GAIN = 3.0
@@ -179,7 +180,7 @@ def draw(
     level = torch.full((1,), MAX_LEVEL * strength, device=weight.device)
     drawn = []
     for index, picture in enumerate(pictures):
-        one = picture[None].to(weight.device, torch.float32)
+        one = finite(picture[None].to(weight.device, torch.float32))
         if small != (height, width):
             one = F.interpolate(one, size=small, mode="bicubic", antialias=size > 1, align_corners=False).clamp(-1, 1)
         total = torch.zeros(3, *small)

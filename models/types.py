@@ -297,6 +297,8 @@ class FaceCrops:
     """`[F, 3, H, W]`: the photos themselves."""
     track: Tensor | None = None
     """`[N]` int64: which person of a video each face is, see `faces/tracks.py`; None where nobody has looked."""
+    alpha: Tensor | None = None
+    """`[F, H, W]` in 0..1: the photos' alpha; None where they have none. `photos` lie over white."""
 
     def __len__(self) -> int:
         return self.crops.shape[0]

@@ -1,5 +1,7 @@
 """kornia's YuNet (Wu, Peng and Yu, "YuNet: A Tiny Millisecond-level Face Detector", 2023), a detector for photographs.
 
+It knows upright faces; `FaceSearch` turns the photo for it, and looks closely at what it proposes.
+
 Its weights are the user's to bring, or to have fetched: `yunet_final.pth`, the file that `kornia.contrib.FaceDetector`
 downloads by itself.
 """
@@ -13,10 +15,12 @@ import torch
 import torch.nn.functional as F
 from kornia.models.yunet import YuNet
 from kornia.models.yunet.processors import PriorBox, decode
-from torch import Tensor
+from torch import Tensor, nn
 
 from .detection import Detection, fuse_overlapping
+from .detector import ASSET, load_network
 from .download import download
+from .search import FaceSearch
 
 WEIGHTS_NAME = "yunet_final.pth"
 WEIGHTS_URLS = (
@@ -56,9 +60,17 @@ def download_yunet_weights(folder: Path, urls: Sequence[str] = WEIGHTS_URLS) -> 
 class YuNetDetector:
     """Faces in photographs by YuNet."""
 
-    def __init__(self, network: YuNet, long_side: int = 640, padding: float = 0.25) -> None:
-        """`long_side` is what photos are shrunk to; `padding` the border of the second look, in long sides."""
+    def __init__(self, network: YuNet, measurer: nn.Module, long_side: int = 640, padding: float = 0.25) -> None:
+        """Wraps a network.
+
+        Args:
+            network: YuNet with its weights.
+            measurer: looks at what it proposes (see `FaceSearch`).
+            long_side: what photos are shrunk to.
+            padding: the border of the second look, in long sides.
+        """
         self.network = network.eval()
+        self.search = FaceSearch(self.propose, measurer, long_side)
         self.long_side = long_side
         self.padding = padding
 
@@ -70,20 +82,22 @@ class YuNetDetector:
             network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         except (RuntimeError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} does not hold the weights of YuNet; use kornia's {WEIGHTS_NAME}.") from error
-        return cls(network)
+        return cls(network, load_network(ASSET).measurer)
+
+    def find(self, photo: Tensor, min_confidence: float) -> list[Detection]:
+        """See `FaceDetector.find`."""
+        return self.search.find(photo, min_confidence)
 
     @torch.no_grad()
-    def find(self, photo: Tensor, min_confidence: float) -> list[Detection]:
-        """See `FaceDetector.find`. The second look, smaller and with a border, finds faces that fill the frame."""
-        height, width = photo.shape[-2:]
-        scale = min(1.0, self.long_side / max(height, width))
+    def propose(self, photo: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+        """See `search.Propose`. The second look, smaller and with a border, finds faces that fill the frame."""
+        longest = max(photo.shape[-2:])
         looks = [
-            self._look(photo, scale, 0, min_confidence),
-            self._look(photo, self.long_side / 2 / max(height, width), self.padding, min_confidence),
+            self._look(photo, min(1.0, self.long_side / longest), 0, floor),
+            self._look(photo, self.long_side / 2 / longest, self.padding, floor),
         ]
         boxes, points, scores = (torch.cat(parts) for parts in zip(*looks, strict=True))
-        boxes, points, scores = fuse_overlapping(boxes, points, scores, 0.3)
-        return [Detection(b, p, float(s)) for b, p, s in zip(boxes, points, scores, strict=True)]
+        return fuse_overlapping(boxes, points, scores, 0.3)[1:]
 
     def _look(
         self, photo: Tensor, scale: float, padding: float, min_confidence: float

@@ -124,7 +124,7 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "FaceStylistRunFastStylizer": "Run Fast Stylizer",
     "FaceStylistTrainFastStylizer": "Train Fast Stylizer",
     "FaceStylistLpipsGuide": "LPIPS Guide",
-    "FaceStylistIdentityGuide": "Identity Guide (ArcFace)",
+    "FaceStylistIdentityGuide": "Identity Guide",
     "FaceStylistDinoGuide": "Structure Guide (DINOv2)",
     "FaceStylistParsingGuide": "Face Parts Guide (BiSeNet)",
     "FaceStylistDestylise": "Destylise Style Images",

@@ -5,20 +5,15 @@ FACE_ENCODER is described in `inversion.py`, FACE_GENERATOR in `generators.py`.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from typing import TYPE_CHECKING, Any
 
-from ..training.config import fields_of, to_mapping
+from ..training.config import fields_of
 from ..training.encoder_config import EncoderTrainingConfig
 from .declare import from_spec, socket, switch, text
 from .generators import unused_path
 from .inversion import MODEL_FOLDER
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor
 
     from ..models.types import FaceEncoder, FaceGenerator
@@ -81,14 +76,16 @@ class TrainEncoder:
         import shutil
 
         from ..runtime.devices import room_for_training
+        from ..runtime.folders import training_run_dir
         from ..runtime.images import image_to_tensor, tensor_to_image
         from ..runtime.progress import ProgressReporter
         from ..training.curves import loss_map
-        from ..training.encoder import train_encoder
+        from ..training.encoder import run_identity, train_encoder
 
         config = EncoderTrainingConfig(**settings)
         faces = None if images is None else image_to_tensor(images)
-        run_dir = _run_dir(generator, faces, config)
+        name = f"{generator.style or 'source'}-encoder"
+        run_dir = training_run_dir(name, run_identity(config, generator, faces))
         if not resume:
             shutil.rmtree(run_dir / "state", ignore_errors=True)
         with room_for_training() as device, ProgressReporter(config.steps, "train", node_id=node_id) as progress:
@@ -137,15 +134,3 @@ class SaveEncoder:
         save_encoder(encoder, path, dict(encoder.provenance), half=half_precision)
         ProgressReporter(1, node_id=node_id).text(f"Saved {path}")
         return (str(path),)
-
-
-def _run_dir(generator: FaceGenerator, faces: Tensor | None, config: EncoderTrainingConfig) -> Path:
-    """One folder per generator, faces and settings, so that the same run finds what it left there."""
-    from ..runtime.folders import output_dir
-    from ..training.encoder import FREE_TO_CHANGE
-    from ..training.finetune_inputs import digest
-
-    fixed = {name: value for name, value in to_mapping(config).items() if name not in FREE_TO_CHANGE}
-    key = json.dumps([fixed, generator.w_space, generator.digest, None if faces is None else digest([faces])])
-    name = re.sub(r"[^\w-]+", "_", generator.style or "source")
-    return output_dir() / "facestylist_runs" / f"{name}-encoder-{hashlib.sha256(key.encode()).hexdigest()[:8]}"

@@ -27,16 +27,16 @@ FACES_AT_A_TIME = 8
 
 
 def face_finder(
-    detector: str, min_confidence: float, download_if_missing: bool = False
+    detector: str, min_confidence: float, download_if_missing: bool = False, keep_unsure: bool = False
 ) -> Callable[[Tensor], Sequence[Detection]]:
-    """The function `photo [3, H, W] -> faces` of a detector by its name."""
+    """The function `photo [3, H, W] -> faces` of a detector by its name; see `detect_faces` for `keep_unsure`."""
     from functools import partial
 
     from ..models.detection import detect_faces, load_detector
     from ..runtime.folders import model_dirs
 
     network = load_detector(detector, model_dirs("face_detection"), download_if_missing)
-    return partial(detect_faces, network, min_confidence=min_confidence)
+    return partial(detect_faces, network, min_confidence=min_confidence, keep_unsure=keep_unsure)
 
 
 class AlignFaces:
@@ -142,12 +142,12 @@ class AlignFaces:
         from ..faces.align import align_faces, landmarks_in_crop
         from ..faces.masks import face_masks
         from ..faces.mesh import faces_of_mesh
-        from ..runtime.images import image_to_tensor, tensor_to_image
+        from ..runtime.images import alpha_of, image_to_tensor, tensor_to_image
         from ..runtime.progress import ProgressReporter
 
         faces_in: Callable[[Tensor], Sequence[Detection]] | Sequence[Sequence[Detection]]
         if landmarks is None:
-            faces_in = face_finder(detector, min_confidence, download_if_missing)
+            faces_in = face_finder(detector, min_confidence, download_if_missing, keep_unsure=True)
         else:
             faces_in = faces_of_mesh(landmarks, image.shape[1], image.shape[2], min_confidence)
         with ProgressReporter(len(image), "align", node_id=node_id) as progress:
@@ -160,7 +160,7 @@ class AlignFaces:
                 max_faces=max_faces,
                 margin=margin,
                 on_progress=progress.update,
-            )
+            ).replace(alpha=alpha_of(image))
         return faces, tensor_to_image(faces.crops), face_masks(landmarks_in_crop(faces), size)
 
 
@@ -224,12 +224,11 @@ class PasteFaces:
         crop_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         from ..faces.paste import paste_faces
-        from ..runtime.images import image_to_tensor, tensor_to_image
+        from ..runtime.images import alpha_of, image_to_tensor, tensor_to_image, with_alpha
 
-        photos, masks = paste_faces(
-            faces.photos, faces, image_to_tensor(stylised), feather, colour_match, region, crop_mask
-        )
-        return tensor_to_image(photos), masks
+        new, alpha = image_to_tensor(stylised[..., :3], repair=False), alpha_of(stylised)
+        photos, masks = paste_faces(faces.photos, faces, new, feather, colour_match, region, crop_mask, alpha)
+        return with_alpha(tensor_to_image(photos), faces.alpha), masks
 
 
 class RenderFaces:

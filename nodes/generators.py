@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CATEGORY = "FaceStylist/Generator"
 MODEL_FOLDER = "stylegan"
 ENCODER_FOLDER = "face_encoders"
+GUIDE_FOLDER = "face_guides"
 
 
 @contextmanager
@@ -138,8 +139,8 @@ class ConvertCheckpoint:
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Turns a checkpoint of another project (NVIDIA .pkl, rosinality .pt, pSp, e4e or ReStyle encoders, ArcFace, "
-        "JoJoGAN, StyleGAN-nada, DualStyleGAN) into one .safetensors of ours, which loads faster and can hold no code. "
-        "A file that exists is never overwritten: names are numbered."
+        "dlib's face recognition, JoJoGAN, StyleGAN-nada, DualStyleGAN) into one .safetensors of ours, which loads "
+        "faster and can hold no code. A file that exists is never overwritten: names are numbered."
     )
     SEARCH_ALIASES = ["convert stylegan", "pkl to safetensors", "pt to safetensors", "import checkpoint", "inspect"]
     RETURN_TYPES = ("STRING", "STRING")
@@ -155,12 +156,14 @@ class ConvertCheckpoint:
     def INPUT_TYPES(cls) -> dict[str, Any]:
         from ..runtime.folders import list_model_files
 
-        files = [f"{folder}/{name}" for folder in (MODEL_FOLDER, ENCODER_FOLDER) for name in list_model_files(folder)]
+        folders = (MODEL_FOLDER, ENCODER_FOLDER, GUIDE_FOLDER)
+        files = [f"{folder}/{name}" for folder in folders for name in list_model_files(folder)]
         return {
             "required": {
                 "checkpoint": choice(
                     [*files, f"{MODEL_FOLDER}/embedded"],
-                    "A file in models/stylegan or models/face_encoders. Nothing in it is ever executed.",
+                    "A file in models/stylegan, face_encoders or face_guides (dlib's, ArcFace). Nothing in it is ever "
+                    "executed.",
                 ),
                 "name": text(
                     "",

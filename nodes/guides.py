@@ -76,16 +76,19 @@ class LpipsGuide:
 class IdentityGuide:
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "A guide that keeps the person: the face recognition network ArcFace should see the same one before and after. "
-        "Needs model_ir_se50.pth in models/face_guides."
+        "A guide that keeps the person: a face recognition network should see the same one before and after. Needs "
+        "dlib's (free for any use) or ArcFace in models/face_guides."
     )
-    SEARCH_ALIASES = ["identity loss", "arcface", "face recognition", "keep person", "guide"]
+    SEARCH_ALIASES = ["identity loss", "arcface", "dlib", "face recognition", "keep person", "guide"]
     RETURN_TYPES, RETURN_NAMES, OUTPUT_TOOLTIPS = MADE, MADE_NAMES, MADE_TOOLTIPS
     FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        tooltip = "model_ir_se50.pth, the ArcFace network that pSp and e4e use, in models/face_guides."
+        tooltip = (
+            "dlib_face_recognition_resnet_model_v1.dat, or face_recognition_model.bin with its manifest beside it, or "
+            "ArcFace's model_ir_se50.pth, in models/face_guides."
+        )
         return _one_file("identity", tooltip)
 
     @classmethod

@@ -5,20 +5,15 @@ STYLE_PAIRS is described in `pairs.py`, FACE_GENERATOR and FACE_LATENT in `gener
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from typing import TYPE_CHECKING, Any
 
-from ..training.config import fields_of, to_mapping
+from ..training.config import fields_of
 from ..training.pairs.supervision_config import PairSupervisionConfig
 from .declare import from_spec, integer, socket, switch
 from .generators import placed
 from .pairs import PAIRS_TOOLTIP, SOURCE_TOOLTIP
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor, nn
 
     from ..models.types import FaceEncoder, FaceGenerator, FaceLatent, StylePairs
@@ -159,14 +154,16 @@ class TrainWithPairs:
 
         from ..models.sampling import sample_latent, synthesise
         from ..runtime.devices import room_for_training
+        from ..runtime.folders import training_run_dir
         from ..runtime.images import tensor_to_image
         from ..runtime.progress import ProgressReporter
         from ..training.curves import loss_map
-        from ..training.pairs.supervise import supervise
+        from ..training.pairs.supervise import run_identity, supervise
 
         settings |= {"stroke_freedom": stroke_freedom, "noise_strength": noise_strength, "learn_noise": learn_noise}
         config = PairSupervisionConfig(**settings)
-        run_dir = _run_dir(style, pairs, config)
+        name = f"{style.style or 'style'}-pairs"
+        run_dir = training_run_dir(name, run_identity(config, source, style, pairs))
         if not resume:
             shutil.rmtree(run_dir / "state", ignore_errors=True)
         with room_for_training() as device, ProgressReporter(config.steps, "pairs", node_id=node_id) as progress:
@@ -177,17 +174,5 @@ class TrainWithPairs:
         shutil.rmtree(run_dir / "state", ignore_errors=True)
         learned = result.generator.to("cpu")
         faces = sample_latent(source, range(PREVIEW_FACES), PREVIEW_TRUNCATION)
-        rows = [torch.cat(list(synthesise(generator, faces)), dim=2) for generator in (source, style, learned)]
+        rows = [torch.cat(list(synthesise(generator, faces).cpu()), dim=2) for generator in (source, style, learned)]
         return learned, tensor_to_image(torch.cat(rows, dim=1)[None]), loss_map(result.history)
-
-
-def _run_dir(style: FaceGenerator, pairs: StylePairs, config: PairSupervisionConfig) -> Path:
-    """One folder per style, pairs and settings, so that the same run finds what it left there."""
-    from ..runtime.folders import output_dir
-    from ..training.finetune_inputs import digest
-    from ..training.pairs.supervise import SETTINGS_FREE_TO_CHANGE
-
-    fixed = {name: value for name, value in to_mapping(config).items() if name not in SETTINGS_FREE_TO_CHANGE}
-    key = json.dumps([fixed, style.digest, digest([pairs.w_plus, pairs.level])])
-    name = re.sub(r"[^\w-]+", "_", style.style or "style")
-    return output_dir() / "facestylist_runs" / f"{name}-pairs-{hashlib.sha256(key.encode()).hexdigest()[:8]}"

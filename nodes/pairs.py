@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..training.config import fields_of
 from ..training.pairs.config import PairsConfig
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from ..models.identity import IdentityNetwork
     from ..models.types import FaceGenerator, FaceLatent, StylePairs
+    from .guides import Guides
 
 CATEGORY = "FaceStylist/Training"
 FOLDER = "pairs"
@@ -74,6 +76,9 @@ class MakePairs:
                     "FACE_LATENT",
                     "The people behind the style pictures, from Destylise Style Images. Needed with style_images.",
                 ),
+                "identity": socket(
+                    "FACE_GUIDE", "Identity Guide: its network judges min_identity. Without it that is not asked for."
+                ),
             },
             "hidden": {"node_id": "UNIQUE_ID"},
         }
@@ -86,6 +91,7 @@ class MakePairs:
         photo_latent: FaceLatent | None = None,
         style_images: Tensor | None = None,
         style_latent: FaceLatent | None = None,
+        identity: Guides | None = None,
         node_id: str | None = None,
         **settings: Any,
     ) -> tuple[StylePairs, str]:
@@ -96,14 +102,27 @@ class MakePairs:
         config = PairsConfig(**settings)
         people = _known("photos", photos, "photo_latent", photo_latent)
         anchors = _known("style_images", style_images, "style_latent", style_latent)
+        judge = None if identity is None else identity_network(identity)
         with (
             both_placed(source, target) as (before, after),
             ProgressReporter(config.count, "pairs", node_id=node_id) as progress,
         ):
-            pairs = make_pairs(before, after, config, anchors, people, progress.callbacks())
+            pairs = make_pairs(before, after, config, anchors, people, progress.callbacks(), judge)
             report = describe(pairs)
             progress.text(report)
         return pairs, report
+
+
+def identity_network(guides: Guides) -> IdentityNetwork:
+    """The network of the identity guide among these.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for guide in guides:
+        if guide.name == "identity":
+            return cast("IdentityNetwork", guide.network)
+    raise ValueError("There is no identity guide in `identity`. Connect an Identity Guide, or nothing.")
 
 
 def _known(picture_name: str, pictures: Tensor | None, latent_name: str, latent: FaceLatent | None) -> Any:

@@ -87,16 +87,18 @@ class StylisationReport:
         from ..runtime.report_sheet import report_sheet
         from ..training.report import make_report
 
+        pictures = image_to_tensor(image)
         styles = _named([given for given in (style, style_2, style_3) if given is not None])
         others = {} if stylised is None else {"pictures": image_to_tensor(stylised)}
         wanted = None if style_images is None else image_to_tensor(style_images)
         critics = [] if source.discriminator is None else [source.discriminator]
         with placed(source, *critics, *(given.generator for given in styles.values())) as network:
-            report = make_report(image_to_tensor(image), network, latent, styles, others, wanted)
+            report = make_report(pictures, network, latent, styles, others, wanted)
             columns = [tensor_to_image(synthesise(given, latent)) for given in (network, *styles.values())]
+        shown = tensor_to_image(pictures)
         repeats = len(stylised) // len(latent) if stylised is not None else 0
         grid = [
-            [image[n], *(column[n] for column in columns)]
+            [shown[n], *(column[n] for column in columns)]
             + [stylised[n * repeats + k] for k in range(repeats) if stylised is not None]
             for n in range(min(len(latent), max_faces))
         ]
@@ -110,8 +112,8 @@ class StylisationReport:
         record = {"report": name, **report.as_json(), "last_losses": last}
         written = json.dumps(record, indent=2)
         _save(sheet, picture, written, numbers)
-        shown = {"filename": picture.name, "subfolder": FOLDER, "type": "output"}
-        return {"ui": {"images": [shown]}, "result": (pil_to_image(sheet), written)}
+        saved = {"filename": picture.name, "subfolder": FOLDER, "type": "output"}
+        return {"ui": {"images": [saved]}, "result": (pil_to_image(sheet), written)}
 
 
 def _named(styles: list[FaceGenerator]) -> dict[str, FaceGenerator]:

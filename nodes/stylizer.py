@@ -6,9 +6,6 @@ changed in place. FACE_CROPS and STYLE_PAIRS are described in `faces.py` and `pa
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,7 +150,7 @@ class RunFastStylizer:
     ) -> tuple[Tensor]:
         from ..models.stylizer import draw
         from ..runtime.devices import on_device
-        from ..runtime.images import image_to_tensor, tensor_to_image
+        from ..runtime.images import alpha_of, image_to_tensor, tensor_to_image, with_alpha
         from ..runtime.progress import ProgressReporter
 
         if (image is None) == (faces is None):
@@ -161,7 +158,7 @@ class RunFastStylizer:
         pictures = faces.crops if faces is not None else image_to_tensor(image)  # type: ignore[arg-type]
         with on_device(stylizer.network), ProgressReporter(len(pictures), "draw", node_id=node_id) as progress:
             drawn = draw(stylizer.network, pictures, strength, stroke_size, progress.update)
-        return (tensor_to_image(drawn),)
+        return (with_alpha(tensor_to_image(drawn), None if image is None else alpha_of(image)),)
 
 
 class TrainFastStylizer:
@@ -223,13 +220,13 @@ class TrainFastStylizer:
         import torch
 
         from ..runtime.devices import room_for_training
-        from ..runtime.folders import output_dir
+        from ..runtime.folders import training_run_dir
         from ..runtime.images import tensor_to_image
         from ..runtime.progress import ProgressReporter
         from ..training.curves import loss_map
-        from ..training.finetune_inputs import digest
-        from ..training.stylizer.dataset import pair_source
-        from ..training.stylizer.task import StylizerTask, chosen_medium, fixed_settings, train_stylizer
+        from ..training.stylizer.dataset import pair_source, shown_pictures
+        from ..training.stylizer.manifest import shown_pairs
+        from ..training.stylizer.task import StylizerTask, chosen_medium, run_identity, train_stylizer
 
         config = StylizerConfig(**settings)
         medium = chosen_medium(config, "none" if start is None else start.medium)
@@ -238,15 +235,16 @@ class TrainFastStylizer:
             batches = pair_source(
                 triples, medium, config.size, config.batch_size, config.degrade, config.pair_share, config.seed
             )
-        key = json.dumps([fixed_settings(config, start), digest([side for triple in triples for side in triple[:2]])])
-        name = re.sub(r"[^\w-]+", "_", config.style_name)
-        run_dir = output_dir() / "facestylist_runs" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+        shown = shown_pictures(triples)
+        if pairs is not None and source is not None and target is not None:
+            shown = shown_pairs(pairs, source, target)
+        run_dir = training_run_dir(config.style_name, run_identity(config, medium, start, shown))
         if not resume:
             shutil.rmtree(run_dir / "state", ignore_errors=True)
         with room_for_training() as device, ProgressReporter(config.steps, "train", node_id=node_id) as progress:
             result = train_stylizer(
                 config, batches, medium, {"learnt_from": f"{len(triples)} pairs"}, progress.callbacks(), run_dir, True,
-                device, start=start,
+                device, start=start, shown=shown,
             )  # fmt: skip
         shutil.rmtree(run_dir / "state", ignore_errors=True)
         with torch.inference_mode(False):

@@ -6,18 +6,12 @@ are the settings of `training/config.py`, which the command line and TOML files 
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from ..training.config import FinetuneConfig, fields_of
 from .declare import choice, from_spec, socket, switch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from torch import Tensor
 
     from ..models.types import FaceGenerator
@@ -108,10 +102,12 @@ class FinetuneGenerator:
 
         from ..models.sampling import sample_latent, synthesise
         from ..runtime.devices import room_for_training
+        from ..runtime.folders import training_run_dir
         from ..runtime.images import image_to_tensor, tensor_to_image
         from ..runtime.progress import ProgressReporter, ends_quietly
         from ..training.curves import loss_map
-        from ..training.finetune import finetune
+        from ..training.finetune import finetune, run_identity
+        from ..training.finetune_inputs import too_few
 
         config = FinetuneConfig(**settings)
         pictures = image_to_tensor(style_images)
@@ -123,13 +119,15 @@ class FinetuneGenerator:
                 raise ValueError(
                     "`validation_images` are connected and `validation` is above 0. Set it to 0, or disconnect them."
                 )
-        run_dir = _run_dir(source, pictures, config, guides, held_out)
+        run_dir = training_run_dir(config.style_name, run_identity(config, source, pictures, guides, held_out))
         if not resume:
             shutil.rmtree(run_dir / "state", ignore_errors=True)
         with (
             room_for_training() as device,
             ProgressReporter(config.steps, "fine-tune", node_id=node_id) as progress,
         ):
+            if warning := too_few(pictures):
+                progress.text(warning)
             callbacks = progress.callbacks()
             if if_cancelled != IF_CANCELLED[0]:
                 callbacks = ends_quietly(callbacks)
@@ -147,26 +145,5 @@ class FinetuneGenerator:
 
         style = result.generator.to("cpu")
         faces = sample_latent(source, range(PREVIEW_FACES), PREVIEW_TRUNCATION)
-        before, after = (torch.cat(list(synthesise(generator, faces)), dim=2) for generator in (source, style))
+        before, after = (torch.cat(list(synthesise(generator, faces).cpu()), dim=2) for generator in (source, style))
         return style, tensor_to_image(torch.cat([before, after], dim=1)[None]), loss_map(result.history)
-
-
-def _run_dir(
-    source: FaceGenerator,
-    pictures: Tensor,
-    config: FinetuneConfig,
-    guides: Sequence[NetworkGuide] = (),
-    held_out: Tensor | None = None,
-) -> Path:
-    """One folder per generator, pictures, settings and guides, so that the same run finds what it left there."""
-    from ..runtime.folders import output_dir
-    from ..training.finetune import settings_of_a_run
-    from ..training.finetune_inputs import digest
-
-    parts: list[Any] = [settings_of_a_run(config), digest(source.generator.state_dict().values()), digest([pictures])]
-    # Only where there are any, so that runs begun before there were any are found.
-    parts += [[guide.identity, guide.weight] for guide in guides]
-    parts += [] if held_out is None else [digest([held_out])]
-    key = json.dumps(parts)
-    name = re.sub(r"[^\w-]+", "_", config.style_name)
-    return output_dir() / "facestylist_runs" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -148,3 +148,15 @@ def draw_shapes(canvas: Tensor, count: int, generator: torch.Generator, largest:
         paint = _colour(generator).expand_as(part)
         result[:, top:bottom, left:right] = torch.lerp(part, paint, alpha[None])
     return result
+
+
+def part_of(pictures: Sequence[Tensor], height: int, width: int, generator: torch.Generator) -> Tensor:
+    """A part [3,height,width] in 0..1 of one of the pictures, at a random scale and quarter turn."""
+    chosen = pictures[int(torch.randint(len(pictures), (1,), generator=generator))]
+    chosen = torch.rot90(chosen, int(torch.randint(4, (1,), generator=generator)), (1, 2))
+    rows, columns = chosen.shape[1:]
+    share = (0.25 + 0.75 * uniform(generator)) * min(rows / height, columns / width)
+    size = max(2, int(height * share)), max(2, int(width * share))
+    top, left = (int(uniform(generator) * (s - part)) for s, part in zip((rows, columns), size, strict=True))
+    part = chosen[:, top : top + size[0], left : left + size[1]].float() / 255
+    return F.interpolate(part[None], (height, width), mode="bilinear", antialias=True, align_corners=False)[0]

@@ -7,7 +7,6 @@ backgrounds are varied far beyond what is natural, so that a detector trained on
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,12 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from kornia.filters import gaussian_blur2d
-from PIL import Image
 from torch import Tensor
 
 from ..faces.warp import invert_affine, resample, transform_points
-from .backgrounds import draw_background, draw_shapes, uniform
+from .backgrounds import draw_background, draw_shapes, part_of, uniform
+from .degrade import degrade, recolour
 from .landmarks import five_points
 from .looks import LOOKS
 from .parameters import sample_parameters
@@ -140,6 +138,14 @@ class SceneConfig:
     """Share of pictures with a single face that it fills from about the middle."""
     max_tilt: float = 60.0
     """The strongest tilt, in degrees; most faces are tilted much less."""
+    turned: float = 0.0
+    """Share of the faces that are turned by any angle, upside down too."""
+    hidden: float = 0.0
+    """Share of the faces of which something hides a part: a bar over the eyes, or about half of them."""
+    inside: float = 0.75
+    """The least part of a face box that is within the picture."""
+    overlap: float = 0.15
+    """The largest part of a face box that a later head and its surroundings may cover."""
     degrade: float = 1.0
     """0 leaves the pictures clean; 1 blurs, recolours, adds noise and compresses many of them."""
 
@@ -171,16 +177,22 @@ def mirror(sprites: FaceSprites) -> FaceSprites:
     return FaceSprites(sprites.images.flip(-1), sprites.alphas.flip(-1), points, sprites.looks)
 
 
-def compose_scene(sprites: FaceSprites, config: SceneConfig, generator: torch.Generator) -> ComposedScene:
+def compose_scene(
+    sprites: FaceSprites, config: SceneConfig, generator: torch.Generator, backgrounds: Sequence[Tensor] = ()
+) -> ComposedScene:
     """Draws one scene.
 
     Args:
         sprites: the faces to choose from.
         config: sizes and chances.
         generator: draws everything.
+        backgrounds: pictures without faces, [3,h,w] uint8, which half of the scenes then stand before.
     """
     height, width = config.height, config.width
-    canvas = draw_background(height, width, generator, lambda: _texture(sprites, generator))
+    if backgrounds and uniform(generator) < 0.5:
+        canvas = part_of(backgrounds, height, width, generator)
+    else:
+        canvas = draw_background(height, width, generator, lambda: _texture(sprites, generator))
     for _ in range(2):
         if uniform(generator) < 0.25:
             canvas = _paste_faceless(canvas, sprites, generator)
@@ -196,8 +208,11 @@ def compose_scene(sprites: FaceSprites, config: SceneConfig, generator: torch.Ge
             matrix = _placement(chosen.landmarks[0], config, portrait, generator)
             landmarks = transform_points(matrix[None], chosen.landmarks)[0]
             box = face_box(landmarks)
-            if _fits(box, boxes, height, width):
+            if _fits(box, boxes, config):
                 canvas = _paste(canvas, chosen, matrix, landmarks, portrait, generator)
+                if config.hidden > 0 and uniform(generator) < config.hidden:
+                    cover = _texture(sprites, generator) if uniform(generator) < 0.5 else None
+                    canvas = _hide_part(canvas, five_points(landmarks), cover, generator)
                 boxes.append(box)
                 points.append(five_points(landmarks))
                 break
@@ -221,6 +236,8 @@ def _placement(landmarks: Tensor, config: SceneConfig, portrait: bool, generator
     target = smallest * (largest / smallest) ** uniform(generator)
     spread = 2 * uniform(generator) - 1
     angle = math.radians(config.max_tilt) * math.copysign(abs(spread) ** 2, spread)
+    if config.turned > 0 and uniform(generator) < config.turned:
+        angle = math.pi * spread
     stretch = math.exp(0.12 * (2 * uniform(generator) - 1))
     turn = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     linear = turn @ torch.diag(torch.tensor([stretch, 1 / stretch])) * (target / side)
@@ -232,20 +249,41 @@ def _placement(landmarks: Tensor, config: SceneConfig, portrait: bool, generator
     return torch.cat([linear, shift[:, None]], dim=1)
 
 
-def _fits(box: Tensor, others: Sequence[Tensor], height: int, width: int) -> bool:
-    """Whether most of a box is in the picture and clear of the heads already there."""
-    extent = torch.tensor([width, height])
+def _fits(box: Tensor, others: Sequence[Tensor], config: SceneConfig) -> bool:
+    """Whether enough of a box is in the picture and clear of the heads already there."""
+    extent = torch.tensor([config.width, config.height])
     area = float((box[2:] - box[:2]).prod())
     inside = float((torch.minimum(box[2:], extent) - box[:2].clamp(min=0)).clamp(min=0).prod())
-    if inside < 0.75 * area:
+    if inside < config.inside * area:
         return False
     # Hair and shoulders reach beyond the box, so a later face must keep more distance than its own box asks for.
     reach = (box[2:] - box[:2]) * 0.45
     for other in others:
         shared = torch.minimum(box[2:] + reach, other[2:]) - torch.maximum(box[:2] - reach, other[:2])
-        if float(shared.clamp(min=0).prod()) > 0.15 * float((other[2:] - other[:2]).prod()):
+        if float(shared.clamp(min=0).prod()) > config.overlap * float((other[2:] - other[:2]).prod()):
             return False
     return True
+
+
+def _hide_part(canvas: Tensor, five: Tensor, cover: Tensor | None, generator: torch.Generator) -> Tensor:
+    """Puts a patch over the eyes, the left, right, upper or lower part of a face with five landmarks [5,2]."""
+    middle = (five[0] + five[1]) / 2
+    across, down = five[1] - five[0], (five[3] + five[4]) / 2 - middle
+    edge = 0.25 * (2 * uniform(generator) - 1)
+    # left, top, right, bottom in eye distances and eye-to-mouth distances from between the eyes
+    left, top, right, bottom = (
+        (-0.7 - 0.5 * uniform(generator), -0.2 - 0.3 * uniform(generator), 0.7 + 0.5 * uniform(generator), 0.3),
+        (-2.5, -2.0, edge, 2.6),
+        (edge, -2.0, 2.5, 2.6),
+        (-2.5, 0.5 + edge, 2.5, 2.6),
+        (-2.5, -2.0, 2.5, 0.1 + edge),
+    )[int(torch.randint(5, (1,), generator=generator))]
+    if cover is None:
+        cover = torch.rand(3, 1, 1, generator=generator).expand(3, 16, 16)
+    height, width = cover.shape[1:]
+    linear = torch.stack([across * ((right - left) / width), down * ((bottom - top) / height)], dim=1)
+    matrix = torch.cat([linear, (middle + left * across + top * down)[:, None]], dim=1)
+    return composite(canvas, cover, torch.ones(height, width), matrix)
 
 
 def _paste(
@@ -360,44 +398,3 @@ def _texture(sprites: FaceSprites, generator: torch.Generator) -> Tensor:
     brows = float(sprites.landmarks[index, _BROWS, 1].min())
     rows = max(4, min(size // 4, int(brows * 0.6)))
     return sprites.images[index, :, :rows].float() / 255
-
-
-def recolour(picture: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
-    """Random brightness, contrast, gamma and colour cast of a picture [3,H,W] in 0..1."""
-    draw = (torch.rand(8, generator=generator) * 2 - 1) * strength
-    gamma = math.exp(0.5 * float(draw[0]))
-    result = picture.clamp(1e-4, 1) ** gamma
-    result = (result - 0.5) * math.exp(0.4 * float(draw[1])) + 0.5 + 0.15 * float(draw[2])
-    result = result * (1 + 0.2 * draw[3:6, None, None])
-    grey = result.mean(0, keepdim=True)
-    return torch.lerp(grey, result, min(1.4, 1 + 0.5 * float(draw[6]))).clamp(0, 1)
-
-
-def degrade(canvas: Tensor, generator: torch.Generator) -> Tensor:
-    """What cameras and files do to a picture [3,H,W] in 0..1: colour, blur, low resolution, noise, JPEG."""
-    canvas = recolour(canvas, generator)
-    if uniform(generator) < 0.12:
-        canvas = canvas.mean(0, keepdim=True).expand(3, -1, -1)
-    if uniform(generator) < 0.25:
-        sigma = 0.4 + 1.4 * uniform(generator) ** 2
-        canvas = gaussian_blur2d(canvas[None], (7, 7), (sigma, sigma))[0]
-    if uniform(generator) < 0.15:
-        extent = canvas.shape[1:]
-        small = [max(8, round(side * (0.4 + 0.5 * uniform(generator)))) for side in extent]
-        reduced = F.interpolate(canvas[None], size=small, mode="bilinear", antialias=True)
-        canvas = F.interpolate(reduced, size=tuple(extent), mode="bilinear")[0]
-    if uniform(generator) < 0.35:
-        noise = torch.randn(canvas.shape, generator=generator)
-        canvas = canvas + noise * (0.06 * uniform(generator) ** 2)
-    if uniform(generator) < 0.4:
-        canvas = jpeg(canvas, 25 + int(70 * uniform(generator)))
-    return canvas
-
-
-def jpeg(canvas: Tensor, quality: int) -> Tensor:
-    """A picture [3,H,W] in 0..1 as it comes back from a JPEG file of the given quality (1..95)."""
-    buffer = io.BytesIO()
-    pixels = (canvas.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    Image.fromarray(pixels).save(buffer, format="JPEG", quality=quality)
-    with Image.open(buffer) as decoded:
-        return torch.from_numpy(np.array(decoded)).permute(2, 0, 1).float() / 255

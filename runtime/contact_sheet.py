@@ -126,7 +126,12 @@ def font(size: int) -> Any:
 def _as_pil(picture: Tensor | Any) -> Any:
     from PIL import Image
 
-    return picture if isinstance(picture, Image.Image) else to_pil(picture)
+    pil = picture if isinstance(picture, Image.Image) else to_pil(picture)
+    if "A" not in pil.getbands():
+        return pil
+    paper = Image.new("RGBA", pil.size, PAPER)
+    paper.alpha_composite(pil.convert("RGBA"))
+    return paper.convert("RGB")
 
 
 def _width(pictures: Sequence[Any], height: int) -> int:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..models import embedded
 from .host import in_comfyui
@@ -30,7 +34,7 @@ MODEL_EXTENSIONS: dict[str, tuple[str, ...]] = {
     "stylegan": (".safetensors", ".pt", ".pth", ".pkl"),
     "face_encoders": (".safetensors", ".pt", ".pth"),
     "face_detection": (".safetensors", ".pt", ".pth", ".onnx"),
-    "face_guides": (".safetensors", ".pt", ".pth"),
+    "face_guides": (".safetensors", ".pt", ".pth", ".dat", ".bin"),
     "face_stylizers": (".safetensors",),
 }
 """Our model folders, and the files each of them lists."""
@@ -88,6 +92,13 @@ def input_dir() -> Path:
 def output_dir() -> Path:
     """Where results are written."""
     return current_folders().output
+
+
+def training_run_dir(name: str, identity: Mapping[str, Any]) -> Path:
+    """One folder for each `run_identity` of a training, so that the same run finds what it left there."""
+    short = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    name = re.sub(r"[^\w-]+", "_", name)
+    return output_dir() / "facestylist_runs" / f"{name}-{short}"
 
 
 def temp_dir() -> Path:
@@ -182,8 +193,9 @@ def find_model(kind: str, name: str) -> str:
     if embedded.is_embedded(name):
         return name
     for folder in model_dirs(kind):
-        if (folder / name).is_file():
-            return str(folder / name)
+        path = folder / portable(name, lambda found, folder=folder: (folder / found).is_file())  # type: ignore[misc]
+        if path.is_file():
+            return str(path)
     if Path(name).is_file():
         return name
     places = " or ".join(str(folder) for folder in model_dirs(kind))
@@ -214,8 +226,25 @@ def find_input(name: str) -> Path:
             name, base = name.removesuffix(ending).rstrip(), folder
     if Path(name).is_absolute():
         return Path(name)
-    path = _inside(base, name)
+    path = _inside(base, portable(name, lambda found: (base / found).exists()))
     return SAMPLE_ASSET if name == SAMPLE and not path.exists() else path
+
+
+def portable(name: str, exists: Callable[[str], bool]) -> str:
+    """The name under which a file is here that a workflow from Windows names: `sub\\my.pt`, `C:\\faces\\sub\\my.pt`.
+
+    Its own name, where that exists; else with slashes; of a path with a drive or a share as much of its end as there
+    is. The name as it was given, where none of these exists.
+    """
+    if "\\" not in name and not re.match(r"[A-Za-z]:/", name) or exists(name):
+        return name
+    parts = [part for part in re.split(r"[\\/]+", name) if part]
+    rooted = re.match(r"[A-Za-z]:[\\/]|\\\\", name)
+    for first in range(1, len(parts)) if rooted else range(1):
+        found = "/".join(parts[first:])
+        if ".." not in parts and exists(found):
+            return found
+    return name
 
 
 def _inside(folder: Path, name: str) -> Path:

@@ -1,10 +1,12 @@
 """Pictures at the edge: ComfyUI's IMAGE on one side, our tensors on the other, and files on disk.
 
-An IMAGE is `[B, H, W, 3]` float32 in 0..1. Below the nodes a picture is `[B, 3, H, W]` float32 in -1..1.
+An IMAGE is `[B, H, W, 3]` float32 in 0..1; one channel (grey) and four (with alpha) are taken as well.
+Below the nodes a picture is `[B, 3, H, W]` float32 in -1..1.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,21 +14,71 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
+log = logging.getLogger(__name__)
 
-def image_to_tensor(image: Tensor) -> Tensor:
-    """IMAGE `[B, H, W, C]` in 0..1 to `[B, 3, H, W]` float32 in -1..1.
 
-    One channel is repeated to three, and a fourth (alpha) is dropped.
+def image_to_tensor(image: Tensor, repair: bool = True) -> Tensor:
+    """IMAGE `[B, H, W, C]` to `[B, 3, H, W]` float32 in -1..1.
+
+    One channel is repeated to three, and four (the last is alpha) are laid over white, so that what nobody sees
+    disturbs no network; `with_alpha` makes the results transparent again.
+
+    Args:
+        repair: fill pixels that are no numbers (NaN or infinite) from their neighbours, with a warning that names the
+            picture; else they stay, with a warning all the same.
 
     Raises:
-        ValueError: the tensor is not four-dimensional or has two, or more than four, channels.
+        ValueError: the tensor is not four-dimensional, has two or more than four channels, or a picture in it has no
+            number at all.
     """
     if image.ndim != 4 or image.shape[-1] not in (1, 3, 4):
         raise ValueError(
             f"A picture batch of shape {list(image.shape)} was given; IMAGE is [pictures, height, width, 3 channels]."
         )
-    channels = image.expand(*image.shape[:-1], 3) if image.shape[-1] == 1 else image[..., :3]
-    return channels.float().permute(0, 3, 1, 2).contiguous() * 2 - 1
+    channels = image.float()
+    if image.shape[-1] == 4:
+        alpha = channels[..., 3:].nan_to_num(1.0).clamp(0, 1)
+        # Not a plain product: infinity times an alpha of 0 is no number.
+        channels = (channels[..., :3] * alpha + (1 - alpha)).where(alpha > 0, 1.0)
+    pictures = channels.expand(*image.shape[:-1], 3).permute(0, 3, 1, 2).contiguous() * 2 - 1
+    return _checked(pictures, repair)
+
+
+def _checked(pictures: Tensor, repair: bool) -> Tensor:
+    """The pictures with pixels that are no numbers told of, and filled where asked."""
+    from ..models.pixels import are_numbers, fill
+
+    good = are_numbers(pictures)
+    if bool(good.all()):
+        return pictures
+    for number, bad in enumerate((~good).flatten(1).sum(1).tolist(), 1):
+        which = f"Picture {number} of {len(pictures)}"
+        if bad == good[0].numel():
+            raise ValueError(f"{which} holds no numbers (NaN or infinity). Look at what made it.")
+        if bad:
+            done = "they are filled from their neighbours" if repair else "nothing is drawn there"
+            log.warning("%s has %d pixels that are no numbers (NaN or infinite); %s.", which, bad, done)
+    return fill(pictures, good) if repair else pictures
+
+
+def alpha_of(image: Tensor) -> Tensor | None:
+    """The alpha `[B, H, W]` in 0..1 of an IMAGE with four channels; None of others."""
+    return image[..., 3].float().nan_to_num(1.0).clamp(0, 1) if image.shape[-1] == 4 else None
+
+
+def with_alpha(image: Tensor, alpha: Tensor | None) -> Tensor:
+    """IMAGE `[B, H, W, 3]`, drawn of pictures over white, as `[B, H, W, 4]` with their alpha `[B, H, W]`.
+
+    The white is taken out of half-transparent pixels again, so that no light fringe stays around the person. Without
+    alpha the image comes back as it is.
+    """
+    import torch
+
+    if alpha is None:
+        return image
+    share = alpha[..., None].to(image)
+    colours = ((image - (1 - share)) / share.clamp(min=1e-6)).clamp(0, 1).where(share > 0, image)
+    return torch.cat([colours, share], -1)
 
 
 def tensor_to_image(tensor: Tensor) -> Tensor:
@@ -59,12 +111,12 @@ def side_by_side(left: Tensor, right: Tensor) -> Tensor:
 
 
 def to_pil(image: Tensor) -> Any:
-    """One picture `[H, W, 3]` in 0..1 to a Pillow image of 8 bits per channel."""
+    """One picture `[H, W, C]` in 0..1 to a Pillow image of 8 bits per channel: grey, RGB or RGBA."""
     import numpy as np
     from PIL import Image
 
-    array = (image.detach().float().clamp(0, 1) * 255).round().cpu().numpy().astype(np.uint8)
-    return Image.fromarray(array)
+    array = (image.detach().float().nan_to_num().clamp(0, 1) * 255).round().cpu().numpy().astype(np.uint8)
+    return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
 
 
 def pil_to_image(picture: Any) -> Tensor:
@@ -75,69 +127,49 @@ def pil_to_image(picture: Any) -> Tensor:
     return torch.from_numpy(np.array(picture.convert("RGB"), np.float32) / 255.0)[None]
 
 
-def read_picture(path: str | Path) -> tuple[Tensor, Tensor]:
-    """Reads a picture file of any mode and depth as the LoadImage node does.
+def read_photo(path: str | Path) -> Tensor:
+    """A picture file of any format, mode and depth as IMAGE `[F, H, W, 3]` in 0..1, or `[F, H, W, 4]` with its alpha.
 
-    EXIF rotation is applied, grey becomes RGB, 16 bits are scaled to 0..1, and the frames of an animation make a batch
-    (those that differ in size from the first are left out).
-
-    Returns:
-        IMAGE `[F, H, W, 3]` in 0..1, and MASK `[F, H, W]` = 1 - alpha; without alpha the mask is zeros `[1, 64, 64]`.
+    See `models.pictures.read_frames`.
 
     Raises:
-        ValueError: the file is missing or is not a picture.
+        ValueError: it cannot be read; the sentence begins with the path.
     """
     import torch
-    from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder. Give the pictures in it.")
-    if not path.is_file():
+    from ..models.pictures import PictureError, read_frames
+
+    if not Path(path).exists():
         raise ValueError(f"There is no picture {path}. Check the path.")
-    images: list[Tensor] = []
-    masks: list[Tensor] = []
     try:
-        with Image.open(path) as file:
-            # A camera's MPO file holds a second, smaller picture that nobody means to load.
-            frames = [file] if file.format == "MPO" else ImageSequence.Iterator(file)
-            for frame in frames:
-                picture = ImageOps.exif_transpose(frame)
-                image, mask = _split_alpha(picture)
-                if images and image.shape != images[0].shape:
-                    continue
-                images.append(image)
-                if mask is not None:
-                    masks.append(mask)
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a picture ({error}). Accepted are PNG, JPEG, WebP, TIFF, BMP and GIF files."
-        ) from error
-    return torch.cat(images), torch.cat(masks) if len(masks) == len(images) else torch.zeros(1, 64, 64)
+        colours, alpha = read_frames(Path(path))
+    except PictureError as error:
+        raise ValueError(f"{path} {error}.") from error
+    image = torch.from_numpy(colours)
+    return image if alpha is None else torch.cat([image, torch.from_numpy(alpha)[..., None]], -1)
 
 
-def _split_alpha(picture: Any) -> tuple[Tensor, Tensor | None]:
-    """A Pillow picture of any mode as `[1, H, W, 3]` in 0..1, and 1 - alpha as `[1, H, W]` where it has alpha."""
-    import numpy as np
+def read_picture(path: str | Path) -> tuple[Tensor, Tensor]:
+    """The same as LoadImage gives it: IMAGE `[F, H, W, 3]`, the colours under transparent pixels as they are, and MASK
+    `[F, H, W]` = 1 - alpha; without alpha the mask is zeros `[1, 64, 64]`.
+
+    Raises:
+        ValueError: it cannot be read; the sentence begins with the path.
+    """
     import torch
 
-    if picture.mode in ("I", "F") or picture.mode.startswith("I;"):
-        # Pillow clips these to 0..255 when it converts them. They hold 16-bit pictures; floats are already 0..1.
-        values = np.asarray(picture, dtype=np.float32)
-        scale = 1.0 if picture.mode == "F" and values.max(initial=0) <= 1 else 65535.0
-        grey = torch.from_numpy(np.clip(values / scale, 0, 1))
-        return grey[None, :, :, None].expand(-1, -1, -1, 3).contiguous(), None
-    rgb = torch.from_numpy(np.asarray(picture.convert("RGB"), dtype=np.float32) / 255)[None]
-    if "A" not in picture.getbands() and "transparency" not in picture.info:
-        return rgb, None
-    alpha = np.asarray(picture.convert("RGBA").getchannel("A"), dtype=np.float32) / 255
-    return rgb, 1 - torch.from_numpy(alpha)[None]
+    image = read_photo(path)
+    alpha = alpha_of(image)
+    return image[..., :3].contiguous(), torch.zeros(1, 64, 64) if alpha is None else 1 - alpha
 
 
 def write_picture(
     image: Tensor, path: str | Path, text: Mapping[str, str] | None = None, compress_level: int = 4
 ) -> Path:
-    """Writes one picture `[H, W, 3]` in 0..1; for PNG, `text` goes into its text chunks. Makes the folder."""
+    """Writes one picture `[H, W, C]` in 0..1; for PNG, `text` goes into its text chunks. Makes the folder.
+
+    Four channels are written with their alpha; a format that has none gets them over white, and a warning says so.
+    """
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
@@ -153,5 +185,8 @@ def write_picture(
         for key, value in (text or {}).items():
             chunks.add_text(key, value)
         options |= {"pnginfo": chunks, "compress_level": compress_level}
+    if image.shape[-1] == 4 and options["format"] not in ("PNG", "WEBP", "TIFF", "AVIF", "GIF", "TGA", "JPEG2000"):
+        log.warning("%s: %s has no transparency; the picture is laid over white.", path, options["format"])
+        image = (image_to_tensor(image[None])[0].permute(1, 2, 0) + 1) / 2
     picture = to_pil(image)
     return write_atomically(path, lambda file: picture.save(file, **options))

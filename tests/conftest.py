@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ def pytest_configure() -> None:
     """Refuses to test another clone than this one: `facestylist` is found by name, wherever it is installed."""
     import facestylist
 
+    # A shell that starts the tests in the background has them ignore Ctrl-C, which some of them send.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     found = Path(str(facestylist.__file__)).resolve().parent
     if found != ROOT:
         raise pytest.UsageError(f"`facestylist` is {found}, not {ROOT}. Run `make test` in this folder.")

@@ -6,9 +6,13 @@ import re
 import subprocess
 import sys
 import textwrap
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -79,6 +83,27 @@ def test_the_package_list_is_the_tree(root: Path) -> None:
 def test_requirements_are_the_projects_dependencies(root: Path) -> None:
     lines = [line.partition("#")[0].strip() for line in (root / "requirements.txt").read_text().splitlines()]
     assert [line for line in lines if line] == project(root)["project"]["dependencies"]
+
+
+def test_constraints_pin_everything_that_the_tests_install(root: Path) -> None:
+    """What `.[test]` asks for, and what that asks for, here: a release of none of it changes a result."""
+    lines = [line.split("#")[0] for line in (root / "constraints.txt").read_text().splitlines()]
+    pins = [Requirement(line) for line in lines if line.strip()]
+    here = {canonicalize_name(pin.name) for pin in pins if pin.marker is None or pin.marker.evaluate()}
+    assert all(str(pin.specifier).startswith("==") for pin in pins)
+    described = project(root)["project"]
+    asked = [*described["dependencies"], *described["optional-dependencies"]["test"]]
+    missing, known = set(), set()
+    while asked:
+        wanted = Requirement(asked.pop())
+        name = canonicalize_name(wanted.name)
+        if name in known or (wanted.marker and not wanted.marker.evaluate({"extra": ""})):
+            continue
+        known.add(name)
+        missing |= {name} - here
+        with suppress(PackageNotFoundError):
+            asked += [line for line in requires(name) or [] if "extra ==" not in line]
+    assert len(known) > 30 and not missing, f"not pinned in constraints.txt: {', '.join(sorted(missing))}"
 
 
 def test_one_version(root: Path) -> None:

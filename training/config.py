@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,6 +16,12 @@ from typing import Any, TypeVar
 Config = TypeVar("Config")
 AUTOMATIC = -1
 """The value of `r1_gamma` and `freeze_d_blocks` that stands for "derive it from resolution and batch size"."""
+
+MOST_SHOWN = 100
+"""Characters of a wrong value that a sentence repeats."""
+LONGEST_TEXT = 200
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Characters that no file or metadata can hold, or that steer a terminal."""
 
 SCHEDULES = ("cosine", "constant", "ramp_up")
 AUGMENTATIONS = ("ada", "fixed", "off", "diffaugment")
@@ -73,23 +80,36 @@ def check_fields(config: Any) -> None:
         value = getattr(config, spec.name)
         accepted = (int, float) if spec.type is float else spec.type
         if not isinstance(value, accepted) or (isinstance(value, bool) and spec.type is not bool):
-            raise ValueError(f"`{spec.name}` is {value!r}; it has to be of type {spec.type.__name__}.")
+            raise ValueError(f"`{spec.name}` is {_shown(value)}; it has to be of type {spec.type.__name__}.")
         if spec.choices and value not in spec.choices:
-            raise ValueError(f"`{spec.name}` is {value!r}; choose one of {', '.join(spec.choices)}.")
+            raise ValueError(f"`{spec.name}` is {_shown(value)}; choose one of {', '.join(spec.choices)}.")
+        if isinstance(value, str) and (len(value) > LONGEST_TEXT or CONTROL.search(value)):
+            asked = f"one line of at most {LONGEST_TEXT} characters of text"
+            raise ValueError(f"`{spec.name}` is {_shown(value)}; it has to be {asked}.")
         if isinstance(value, int | float) and not isinstance(value, bool):
             low = -math.inf if spec.min is None else spec.min
             high = math.inf if spec.max is None else spec.max
             if not low <= value <= high:
                 unit = f" {spec.unit}" if spec.unit else ""
-                raise ValueError(f"`{spec.name}` is {value}{unit}; it has to lie between {low:g} and {high:g}{unit}.")
+                asked = f"it has to lie between {low:g} and {high:g}{unit}"
+                raise ValueError(f"`{spec.name}` is {_shown(value)}{unit}; {asked}.")
+
+
+def _shown(value: Any) -> str:
+    """A value in a sentence, however long it is; Python refuses to write out numbers of thousands of digits."""
+    if isinstance(value, int) and not -(10**30) < value < 10**30:
+        return "a huge number"
+    text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def from_mapping(config_class: type[Config], values: Mapping[str, Any]) -> Config:
     """A config from named values (a TOML table, widget values); `ValueError` names any setting it does not know."""
     known = {spec.name for spec in fields_of(config_class)}
-    unknown = sorted(set(values) - known)
+    unknown = sorted(name if str(name).isprintable() else ascii(name) for name in map(str, set(values) - known))
     if unknown:
-        raise ValueError(f"Unknown setting {', '.join(unknown)}; the settings are {', '.join(sorted(known))}.")
+        named = ", ".join(unknown)[:MOST_SHOWN]
+        raise ValueError(f"Unknown setting {named}; the settings are {', '.join(sorted(known))}.")
     return config_class(**values)
 
 

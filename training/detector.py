@@ -14,22 +14,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..models.detector import DetectorConfig, DetectorNetwork, EmbeddedDetector, save_network
+from ..models.detector import DetectorConfig, DetectorNetwork, EmbeddedDetector, load_network, save_network
 from ..procedural.looks import LOOKS
 from ..procedural.scene import FaceSprites, SceneConfig, render_sprites
 from .config import to_mapping
 from .detector_config import DetectorTrainingConfig
 from .detector_losses import closeup_losses, detector_losses
-from .detector_scenes import ScenePool, cut_closeups, hardest_mistakes
+from .detector_photos import read_backgrounds, read_portraits, with_portraits
+from .detector_scenes import Closeups, ScenePool, cut_closeups, hardest_mistakes
 from .detector_scores import evaluate_detector
 from .ema import ExponentialMovingAverage
+from .identity import fingerprint
 from .loop import Callbacks, require_finite, train
 
 log = logging.getLogger(__name__)
 
 TERMS = ("score", "box", "landmarks", "closeup_score", "closeup_heat", "closeup_landmarks")
 
-_CLOSE_SCENE = SceneConfig(height=160, width=160, max_faces=2, empty=0.08, smallest=24.0, largest=0.9, portrait=0.5)
+_HARD: dict[str, Any] = {"turned": 0.4, "hidden": 0.3, "inside": 0.5, "overlap": 0.35}
+"""Scenes have faces as they come: turned, half hidden, cut by the border, one head before another."""
+_CLOSE_SCENE = SceneConfig(
+    height=160, width=160, max_faces=2, empty=0.08, smallest=24.0, largest=0.9, portrait=0.5, **_HARD
+)
 """Scenes close-ups are cut from."""
 
 
@@ -53,6 +59,9 @@ def train_detector(
     looks: Sequence[str] | None = None,
     output: Path | None = None,
     network_config: DetectorConfig | None = None,
+    photos: Path | None = None,
+    backgrounds: Path | None = None,
+    start: Path | None = None,
 ) -> DetectorResult:
     """Renders the faces (once per run folder), trains, measures, and writes the weights file.
 
@@ -64,6 +73,9 @@ def train_detector(
         looks: names of the looks to learn, all when left out.
         output: where the weights go; None writes none.
         network_config: widths of the network.
+        photos: a folder of portraits to learn from as well (see `read_portraits`).
+        backgrounds: a folder of pictures without faces.
+        start: weights to go on from, in place of new ones.
 
     Returns:
         The network and its metrics on people and scenes it never saw.
@@ -72,9 +84,19 @@ def train_detector(
     names = list(looks or LOOKS)
     sprites = _sprites(config, names, config.faces, config.seed, run_dir, "faces", callbacks)
     held_out = _sprites(config, names, config.held_out_faces, config.seed + 1, run_dir, "held-out", callbacks)
-    task = DetectorTask(config, sprites, network_config)
+    portraits = None if photos is None else read_portraits(photos, config.face_size, sprites)
+    if portraits is not None:
+        sprites = with_portraits(sprites, portraits)
+    task = DetectorTask(config, sprites, network_config, read_backgrounds(backgrounds) if backgrounds else ())
+    if start is not None:
+        task.begin_with(load_network(start))
     settings = {**to_mapping(config), "looks": names}
-    history = train(task, config.steps, callbacks, run_dir, resume, settings, snapshot_interval=250)
+    settings |= {} if portraits is None else {"portraits": len(portraits)}
+    settings |= {} if backgrounds is None else {"backgrounds": len(task.backgrounds)}
+    settings |= {} if start is None else {"start": start.name}
+    shown = {"network": repr(network_config), "faces": fingerprint(vars(sprites), list(task.backgrounds))}
+    started = {} if start is None else {"start": fingerprint(task.network)}
+    history = train(task, config.steps, callbacks, run_dir, resume, settings | shown | started, snapshot_interval=250)
     network = task.average.eval()
     detector = EmbeddedDetector(network)
     metrics = evaluate_detector(detector, held_out, config.evaluation_scenes, config.seed + 2)
@@ -84,6 +106,10 @@ def train_detector(
             continue
         found = evaluate_detector(detector, own, config.evaluation_scenes // len(names) + 1, config.seed + 3)
         metrics |= {f"{look}/{name}": found[name] for name in ("recall", "landmark_error")}
+    if photos is not None:
+        others = read_portraits(photos, config.face_size, held_out, held_out=True)
+        found = evaluate_detector(detector, others, config.evaluation_scenes, config.seed + 4)
+        metrics |= {f"portraits/{name}": value for name, value in found.items()}
     log.info("held-out scenes: %s", metrics)
     if output is not None:
         about = {"metrics": json.dumps(metrics), "training": json.dumps(settings)}
@@ -126,9 +152,14 @@ class DetectorTask:
     terms: tuple[str, ...] = TERMS
 
     def __init__(
-        self, config: DetectorTrainingConfig, sprites: FaceSprites, network_config: DetectorConfig | None = None
+        self,
+        config: DetectorTrainingConfig,
+        sprites: FaceSprites,
+        network_config: DetectorConfig | None = None,
+        backgrounds: Sequence[Tensor] = (),
     ) -> None:
         self.config = config
+        self.backgrounds = backgrounds
         self.generator = torch.Generator().manual_seed(config.seed)
         # PyTorch's initialisers draw from the global generator: it is set aside while they do.
         with torch.random.fork_rng(devices=[]):
@@ -143,9 +174,18 @@ class DetectorTask:
             [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
             lr=config.learning_rate,
         )
-        scene = SceneConfig(height=config.scene_size, width=config.scene_size)
-        self.scenes = ScenePool(sprites, scene, config.pool, config.refresh, 2 * config.seed)
-        self.closeups = ScenePool(sprites, _CLOSE_SCENE, config.pool, config.refresh, 2 * config.seed + 1)
+        scene = SceneConfig(height=config.scene_size, width=config.scene_size, **_HARD)
+        self.scenes = ScenePool(sprites, scene, config.pool, config.refresh, 2 * config.seed, backgrounds)
+        self.closeups = ScenePool(
+            sprites, _CLOSE_SCENE, config.pool, config.refresh, 2 * config.seed + 1, backgrounds
+        )
+
+    def begin_with(self, network: DetectorNetwork) -> None:
+        """Takes over trained weights."""
+        if network.config != self.network.config:
+            raise ValueError("The weights to start from are of a network with other widths.")
+        self.network.load_state_dict(network.state_dict())
+        self.average.load_state_dict(network.state_dict())
 
     def step(self, step: int) -> dict[str, float]:
         """See `loop.Task.step`."""
@@ -159,11 +199,11 @@ class DetectorTask:
         outputs = self.network.finder(pictures.contiguous(memory_format=torch.channels_last))
         found = detector_losses(outputs, faces)
         mistakes = hardest_mistakes(pictures, outputs, faces, max(1, config.closeups // 4))
-        pictures, faces = self.closeups.batch(step, config.closeups, self.generator)
-        closeups, places, present = cut_closeups(pictures, faces, self.generator)
-        closeups, places, present = (torch.cat(p) for p in zip(mistakes, (closeups, places, present), strict=True))
-        heat, logits = self.network.measurer(closeups.contiguous(memory_format=torch.channels_last))
-        close = closeup_losses(heat, logits, places, present)
+        closeups = Closeups.join(
+            [mistakes, cut_closeups(*self.closeups.batch(step, config.closeups, self.generator), self.generator)]
+        )
+        heat, logits = self.network.measurer(closeups.pictures.contiguous(memory_format=torch.channels_last))
+        close = closeup_losses(heat, logits, closeups)
         numbers = require_finite({**found, **close})
         (found["score"] + 2.0 * found["box"] + 4.0 * found["landmarks"]).backward()
         (close["closeup_score"] + close["closeup_heat"] + 20.0 * close["closeup_landmarks"]).backward()

@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..models.detector import STRIDES, cell_centres, decode, expected_place
+from ..models.closeups import expected_place
+from ..models.detector import STRIDES, cell_centres, decode
+from .detector_scenes import Closeups
 
 _LEVEL_RANGES = ((0.0, 44.0), (28.0, 100.0), (64.0, math.inf))
 """Face sizes in pixels each stride answers for; they overlap so that no size falls between two strides."""
@@ -75,17 +77,18 @@ def detector_losses(outputs: list[Tensor], faces: Sequence[tuple[Tensor, Tensor]
     return losses
 
 
-def closeup_losses(heat: Tensor, logits: Tensor, places: Tensor, present: Tensor) -> dict[str, Tensor]:
+def closeup_losses(heat: Tensor, logits: Tensor, closeups: Closeups) -> dict[str, Tensor]:
     """Score, cross-entropy of the landmarks' distributions, and distance of their means in sides of the close-up."""
+    places, present = closeups.places, closeups.present
     known = (present >= 0).float()
-    score = F.binary_cross_entropy_with_logits(logits, present.clamp(min=0), reduction="none")
-    face = present == 1
+    score = F.binary_cross_entropy_with_logits(logits.float(), present.clamp(min=0), reduction="none")
+    face = closeups.measured
     count = face.sum().clamp(min=1)
     height, width = heat.shape[-2:]
     x = (torch.arange(width) + 0.5)[None, None, None, :] - places[..., 0, None, None] * width
     y = (torch.arange(height) + 0.5)[None, None, :, None] - places[..., 1, None, None] * height
     target = (-(x.square() + y.square()) / (2 * _HEAT_WIDTH**2)).flatten(2).softmax(-1)
-    entropy = -(target * heat.flatten(2).log_softmax(-1)).sum(-1).mean(1)
+    entropy = -(target * heat.float().flatten(2).log_softmax(-1)).sum(-1).mean(1)
     error = F.smooth_l1_loss(expected_place(heat), places, beta=0.005, reduction="none").sum(-1).mean(1)
     return {
         "closeup_score": (score * known).sum() / known.sum().clamp(min=1),

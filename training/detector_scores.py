@@ -10,7 +10,7 @@ import torch
 
 from ..faces.align import crop_to_photo_from_landmarks
 from ..faces.warp import transform_points
-from ..models.detection import FaceDetector, box_iou
+from ..models.detection import FaceDetector, box_iou, detect_faces
 from ..procedural.scene import ComposedScene, FaceSprites, SceneConfig, compose_scene
 
 
@@ -47,7 +47,7 @@ def evaluate_detector(
     for number in range(scenes):
         height, width = shapes[number % len(shapes)]
         scene = compose_scene(sprites, SceneConfig(height=height, width=width, smallest=20.0, max_tilt=45.0), generator)
-        found = detector.find(scene.image, min_confidence)
+        found = detect_faces(detector, scene.image, min_confidence)
         truths += len(scene.boxes)
         taken = torch.zeros(len(found), dtype=torch.bool)
         overlap = box_iou(scene.boxes, torch.stack([f.box for f in found])) if found else None

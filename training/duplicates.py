@@ -29,6 +29,9 @@ class DuplicateFinder:
         self._colours: Floats = np.empty((64, COLOUR_SIDE, COLOUR_SIDE, 3), np.float32)
         self._count = 0
 
+    def __len__(self) -> int:
+        return self._count
+
     def twin_or_add(self, picture: Bytes) -> int | None:
         """The number of the first remembered picture that `picture [S, S, 3]` equals or nearly equals.
 

@@ -24,10 +24,10 @@ from torch.nn import functional as F
 from ..models.encoder import Encoder, EncoderConfig
 from ..models.sampling import device_of
 from ..models.types import FaceEncoder, FaceGenerator
-from .config import to_mapping
 from .distributed import ALONE, Processes, check_batch
 from .ema import ExponentialMovingAverage
 from .encoder_config import EncoderTrainingConfig
+from .identity import fingerprint, generator_fingerprint, settings_of
 from .inversion import w_statistics
 from .likeness import Likeness, check_pictures, comparison, critic_of, frozen, mean_squared_error, resize
 from .loop import Callbacks, require_finite, train
@@ -39,7 +39,6 @@ SMALLEST, LARGEST = 64, 256
 WARM_UP = 50
 HELD_OUT = 16
 """Faces that the result is measured with; none of them is trained on."""
-FREE_TO_CHANGE = ("preview_interval", "snapshot_interval")
 
 
 @dataclass(frozen=True)
@@ -85,11 +84,9 @@ def train_encoder(
         )
     with torch.inference_mode(False), torch.enable_grad():
         task = EncoderTask(generator, config, images, processes)
-        settings = {k: v for k, v in to_mapping(config).items() if k not in FREE_TO_CHANGE}
-        settings |= {"generator": generator.digest, "images": 0 if images is None else len(images)}
         history = train(
-            task, config.steps, callbacks, run_dir, resume, settings, config.snapshot_interval, config.preview_interval,
-            processes,
+            task, config.steps, callbacks, run_dir, resume, run_identity(config, generator, images),
+            config.snapshot_interval, config.preview_interval, processes,
         )  # fmt: skip
         preview, error = task.preview(), task.held_out_error()
     network = task.average.to("cpu").eval().requires_grad_(False)
@@ -101,6 +98,15 @@ def train_encoder(
     return EncoderResult(
         FaceEncoder(network, size, generator.num_ws, generator.w_dim, provenance), history, preview.cpu(), error
     )
+
+
+def run_identity(config: EncoderTrainingConfig, generator: FaceGenerator, images: Tensor | None) -> dict[str, Any]:
+    """What decides the course of a run, see `identity`; the arguments are those of `train_encoder`."""
+    return {
+        **settings_of(config),
+        "generator": generator_fingerprint(generator),
+        "images": None if images is None else fingerprint(images),
+    }
 
 
 def encoder_size(resolution: int) -> int:

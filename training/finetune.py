@@ -12,6 +12,7 @@ What a step computes is in `finetune_step`, what it changes in `finetune_task`; 
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,23 +25,22 @@ from ..models.types import FaceGenerator
 from .card import make_card, save_card
 from .config import FinetuneConfig, to_mapping
 from .distributed import ALONE, Processes
-from .finetune_inputs import check_source, digest, prepare_style_images, split_pictures
+from .finetune_inputs import check_source, digest, prepare_style_images, split_pictures, too_few
 from .finetune_task import FinetuneTask
 from .guides.protocol import Guide, check_guides, column
+from .identity import FREE_TO_CHANGE, fingerprint, generator_fingerprint, settings_of
 from .loop import Callbacks, train
 from .scoring import Score
 from .semantic import SemanticProbe
 from .tensorboard import event_files
 
 __all__ = ["FinetuneResult", "FinetuneTask", "check_source", "digest", "finetune", "prepare_style_images",
-           "settings_of_a_run", "split_pictures"]
+           "run_identity", "split_pictures"]
 
-SETTINGS_FREE_TO_CHANGE = ("style_name", "preview_interval", "snapshot_interval", "checkpointing", "tensorboard")
+log = logging.getLogger(__name__)
+
+SETTINGS_FREE_TO_CHANGE = ("style_name", *FREE_TO_CHANGE, "checkpointing", "tensorboard")
 """What may differ when a run is resumed."""
-LATER_SETTINGS = (
-    "accumulate", "freeze_g_blocks", "train_layers", "validation", "score_interval", "keep_snapshot", "patience",
-    "structure_limit",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +106,8 @@ def finetune(
         elif config.validation:
             kept, held_out = split_pictures(pictures, config.validation)
             pictures, validation = pictures[kept], pictures[held_out]
+        if processes.first and (warning := too_few(pictures)):
+            log.warning("%s", warning)
         task = FinetuneTask(source, pictures, config, probe, guides, processes, validation)
         with contextlib.ExitStack() as stack:
             if config.tensorboard and run_dir is not None and processes.first:
@@ -116,7 +118,7 @@ def finetune(
                 callbacks,
                 run_dir,
                 resume,
-                settings=_settings_that_must_match(config, source, pictures, guides, validation),
+                settings=run_identity(config, source, style_images, guides, validation_images, probe),
                 snapshot_interval=config.snapshot_interval,
                 preview_interval=config.preview_interval,
                 processes=processes,
@@ -150,30 +152,20 @@ def finetune(
         )
 
 
-def _settings_that_must_match(
+def run_identity(
     config: FinetuneConfig,
     source: FaceGenerator,
-    pictures: Tensor,
-    guides: Sequence[Guide],
-    validation: Tensor | None,
+    style_images: Tensor,
+    guides: Sequence[Guide] = (),
+    validation_images: Tensor | None = None,
+    probe: SemanticProbe | None = None,
 ) -> dict[str, Any]:
-    """What decides the course of a run, so that a state is only continued by the run it is from."""
-    settings = settings_of_a_run(config)
-    assert source.discriminator is not None  # noqa: S101 - check_source has been there
+    """What decides the course of a run, see `identity`; the arguments are those of `finetune`."""
     return {
-        **settings,
-        "source": digest([*source.generator.state_dict().values(), *source.discriminator.state_dict().values()]),
-        "style_pictures": digest([pictures]),
-        **({} if validation is None else {"validation_pictures": digest([validation])}),
+        **settings_of(config, but=SETTINGS_FREE_TO_CHANGE),
+        "source": generator_fingerprint(source),
+        "style_pictures": fingerprint(style_images),
+        "validation_pictures": None if validation_images is None else fingerprint(validation_images),
+        "probe": None if probe is None else fingerprint(probe),
         **{column(guide): f"{guide.identity} x {guide.weight}" for guide in guides},
     }
-
-
-def settings_of_a_run(config: FinetuneConfig) -> dict[str, Any]:
-    """The settings that may not change while a run lasts, as plain values; later ones only where they are used, so
-    that runs begun before they existed are still known."""
-    settings = {name: value for name, value in to_mapping(config).items() if name not in SETTINGS_FREE_TO_CHANGE}
-    for name in LATER_SETTINGS:
-        if settings[name] == getattr(FinetuneConfig, name):
-            del settings[name]
-    return settings

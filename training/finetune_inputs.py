@@ -12,6 +12,10 @@ from torch import Tensor
 
 from ..models.sampling import device_of
 from ..models.types import FaceGenerator
+from .duplicates import DuplicateFinder
+
+FEW = 10
+"""Of fewer different style pictures a person is warned."""
 
 
 def check_source(source: FaceGenerator) -> None:
@@ -45,6 +49,21 @@ def prepare_style_images(style_images: Tensor, source: FaceGenerator) -> Tensor:
         size = (source.resolution, source.resolution)
         pictures = F.interpolate(pictures, size=size, mode="bicubic", antialias=True, align_corners=False)
     return pictures.clamp(-1.0, 1.0)
+
+
+def too_few(pictures: Tensor) -> str:
+    """A sentence for a person where `[N, 3, S, S]` hold fewer than `FEW` different pictures, else `""`."""
+    known = DuplicateFinder()
+    for picture in pictures:
+        known.twin_or_add(((picture.detach() + 1.0) * 127.5).clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy())
+        if len(known) == FEW:
+            return ""
+    few = f"{len(known)} different style picture{'s' if len(known) > 1 else ''}"
+    alike = f" ({len(pictures)} were given, the others show the same)" if len(known) < len(pictures) else ""
+    return (
+        f"Only {few}{alike}: what is shown is learned with how it is drawn, and faces come out alike. Give {FEW} to "
+        "300 different ones; with fewer, lower `steps` and look at the previews."
+    )
 
 
 def split_pictures(pictures: Tensor, share: float) -> tuple[list[int], list[int]]:

@@ -19,6 +19,7 @@ from ..models.interpolation import part_of
 from ..models.sampling import device_of
 from ..models.types import FaceEncoder, FaceGenerator, FaceLatent
 from .config import InversionConfig
+from .interrupts import hand_over, held_back
 from .likeness import (
     Likeness,
     check_pictures,
@@ -132,7 +133,8 @@ def invert_by_optimisation(
     config     settings.
     callbacks  progress (mean loss terms over the faces), previews (row: wanted, row: found), a question whether to
                stop, after which the best so far is returned. Their exceptions propagate.
-    keep       given the best so far when an exception (an interrupt) is about to propagate.
+    keep       given the best so far when an exception (an interrupt) is about to propagate; what it raises itself is
+               logged.
 
     The result holds each face's best latent of all steps, its mean squared error, and the noise it was found with. A
     face that an early end left untouched has its starting latent, in what `keep` gets with an error of infinity.
@@ -142,11 +144,19 @@ def invert_by_optimisation(
     check_pictures(images)
     if start is not None:
         _check_start(start, images, generator)
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), held_back() as interrupts:
         setting = _Setting(generator, config)
         parts = [slice(first, first + config.batch_size) for first in range(0, len(images), config.batch_size)]
         searches: list[_Search] = []
         stopped = False
+
+        def best() -> FaceLatent:
+            untouched = [
+                _Search(images[faces], setting, None if start is None else part_of(start, faces))
+                for faces in parts[len(searches) :]
+            ]
+            return _joined(searches + untouched, start)
+
         try:
             for number, faces in enumerate(parts):
                 search = _Search(images[faces], setting, None if start is None else part_of(start, faces))
@@ -156,6 +166,7 @@ def invert_by_optimisation(
                     stopped = stopped or (callbacks.should_stop is not None and callbacks.should_stop())
                     if stopped:
                         break
+                    interrupts.raise_if_any()
                     losses = search.step(step)
                     due = config.preview_interval and (step % config.preview_interval == 0 or step == config.steps)
                     if due and callbacks.on_preview is not None:
@@ -164,12 +175,8 @@ def invert_by_optimisation(
                         callbacks.on_progress(before + step, total, losses)
                 search.finish()
         except BaseException:
-            if keep is not None and searches:
-                untouched = [
-                    _Search(images[faces], setting, None if start is None else part_of(start, faces))
-                    for faces in parts[len(searches) :]
-                ]
-                keep(_joined(searches + untouched, start))
+            if searches:
+                hand_over(keep, best)
             raise
         return _joined(searches, start)
 

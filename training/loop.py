@@ -1,20 +1,18 @@
 """The one training loop: steps, progress, previews, interruption, saved state and exact resumption.
 
 A training is a `Task`: something that can do one step, draw a preview and hand out its state. `train` drives it.
-A run folder holds `losses.csv`, `settings.json`, `previews/` and `state/` (the two newest states). A resumed run
-continues bit for bit where the saved state was, whether it was cancelled or killed. A file `stop` put into the folder
-ends the run in good order after the step at hand, with the result so far.
+A resumed run continues bit for bit where the state saved in its folder (`run_folder`) was, whether it was cancelled or
+killed. A file `stop` put into the folder ends the run in good order after the step at hand, with the result so far.
 """
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import errno
-import json
 import logging
 import math
-import pickle  # noqa: S403 - only the name of its error
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,15 +20,21 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..models.files import write_atomically
 from .distributed import ALONE, Processes
+from .interrupts import Interrupts, held_back
+from .kept import CannotResume
+from .run_folder import RunFolder
+
+__all__ = ["Callbacks", "CannotResume", "DiskFull", "NonFiniteLoss", "OutOfMemory", "RunFolder", "Task",
+           "TrainingDiverged", "require_finite", "train"]
 
 log = logging.getLogger(__name__)
 
-STATE_FORMAT = 1
-STATES_KEPT = 2
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 """What the operating system says when a disk, a quota or a limit on file sizes is used up."""
+SAVE_SECONDS = 300.0
+"""Slow steps are saved at least this often, so that a killed process costs minutes and not hours."""
+GO_ON, STOP, INTERRUPT = range(3)
 MAX_BAD_STEPS = 3
 """So many non-finite steps in a row end the training."""
 
@@ -88,10 +92,6 @@ class OutOfMemory(MemoryError):
     """A step did not fit into memory."""
 
 
-class CannotResume(ValueError):
-    """The run folder holds no state that fits."""
-
-
 def require_finite(terms: Mapping[str, Tensor]) -> dict[str, float]:
     """The terms as numbers; `NonFiniteLoss` names the first that is not finite. One synchronisation."""
     if not terms:
@@ -123,78 +123,94 @@ def train(
     processes where several train together: the first writes and calls back, all start from its state. The task has to
               come to the same numbers, and the same `NonFiniteLoss`, in each.
 
-    An exception from a callback (an interrupt) propagates after the state has been saved. A step that is not finite is
+    An exception from a callback (an interrupt) propagates after the state has been saved. Signals such as Ctrl-C wait
+    for the end of the step at hand, and raise KeyboardInterrupt then, in all processes. A step that is not finite is
     left out; three in a row raise `TrainingDiverged`, the last good state being saved.
     """
     callbacks = (callbacks if processes.first else None) or Callbacks()
     folder = RunFolder(run_dir, task.terms) if run_dir is not None and processes.first else None
-    done, history, bad_steps = _open(folder, task, settings or {}, resume, run_dir is not None, processes)
-    saved = shown = done
-    # False while a step is under way, whose weights may be half updated, and when the disk has refused a state.
-    may_save = True
-    try:
-        while done < steps and not _finished(task):
-            if processes.broadcast(_asked_to_stop(callbacks, folder)):
-                # The last preview is the picture of what the training gives, here too.
-                if preview_interval and shown != done and processes.first:
-                    _show(task, folder, callbacks, done)
-                break
-            may_save = False
-            losses = None
-            try:
-                losses = task.step(done + 1)
-                bad_steps = 0
-            except NonFiniteLoss as error:
-                bad_steps += 1
-                log.warning("Step %d is left out: %s", done + 1, error)
-                if bad_steps >= MAX_BAD_STEPS:
-                    may_save = True
-                    raise TrainingDiverged(
-                        f"The loss term `{error.term}` was not a finite number in {bad_steps} steps in a row (the "
-                        f"last was step {done + 1}). Lower the learning rate, or set `precision` to fp32."
+    with held_back() as interrupts, contextlib.closing(folder) if folder else contextlib.nullcontext():
+        done, history, bad_steps = _open(folder, task, settings or {}, resume, run_dir is not None, processes)
+        saved = shown = done
+        saved_at = time.monotonic()
+        # False while a step is under way, whose weights may be half updated, and when the disk has refused a state.
+        may_save, together = True, False
+        try:
+            while done < steps and not _finished(task):
+                asked = _asked(callbacks, folder, interrupts, processes)
+                if asked == INTERRUPT:
+                    together = True
+                    raise interrupts.interrupt()
+                if asked == STOP:
+                    # The last preview is the picture of what the training gives, here too.
+                    if preview_interval and shown != done and processes.first:
+                        _show(task, folder, callbacks, done)
+                    break
+                may_save = False
+                losses = None
+                try:
+                    losses = task.step(done + 1)
+                    bad_steps = 0
+                except NonFiniteLoss as error:
+                    bad_steps += 1
+                    log.warning("Step %d is left out: %s", done + 1, error)
+                    if bad_steps >= MAX_BAD_STEPS:
+                        may_save = True
+                        raise TrainingDiverged(
+                            f"The loss term `{error.term}` was not a finite number in {bad_steps} steps in a row (the "
+                            f"last was step {done + 1}). Lower the learning rate, or set `precision` to fp32."
+                        ) from error
+                except (RuntimeError, MemoryError) as error:
+                    if not _is_out_of_memory(error):
+                        raise
+                    raise OutOfMemory(
+                        f"Memory ran out in step {done + 1}. Raise `accumulate`, or lower `batch_size` or the number "
+                        + ("of processes." if run_dir is None else f"of processes. {_kept(saved)}")
                     ) from error
-            except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error):
-                    raise
-                raise OutOfMemory(
-                    f"Memory ran out in step {done + 1}. Raise `accumulate`, or lower `batch_size` or the number of "
-                    + ("processes." if run_dir is None else f"processes. {_kept(saved)}")
-                ) from error
-            done += 1
-            may_save = True
+                done += 1
+                may_save = True
 
-            # The table first, then the state: a state never knows of a row that is not on disk.
-            if losses is not None:
-                row = {"step": float(done), **losses}
-                history.append(row)
-                if folder is not None:
-                    folder.append(row)
-            if folder is not None and done % snapshot_interval == 0:
+                # The table first, then the state: a state never knows of a row that is not on disk.
+                if losses is not None:
+                    row = {"step": float(done), **losses}
+                    history.append(row)
+                    if folder is not None:
+                        folder.append(row)
+                due = done % snapshot_interval == 0 or time.monotonic() - saved_at > SAVE_SECONDS
+                if folder is not None and due:
+                    folder.save(task, done, bad_steps)
+                    saved, saved_at = done, time.monotonic()
+                ends = done == steps or _finished(task)
+                if preview_interval and (done % preview_interval == 0 or ends) and processes.first:
+                    _show(task, folder, callbacks, done)
+                    shown = done
+                if callbacks.on_progress is not None:
+                    callbacks.on_progress(done, steps, losses or {})
+            if folder is not None and saved != done:
                 folder.save(task, done, bad_steps)
                 saved = done
-            ends = done == steps or _finished(task)
-            if preview_interval and (done % preview_interval == 0 or ends) and processes.first:
-                _show(task, folder, callbacks, done)
-                shown = done
-            if callbacks.on_progress is not None:
-                callbacks.on_progress(done, steps, losses or {})
-    except OSError as error:
-        if folder is None or error.errno not in NO_ROOM:
-            raise
-        may_save = False
-        raise _disk_full(folder, done, saved, error) from error
-    finally:
-        # After an exception inside a step, or on a full disk, the last saved state stands.
-        if folder is not None:
-            try:
-                if may_save and saved != done:
-                    folder.save(task, done, bad_steps)
-            except OSError as error:
-                if error.errno not in NO_ROOM:
-                    raise
+            if _asked(None, None, interrupts, processes) == INTERRUPT:
+                together = True
+                raise interrupts.interrupt()
+        except BaseException as error:
+            if folder is not None and isinstance(error, OSError) and error.errno in NO_ROOM:
                 raise _disk_full(folder, done, saved, error) from error
-            finally:
-                folder.close()
+            # After an exception inside a step, or on a full disk, the last saved state stands.
+            if folder is not None and may_save and saved != done:
+                try:
+                    folder.save(task, done, bad_steps)
+                    saved = done
+                except OSError as refused:
+                    # What ended the run is what is shown; what is lost by it is said beside it.
+                    log.error("%s", _disk_full(folder, done, saved, refused))
+            if folder is not None:
+                log.info("The run in %s has ended early. %s", folder.path, _kept(saved))
+                if isinstance(error, KeyboardInterrupt) and not error.args:
+                    error.args = (f"The run is in {folder.path}. {_kept(saved)}",)
+            if together:
+                # A launcher that sees one process end ends the others: they wait for the one that writes.
+                processes.broadcast(None)
+            raise
     return history
 
 
@@ -228,11 +244,20 @@ def _open(
     return begun
 
 
-def _asked_to_stop(callbacks: Callbacks, folder: RunFolder | None) -> bool:
-    """Whether the training is to end in good order now."""
-    if callbacks.should_stop is not None and callbacks.should_stop():
-        return True
-    return folder is not None and folder.take_stop_file()
+def _asked(
+    callbacks: Callbacks | None, folder: RunFolder | None, interrupts: Interrupts, processes: Processes
+) -> int:
+    """GO_ON, STOP or INTERRUPT: the same in every process, whichever of them was asked."""
+    asked = GO_ON
+    if interrupts.came:
+        asked = INTERRUPT
+    elif callbacks is not None and callbacks.should_stop is not None and callbacks.should_stop():
+        asked = STOP
+    if asked == GO_ON and folder is not None and folder.take_stop_file():
+        asked = STOP
+    if processes.count == 1:
+        return asked
+    return int(processes.gather(torch.tensor([asked], device=processes.device)).max())
 
 
 def _finished(task: Task) -> bool:
@@ -267,117 +292,3 @@ def _disk_full(folder: RunFolder, done: int, saved: int, error: OSError) -> Disk
         f"The run in {folder.path} could not be written after step {done}: {error.strerror or error}. Make room there. "
         + _kept(saved)
     )
-
-
-class RunFolder:
-    """The files of one run. Every file but the loss table is written beside its place and moved there."""
-
-    def __init__(self, path: Path, terms: Iterable[str]) -> None:
-        self.path = Path(path)
-        self._columns = ("step", *terms)
-        self._table: Any = None
-
-    def open(
-        self, task: Task, settings: Mapping[str, Any], resume: bool
-    ) -> tuple[int, list[dict[str, float]], int]:
-        """Prepares the folder and, to resume, restores the task; returns steps done, loss rows, bad steps in a row."""
-        states = self._states()
-        if states and not resume:
-            raise CannotResume(
-                f"{self.path} already holds a run. Resume it, or choose an empty folder for a new one."
-            )
-        (self.path / "state").mkdir(parents=True, exist_ok=True)
-        done, rows, bad_steps = 0, [], 0
-        if states:
-            self._check_settings(settings)
-            done, bad_steps = self._restore(task, states)
-            # Newer ones that could not be read would be tried first again, and count as kept.
-            for damaged in states:
-                if damaged > self._state_path(done):
-                    damaged.unlink(missing_ok=True)
-            rows = [row for row in self._read_rows() if row["step"] <= done]
-        else:
-            write_atomically(self.path / "settings.json", lambda file: file.write(_json(settings).encode()))
-        write_atomically(self.path / "losses.csv", lambda file: file.write(self._table_text(rows).encode()))
-        self._table = (self.path / "losses.csv").open("a", encoding="utf-8", newline="")
-        return done, rows, bad_steps
-
-    def append(self, row: Mapping[str, float]) -> None:
-        """Adds a row to the loss table, at once on disk."""
-        csv.DictWriter(self._table, self._columns, restval="", lineterminator="\n").writerow(row)
-        self._table.flush()
-
-    def save(self, task: Task, done: int, bad_steps: int) -> None:
-        """Writes the state after `done` steps and removes all but the newest two."""
-        state = {"format": STATE_FORMAT, "step": done, "bad_steps": bad_steps, "task": task.state_dict()}
-        write_atomically(self._state_path(done), lambda file: torch.save(state, file))
-        for old in self._states()[STATES_KEPT:]:
-            old.unlink(missing_ok=True)
-
-    def take_stop_file(self) -> bool:
-        """Whether somebody has put a file `stop` into the folder; it is taken away, so that a resumed run goes on."""
-        asked = self.path / "stop"
-        if not asked.exists():
-            return False
-        asked.unlink(missing_ok=True)
-        return True
-
-    def save_preview(self, picture: Tensor, done: int) -> None:
-        """Writes a picture `[3, H, W]` in 0..1 as `previews/step-<n>.png`."""
-        from PIL import Image
-
-        (self.path / "previews").mkdir(exist_ok=True)
-        pixels = (picture.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-        path = self.path / "previews" / f"step-{done:06d}.png"
-        write_atomically(path, lambda file: Image.fromarray(pixels).save(file, format="PNG"))
-
-    def close(self) -> None:
-        """Closes the loss table."""
-        if self._table is not None:
-            self._table.close()
-
-    def _state_path(self, done: int) -> Path:
-        return self.path / "state" / f"step-{done:08d}.pt"
-
-    def _states(self) -> list[Path]:
-        """Newest first."""
-        return sorted((self.path / "state").glob("step-*.pt"), reverse=True)
-
-    def _restore(self, task: Task, states: list[Path]) -> tuple[int, int]:
-        for path in states:
-            try:
-                state = torch.load(path, map_location="cpu", weights_only=True)
-            except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
-                log.warning("The state %s cannot be read (%s); trying the one before.", path.name, error)
-                continue
-            if state["format"] != STATE_FORMAT:
-                raise CannotResume(f"{path} is of format {state['format']}; this version reads {STATE_FORMAT}.")
-            task.load_state_dict(state["task"])
-            return int(state["step"]), int(state["bad_steps"])
-        raise CannotResume(f"No state in {self.path / 'state'} can be read. Start again in an empty folder.")
-
-    def _check_settings(self, settings: Mapping[str, Any]) -> None:
-        before = json.loads((self.path / "settings.json").read_text(encoding="utf-8"))
-        now = json.loads(_json(settings))
-        differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-        if differing:
-            raise CannotResume(
-                f"The run in {self.path} was started with other settings ({', '.join(differing)}). Use the same "
-                "ones to resume it, or choose an empty folder."
-            )
-
-    def _read_rows(self) -> list[dict[str, float]]:
-        with (self.path / "losses.csv").open(encoding="utf-8", newline="") as file:
-            rows = [{k: v for k, v in row.items() if k} for row in csv.DictReader(file)]
-        # The last row of a killed run may be cut short: one without a step or with too few cells is dropped.
-        whole = [row for row in rows if None not in row.values()]
-        return [{name: float(value) for name, value in row.items() if value} for row in whole if row["step"]]
-
-    def _table_text(self, rows: Iterable[Mapping[str, float]]) -> str:
-        lines = [",".join(self._columns)]
-        lines += [",".join(str(row.get(column, "")) for column in self._columns) for row in rows]
-        return "\n".join(lines) + "\n"
-
-
-def _json(settings: Mapping[str, Any]) -> str:
-    return json.dumps(dict(settings), indent=2, sort_keys=True)

@@ -14,9 +14,14 @@ from ..models.generator import SynthesisNetwork, ToRGB
 
 
 def colour_statistics(pictures: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean `[3]` and covariance `[3, 3]` of the pixels of `[N, 3, H, W]`, in float64."""
-    pixels = pictures.detach().double().transpose(0, 1).flatten(1)
-    return pixels.mean(1), torch.cov(pixels)
+    """Mean `[3]` and covariance `[3, 3]` of the pixels of `[N, 3, H, W]` that are numbers, in float64 on the CPU (MPS
+    has none)."""
+    pixels = pictures.detach().cpu().double().transpose(0, 1).flatten(1)
+    good = pixels.isfinite().all(0)
+    count = good.sum().clamp(min=2)
+    mean = pixels.where(good, 0.0).sum(1) / count
+    centred = (pixels - mean[:, None]).where(good, 0.0)
+    return mean, centred @ centred.t() / (count - 1)
 
 
 def colour_map(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,8 +51,8 @@ def recolour(synthesis: SynthesisNetwork, matrix: Tensor, offset: Tensor) -> Non
     """Changes a synthesis network in place so that it draws `matrix @ colour + offset` of what it drew."""
     for to_rgb in projections(synthesis):
         weight, bias = to_rgb.weight, to_rgb.bias
-        colours = matrix.to(weight.device, torch.float64)
-        weight.copy_(torch.einsum("ij,jkhw->ikhw", colours, weight.double()))
-        bias.copy_(colours @ bias.double())
+        colours = matrix.cpu().double()
+        weight.data = torch.einsum("ij,jkhw->ikhw", colours, weight.cpu().double()).to(weight)
+        bias.data = (colours @ bias.cpu().double()).to(bias)
     last = projections(synthesis)[-1].bias
     last.add_(offset.to(last.device, last.dtype))

@@ -21,6 +21,7 @@ from torch import Tensor
 from ..models.sampling import device_of, name_of
 from ..models.types import FaceGenerator, FaceLatent
 from .config import PivotalConfig
+from .interrupts import hand_over, held_back
 from .inversion import w_statistics
 from .likeness import Likeness, check_pictures, comparison, critic_of, frozen, mean_squared_error, resize
 from .loop import Callbacks
@@ -56,7 +57,8 @@ def tune_to_faces(
     config     settings.
     callbacks  progress (mean loss terms), previews (rows: wanted, source, tuned), a question whether to stop, after
                which the best so far is returned. Their exceptions propagate.
-    keep       given the best so far when an exception (an interrupt) is about to propagate.
+    keep       given the best so far when an exception (an interrupt) is about to propagate; what it raises itself is
+               logged.
 
     The result has the weights with the least mean error over all steps; the source and its mapping network are left as
     they are. Works under `torch.inference_mode()`. Raises ValueError for faces or latents that do not fit.
@@ -64,12 +66,13 @@ def tune_to_faces(
     config, callbacks = config or PivotalConfig(), callbacks or Callbacks()
     check_pictures(images)
     _check_pivots(latent, images, generator)
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), held_back() as interrupts:
         tuning = _Tuning(images, generator, latent, config)
         try:
             for step in range(1, config.steps + 1):
                 if callbacks.should_stop is not None and callbacks.should_stop():
                     break
+                interrupts.raise_if_any()
                 losses = tuning.step()
                 due = config.preview_interval and (step % config.preview_interval == 0 or step == config.steps)
                 if due and callbacks.on_preview is not None:
@@ -77,8 +80,7 @@ def tune_to_faces(
                 if callbacks.on_progress is not None:
                     callbacks.on_progress(step, config.steps, losses)
         except BaseException:
-            if keep is not None:
-                keep(tuning.result())
+            hand_over(keep, tuning.result)
             raise
         tuning.judge()
         return tuning.result()

@@ -6,15 +6,17 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...models.files import check_writable
 from ..console import Console
-from ..files import DETECTORS, about, face_finder, unique_stems, write_pictures
+from ..files import DETECTORS, face_finder, write_pictures
 from ..options import fraction, positive
-from ..sharding import current_shard
+from ..photos import Photos
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ...models.detection import Detection
+    from ...models.types import FaceCrops
 
 HELP = "cut the faces out of photos"
 
@@ -38,50 +40,51 @@ def add_detection(parser: argparse.ArgumentParser) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("photos", nargs="+", metavar="PHOTO")
+    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="pictures, and folders of them")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the crops go")
     add_detection(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
     from ...faces.align import align_faces
-    from ...runtime.images import image_to_tensor, read_picture
-    from ...runtime.progress import ProgressReporter
+    from ...runtime.images import image_to_tensor, read_photo
 
-    find = face_finder(args.detector, args.min_confidence, args.download_if_missing)
-    shard = current_shard()
-    photos = shard.part(list(zip(args.photos, unique_stems(args.photos), strict=True)))
+    check_writable(args.out, folder=True)
+    find = face_finder(args.detector, args.min_confidence, args.download_if_missing, keep_unsure=True)
+    photos = Photos(args.photos, console)
+
+    def read(photo: str) -> tuple[FaceCrops, list[Detection]]:
+        """The faces, and the detections they came from: the crops do not carry the boxes."""
+        found: list[Detection] = []
+
+        def detect(picture: Tensor) -> list[Detection]:
+            detections = find(picture)
+            found.extend(detections)
+            return detections
+
+        pictures = image_to_tensor(read_photo(photo))
+        return align_faces(pictures, detect, args.size, args.on_no_face, names=[photo] * len(pictures)), found
+
     records: list[dict[str, Any]] = []
-    with ProgressReporter(len(photos), "align") as progress:
-        for index, (photo, stem) in enumerate(photos):
-            found: list[Detection] = []
-
-            def detect(picture: Tensor, found: list[Detection] = found) -> list[Detection]:
-                """The detector, whose boxes are kept: the crops do not carry them."""
-                detections = find(picture)
-                found += detections
-                return detections
-
-            with about(photo):
-                faces = align_faces(image_to_tensor(read_picture(photo)[0]), detect, args.size, args.on_no_face)
-            paths = [args.out / f"{stem}_{number:02}.png" for number in range(len(faces))]
-            write_pictures(faces.crops, paths)
-            for number, path in enumerate(paths):
-                landmarks = faces.landmarks[number]
-                records.append(
-                    {
-                        "photo": str(photo),
-                        "frame": int(faces.frame_index[number]),
-                        "crop": str(path),
-                        "crop_to_photo": faces.crop_to_photo[number].tolist(),
-                        "landmarks": landmarks.tolist(),
-                        "score": float(faces.score[number]),
-                        "box": _box_of(landmarks, found),
-                    }
-                )
-                console.line(str(path))
-            progress.update(index + 1)
-    console.result({"size": args.size, "faces": records, **shard.told()})
+    for photo, stem, (faces, found) in photos.each("align", read):
+        paths = [args.out / f"{stem}_{number:02}.png" for number in range(len(faces))]
+        write_pictures(faces.crops, paths)
+        for number, path in enumerate(paths):
+            landmarks = faces.landmarks[number]
+            records.append(
+                {
+                    "photo": photo,
+                    "frame": int(faces.frame_index[number]),
+                    "crop": str(path),
+                    "crop_to_photo": faces.crop_to_photo[number].tolist(),
+                    "landmarks": landmarks.tolist(),
+                    "score": float(faces.score[number]),
+                    "box": _box_of(landmarks, found),
+                }
+            )
+            console.line(str(path))
+    console.result({"size": args.size, "faces": records, **photos.told()})
+    photos.check()
 
 
 def _box_of(landmarks: Tensor, found: list[Detection]) -> list[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ...models.files import check_writable
 from ..console import Console
 from ..files import find_file, need
 
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--layout",
         choices=LAYOUTS,
         help="facestylist (default), or state dicts under the names of rosinality (a generator; its default for "
-        "OUT.pt), nvidia (the same), psp (encoders of pSp, e4e and ReStyle) or arcface (a face embedding)",
+        "OUT.pt), nvidia (the same), psp (encoders of pSp, e4e and ReStyle) or arcface (an ArcFace network)",
     )
     parser.add_argument("--half", action="store_true", help="store 16-bit numbers: half the size; ours only")
 
@@ -30,6 +31,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     wanted = ".safetensors" if ours else ".pt"
     need(suffix == wanted, f"OUT is {args.out}; its name has to end in {wanted}")
     need(not args.half or ours, "--half is only for our own format")
+    check_writable(args.out)
     from ...models.checkpoints import inspect
     from ...models.checkpoints.convert import convert, public_layout
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...models.embedded import ASSETS
+from ...models.files import check_writable
 from ..console import Console
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ..runner import Runner
     from ..workflow import read_workflow_file
 
+    check_writable(args.out, folder=True)
     started = time.monotonic()
     styles = list_embedded_styles()
     if not styles:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ...models.files import check_writable
 from ..console import Console
-from ..files import load_discriminator, need, read_array, write_array
+from ..files import load_discriminator, need, read_images, write_array
 
 HELP = "a discriminator's logits for pictures"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a checkpoint with a discriminator, or embedded")
-    parser.add_argument("--images", required=True, metavar="x.npy", help="[N, 3, R, R] in -1..1")
+    parser.add_argument("--images", required=True, metavar="x.npy", help="[N, 3, R, R] in -1..1, or [N, R, R, 3] bytes")
     parser.add_argument("--class", type=int, dest="class_index", metavar="K", help="for conditional networks")
     parser.add_argument("--raw", type=Path, required=True, metavar="out.npy", help="logits [N, 1], float32")
 
@@ -21,9 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     import torch
 
+    check_writable(args.raw)
     network = load_discriminator(args.file)
     config = network.config
-    images = read_array(args.images, (None, 3, config.resolution, config.resolution), "pictures for this network")
+    images = read_images(args.images, config.resolution)
     device = next(network.parameters()).device
     condition = None
     if config.c_dim:

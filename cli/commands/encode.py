@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...models.files import check_writable
 from ..console import Console
-from ..files import find_file, load_encoder, load_generator, need, read_array, write_array
+from ..files import find_file, load_encoder, load_generator, need, read_images, write_array
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +21,9 @@ BATCH = 8
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("encoder", metavar="ENCODER", help="an encoder's checkpoint, or embedded")
-    parser.add_argument("--images", required=True, metavar="x.npy", help="[N, 3, S, S] in -1..1, aligned faces")
+    parser.add_argument(
+        "--images", required=True, metavar="x.npy", help="aligned faces: [N, 3, S, S] in -1..1, or [N, S, S, 3] bytes"
+    )
     parser.add_argument("--raw", type=Path, required=True, metavar="w.npy", help="[N, num_ws, w_dim], float32")
     parser.add_argument(
         "--generator",
@@ -35,9 +38,10 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
     from ...models.encoding import is_iterative, lacks_mean
 
+    check_writable(args.raw)
     encoder = load_encoder(args.encoder)
     size = encoder.resolution
-    images = read_array(args.images, (None, None, size, size), "pictures for this encoder")
+    images = read_images(args.images, size, None)
     channels = images.shape[1]
     # Both pictures that ReStyle compares may be given at once; then it needs no generator.
     accepted = (3, 6) if is_iterative(encoder) else (3,)

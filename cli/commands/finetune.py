@@ -12,6 +12,7 @@ from ...training.guides.hints import GuideRequest, parse_request
 from ..console import Console
 from ..files import load_generator, need
 from ..options import add_settings, read_config
+from ..runs import begin_run
 from ..sharding import training_processes
 
 if TYPE_CHECKING:
@@ -49,9 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> None:
     need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
-    need(not (args.resume and args.run_dir), "--resume names the run's folder already; leave --run-dir out")
+    need(args.resume is None or args.run_dir in (None, args.resume), "--resume and --run-dir name different folders")
     need(args.resume is None or args.resume.is_dir(), f"there is no run in {args.resume}")
     config = read_config(args, FinetuneConfig, style_name=args.out.stem)
+    run_dir = args.resume or args.run_dir or Path("runs") / config.style_name
+    begin_run(console, run_dir, args.resume is not None, f"with --resume {run_dir}", args.out)
     from ...models.checkpoints import save_generator
     from ...runtime.folders import cache_dir, model_dirs
     from ...runtime.progress import ProgressReporter
@@ -74,17 +77,12 @@ def run(args: argparse.Namespace, console: Console) -> None:
         console.note(styles.report())
     training, held_out = styles.split(config.validation)
     guides = [_open(request) for request in args.guide]
-    run_dir = args.resume or args.run_dir or Path("runs") / config.style_name
-    try:
-        with ProgressReporter(config.steps, "fine-tune") as progress:
-            resume = args.resume is not None
-            result = finetune(
-                source, styles.read(training), config, progress.callbacks(), run_dir, resume, guides=guides,
-                processes=processes, validation_images=styles.read(held_out),
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        console.note(f"\nThe run is kept; the same command with --resume {run_dir} continues it.")
-        raise
+    with ProgressReporter(config.steps, "fine-tune") as progress:
+        resume = args.resume is not None
+        result = finetune(
+            source, styles.read(training), config, progress.callbacks(), run_dir, resume, guides=guides,
+            processes=processes, validation_images=styles.read(held_out),
+        )  # fmt: skip
     if not processes.first:
         return
     save_generator(result.generator, args.out, dict(result.generator.provenance), half=args.half)

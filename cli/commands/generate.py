@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...models.files import check_writable
 from ..console import Console
 from ..files import load_generator, need, read_array, write_array, write_pictures
 from ..options import seeds
@@ -37,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     import torch
 
+    check_writable(args.raw)
+    check_writable(args.out or Path("output") / "generate", folder=True)
     generator = load_generator(args.file)
     network = generator.generator
     names, w_plus = _latents(args, generator)

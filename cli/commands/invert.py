@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...models.files import check_writable
 from ...training.config import LATENT_SPACES, NOISE_MODES, PivotalConfig
 from ..console import Console
-from ..files import about, load_encoder, load_generator, need, write_array
+from ..files import load_encoder, load_generator, need, write_array
 from ..options import fraction, positive
+from ..photos import Photos
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +25,9 @@ HELP = "find the latents of aligned faces"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="aligned square faces, as `align` writes them")
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="aligned square faces, as `align` writes them, and folders of them"
+    )
     parser.add_argument("--generator", required=True, metavar="FILE", help="a StyleGAN2 checkpoint, or embedded")
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--encoder", metavar="FILE", help="where to start; with --generator embedded: the embedded one")
@@ -65,10 +70,11 @@ def add_pivotal(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     import torch
 
+    from ...models.interpolation import part_of
     from ...models.latents import load_latents, save_latents
     from ...models.sampling import synthesise
     from ...training.inversion import mean_squared_error
-    from ..files import unique_stems, write_pictures
+    from ..files import write_pictures
 
     need(
         args.pivotal is None or args.pivotal.suffix == ".safetensors",
@@ -82,14 +88,27 @@ def run(args: argparse.Namespace, console: Console) -> None:
     need(steps >= 0, "--steps is below 0")
     need(steps > 0 or begun, "with --steps 0 an --encoder is needed")
     need(args.locality >= 0, "--locality is below 0")
+    check_writable(args.out, args.pivotal)
+    check_writable(args.reconstructions, folder=True)
     generator = load_generator(args.generator)
     encoder = load_encoder(encoder_name) if encoder_name else None
-    pictures = torch.cat([_read_square(path, generator.resolution) for path in args.images])
+    photos = Photos(args.images, console, sharded=False)
     settings = {"seed": args.seed or 0}
     for name in ("delta_penalty", "space", "noise"):
         if getattr(args, name) is not None:
             settings[name] = getattr(args, name)
     start = load_latents(args.start, generator) if args.start else None
+    need(
+        start is None or len(start) == len(photos.todo),
+        f"{args.start} holds {len(start or ())} latents for {len(photos.todo)} pictures",
+    )
+    done = list(photos.each("read", partial(_read_square, size=generator.resolution)))
+    if not done:
+        photos.check()
+    pictures = torch.cat([picture for _, _, picture in done])
+    if start is not None and photos.missing:
+        names = {stem for _, stem, _ in done}
+        start = part_of(start, [row for row, (_, stem) in enumerate(photos.todo) if stem in names])
 
     def write(latent: FaceLatent) -> None:
         if args.out.suffix == ".safetensors":
@@ -102,13 +121,12 @@ def run(args: argparse.Namespace, console: Console) -> None:
         console.note(f"\nThe best so far is in {args.out}.")
 
     latent = find_latents(pictures, generator, encoder, steps, settings, args.encoder_steps, start, keep)
-    need(len(latent) == len(pictures), f"{args.start} holds {len(latent)} latents for {len(pictures)} pictures")
     error = mean_squared_error(synthesise(generator, latent).cpu(), pictures)
     latent = latent.replace(reconstruction_error=error)
     write(latent)
     files = [str(args.out)]
     records: list[dict[str, Any]] = [
-        {"image": str(path), "error": value} for path, value in zip(args.images, error.tolist(), strict=True)
+        {"image": path, "error": value} for (path, _, _), value in zip(done, error.tolist(), strict=True)
     ]
     drawer = generator
     if args.pivotal is not None:
@@ -126,14 +144,14 @@ def run(args: argparse.Namespace, console: Console) -> None:
         for record, value in zip(records, tuned_errors, strict=True):
             record["error_tuned"] = value
     if args.reconstructions:
-        names = [args.reconstructions / f"{stem}.png" for stem in unique_stems(args.images)]
-        write_pictures(synthesise(drawer, latent), names)
+        write_pictures(synthesise(drawer, latent), [args.reconstructions / f"{stem}.png" for _, stem, _ in done])
     for record in records:
         tuned = f", after tuning {record['error_tuned']:.5f}" if "error_tuned" in record else ""
         console.line(f"{record['image']}: mean squared error {record['error']:.5f}{tuned}")
     for path in files:
         console.line(path)
-    console.result({"files": files, "shape": list(latent.w_plus.shape), "images": records})
+    console.result({"files": files, "shape": list(latent.w_plus.shape), "images": records, **photos.told()})
+    photos.check()
 
 
 def find_latents(
@@ -186,15 +204,14 @@ def tune(
 
 def _read_square(path: str, size: int) -> Tensor:
     """One picture `[1, 3, size, size]` in -1..1."""
-    from ...runtime.images import image_to_tensor, read_picture
+    from ...runtime.images import image_to_tensor, read_photo
     from ...training.likeness import check_pictures, resize
 
-    with about(path):
-        picture = image_to_tensor(read_picture(path)[0][:1])
-        height, width = picture.shape[-2:]
-        if height != width:
-            raise ValueError(
-                f"The picture is {width}x{height}; aligned faces are square. Cut them out with `facestylist align`."
-            )
-        check_pictures(picture)
+    picture = image_to_tensor(read_photo(path)[:1])
+    height, width = picture.shape[-2:]
+    if height != width:
+        raise ValueError(
+            f"The picture is {width}x{height}; aligned faces are square. Cut them out with `facestylist align`."
+        )
+    check_pictures(picture)
     return resize(picture, size)

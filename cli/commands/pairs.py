@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...models.files import check_writable
 from ...training.pairs.config import PairsConfig
 from ..console import Console
-from ..files import load_encoder, load_generator, need, style_file
+from ..files import find_file, load_encoder, load_generator, need, style_file
 from ..options import add_settings, read_config
 from ..sharding import Shard, current_shard
 from .invert import find_latents
@@ -43,7 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--steps", type=int, metavar="N",
         help="optimisation steps: for photos 100 after an encoder, else 300; style pictures need them without one only",
     )  # fmt: skip
-    faces.add_argument("--arcface", metavar="FILE", help="an ArcFace network, for the identity filter")
+    faces.add_argument(
+        "--identity", "--arcface", metavar="FILE", help="dlib's face recognition network or ArcFace, for min_identity"
+    )
     export = parser.add_argument_group("pictures")
     export.add_argument("--export", type=Path, metavar="DIR", help="also write source/, target/ and metadata.jsonl")
     export.add_argument("--prompt", default=PROMPT, help=f"text of each pair (default: {PROMPT!r})")
@@ -57,10 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
     need(args.steps is None or args.steps >= 0, "--steps is below 0")
+    check_writable(args.out, args.preview)
+    check_writable(args.export, folder=True)
     shard = current_shard()
     config = _config(args, shard)
     levels = PairsConfig(levels=args.export_levels).chosen_levels if args.export_levels else None
-    from ...models.checkpoints import load_arcface
+    from ...models.checkpoints import load_identity
     from ...runtime.images import write_picture
     from ...runtime.progress import ProgressReporter
     from ...training.pairs.export import export_pairs, fill_in
@@ -75,11 +80,11 @@ def run(args: argparse.Namespace, console: Console) -> None:
     if export_dir and export_dir.exists() and any(export_dir.iterdir()):
         raise ValueError(f"{export_dir} exists already and is not empty. Choose another folder.")
     source, target = load_generator(args.source), load_generator(style_file(args.target))
-    arcface = load_arcface(args.arcface) if args.arcface else None
+    identity = load_identity(find_file(args.identity)) if args.identity else None
     photos = _photos(args, source, shard)
     anchors = _anchors(args, source, target, shard)
     with ProgressReporter(config.count, "pairs") as progress:
-        pairs = make_pairs(source, target, config, anchors, photos, progress.callbacks(), arcface)
+        pairs = make_pairs(source, target, config, anchors, photos, progress.callbacks(), identity)
     files = [save_pairs(pairs, shard.named(args.out))]
     if args.preview:
         sheet = preview_pairs(pairs, source, target)

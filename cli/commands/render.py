@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from ...models.files import write_atomically
+from ...models.files import check_writable, write_atomically
 from ..console import Console
 from ..files import need
 from ..options import positive
@@ -32,6 +32,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...runtime.progress import ProgressReporter
 
     need(args.style in LOOKS, f"there is no style {args.style!r}; choose one of {', '.join(LOOKS)}")
+    check_writable(args.out, folder=True)
     device = pick_device()
     seed = args.seed or 0
     # Drawn on the CPU, so that a seed means the same people on every device.

@@ -6,23 +6,26 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...models.files import check_writable
 from ...training.mode_config import ApplyConfig, VariationConfig
 from ..console import Console
 from ..fast import run_fast
-from ..files import about, face_finder, load_encoder, load_generator, need, style_file, unique_stems, write_pictures
+from ..files import about, face_finder, load_encoder, load_generator, need, style_file, write_pictures
 from ..options import fraction, positive
-from ..sharding import current_shard
+from ..photos import Photos
 from .align import add_detection
 from .invert import find_latents, tune
 
 if TYPE_CHECKING:
-    from ...models.types import FaceEncoder, FaceGenerator, FaceLatent
+    from torch import Tensor
+
+    from ...models.types import FaceCrops, FaceEncoder, FaceGenerator, FaceLatent
 
 HELP = "turn photos into stylised photos"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("photos", nargs="+", metavar="PHOTO")
+    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="pictures, and folders of them")
     parser.add_argument("--style", metavar="NAME|FILE", help="an embedded style's name, or a checkpoint")
     parser.add_argument("--strength", type=fraction, default=1.0, metavar="S", help="0 to 1 (default: 1)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the pictures go")
@@ -91,11 +94,11 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...faces.paste import paste_faces
     from ...models.blending import with_strength
     from ...models.sampling import synthesise
-    from ...runtime.images import image_to_tensor, read_picture
-    from ...runtime.progress import ProgressReporter
+    from ...runtime.images import alpha_of, image_to_tensor, read_photo
     from ...training.pivotal import align_style
 
     need((args.style is None) != (args.stylizer is None), "give one of --style and --stylizer")
+    check_writable(args.out, folder=True)
     if args.fast and args.stylizer is None:
         args.stylizer = f"embedded:student-{args.style.removeprefix('embedded:').removeprefix('student-')}"
     if args.stylizer is not None:
@@ -115,17 +118,20 @@ def run(args: argparse.Namespace, console: Console) -> None:
     source = load_generator(args.source)
     encoder = load_encoder(encoder_name) if encoder_name else None
     drawer = with_strength(source, style, args.strength)
-    find = face_finder(args.detector, args.min_confidence, args.download_if_missing)
+    find = face_finder(args.detector, args.min_confidence, args.download_if_missing, keep_unsure=True)
     label = style.style or Path(args.style).stem
     look = read_references(args, style, source, encoder) if args.reference else None
-    shard = current_shard()
-    photos = shard.part(list(zip(args.photos, unique_stems(args.photos), strict=True)))
+    photos = Photos(args.photos, console)
+
+    def read(photo: str) -> tuple[Tensor, Tensor | None, FaceCrops]:
+        image = read_photo(photo)
+        pictures = image_to_tensor(image)
+        faces = align_faces(pictures, find, args.size, args.on_no_face, names=[photo] * len(pictures))
+        return pictures, alpha_of(image), faces
+
     records: list[dict[str, Any]] = []
-    with ProgressReporter(len(photos), "stylise") as progress, torch.inference_mode():
-        for index, (photo, stem) in enumerate(photos):
-            with about(photo):
-                pictures = image_to_tensor(read_picture(photo)[0])
-                faces = align_faces(pictures, find, args.size, args.on_no_face)
+    with torch.inference_mode():
+        for photo, stem, (pictures, alpha, faces) in photos.each("stylise", read):
             files: list[Path] = []
             errors: list[float] = []
             results = {label: pictures}
@@ -152,15 +158,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
             made: list[Path] = []
             for name, result in results.items():
                 frames = [""] if len(result) == 1 else [f"_{frame:04}" for frame in range(len(result))]
-                made += write_pictures(result, [args.out / f"{stem}_{name}{frame}.png" for frame in frames])
+                made += write_pictures(result, [args.out / f"{stem}_{name}{frame}.png" for frame in frames], alpha)
             files = made + files
             for path in files:
                 console.line(str(path))
-            records.append(
-                {"photo": str(photo), "faces": len(faces), "files": [str(f) for f in files], "errors": errors}
-            )
-            progress.update(index + 1)
-    console.result({"style": label, "photos": records, **shard.told()})
+            records.append({"photo": photo, "faces": len(faces), "files": [str(f) for f in files], "errors": errors})
+    console.result({"style": label, "photos": records, **photos.told()})
+    photos.check()
 
 
 def read_references(
@@ -170,7 +174,7 @@ def read_references(
     import torch
 
     from ...faces.align import reference_crops
-    from ...runtime.images import image_to_tensor, read_picture
+    from ...runtime.images import image_to_tensor, read_photo
     from ...runtime.progress import ProgressReporter
     from ...training.mode_config import ReferenceConfig
     from ...training.reference import encode_reference
@@ -180,7 +184,7 @@ def read_references(
     crops = []
     for path in args.reference:
         with about(path), torch.inference_mode():
-            crops.append(reference_crops(image_to_tensor(read_picture(path)[0])[:1], find, style.resolution))
+            crops.append(reference_crops(image_to_tensor(read_photo(path)[:1]), find, style.resolution))
     start = load_encoder(args.style_encoder) if args.style_encoder else encoder
     steps = args.reference_steps if args.reference_steps is not None else (100 if start else ReferenceConfig.steps)
     config = ReferenceConfig(steps=steps, seed=args.seed or 0)

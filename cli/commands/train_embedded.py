@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ...models.embedded import ASSETS
+from ...models.files import check_writable
 from ..console import Console
 from ..files import need, read_settings
 from ..sharding import require_one_process
@@ -28,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     require_one_process("train-embedded")
     need(not (args.quick and args.out == ASSETS), "--quick makes useless networks; give it another folder with --out")
+    check_writable(args.run_dir, args.out, folder=True)
+    console.kept = partial(_kept, args.run_dir)
     values: dict[str, Any] = read_settings(args.config) if args.config else {}
     from ...runtime.progress import ProgressReporter
     from ...training.embedded.config import EmbeddedConfig
@@ -46,3 +50,14 @@ def run(args: argparse.Namespace, console: Console) -> None:
     for path in files:
         console.line(str(path))
     console.result({"files": [str(path) for path in files], "results": results})
+
+
+def _kept(run_dir: Path) -> str:
+    """What an interrupted run has left, for a person."""
+    states = list(run_dir.glob("run-*/**/state/step-*.pt"))
+    if not states:
+        return f"No step was finished, so nothing but rendered faces may be in {run_dir}."
+    newest = max(states, key=lambda path: path.stat().st_mtime)
+    stage = newest.parent.parent.relative_to(run_dir)
+    step = int(newest.stem.removeprefix("step-"))
+    return f"What is done is kept in {run_dir}, last {stage} after step {step}. The same command goes on from there."

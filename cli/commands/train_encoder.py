@@ -11,6 +11,8 @@ from ...training.encoder_config import EncoderTrainingConfig
 from ..console import Console
 from ..files import load_generator, need, style_file
 from ..options import add_settings, read_config
+from ..photos import read_usable
+from ..runs import begin_run
 from ..sharding import training_processes
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
     config = read_config(args, EncoderTrainingConfig)
+    run_dir = args.run_dir or Path("runs") / args.out.stem
+    begin_run(console, run_dir, args.resume, "with --resume", args.out)
     from ...models.checkpoints import save_encoder
     from ...runtime.devices import room_for_training
     from ...runtime.progress import ProgressReporter
@@ -45,16 +49,11 @@ def run(args: argparse.Namespace, console: Console) -> None:
     processes = training_processes()
     generator = load_generator("embedded" if args.generator == "embedded" else style_file(args.generator))
     images = None if args.images is None else _faces(args.images, encoder_size(generator.resolution))
-    run_dir = args.run_dir or Path("runs") / args.out.stem
-    try:
-        with room_for_training() as device, ProgressReporter(config.steps, "train") as progress:
-            result = train_encoder(
-                generator.to(processes.device or device), config, images, progress.callbacks(), run_dir, args.resume,
-                processes,
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        console.note(f"\nThe run is kept in {run_dir}; the same command with --resume continues it.")
-        raise
+    with room_for_training() as device, ProgressReporter(config.steps, "train") as progress:
+        result = train_encoder(
+            generator.to(processes.device or device), config, images, progress.callbacks(), run_dir, args.resume,
+            processes,
+        )  # fmt: skip
     if not processes.first:
         return
     save_encoder(result.encoder, args.out, dict(result.encoder.provenance), half=args.half)
@@ -74,19 +73,14 @@ def _faces(folder: Path, size: int) -> Tensor:
     """The square pictures of a folder, `[N, 3, size, size]` in -1..1."""
     import torch
 
-    from ...runtime.images import image_to_tensor, read_picture
+    from ...runtime.images import image_to_tensor, read_photo
     from ...training.likeness import resize
-    from ...training.picture_files import EXTENSIONS
 
-    need(folder.is_dir(), f"there is no folder {folder}")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.name[0] != ".")
-    need(bool(files), f"there are no pictures in {folder}")
-    faces = []
-    for path in files:
-        picture = image_to_tensor(read_picture(path)[0])
-        need(
-            picture.shape[2] == picture.shape[3],
-            f"{path} is {picture.shape[3]}x{picture.shape[2]}; --images takes aligned square faces, as `align` writes",
-        )
-        faces.append(resize(picture, size))
-    return torch.cat(faces)
+    def read(path: Path) -> Tensor:
+        picture = image_to_tensor(read_photo(path)[:1])
+        height, width = picture.shape[2:]
+        if height != width:
+            raise ValueError(f"is {width}x{height}; --images takes aligned square faces, as `align` writes.")
+        return resize(picture, size)
+
+    return torch.cat(list(read_usable(folder, read).values()))

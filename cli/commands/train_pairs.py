@@ -10,6 +10,7 @@ from ...training.pairs.supervision_config import PairSupervisionConfig
 from ..console import Console
 from ..files import load_generator, need, style_file
 from ..options import add_settings, read_config
+from ..runs import begin_run
 from ..sharding import training_processes
 
 HELP = "train a style further with pairs"
@@ -31,9 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> None:
     need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
-    need(not (args.resume and args.run_dir), "--resume names the run's folder already; leave --run-dir out")
+    need(args.resume is None or args.run_dir in (None, args.resume), "--resume and --run-dir name different folders")
     need(args.resume is None or args.resume.is_dir(), f"there is no run in {args.resume}")
     config = read_config(args, PairSupervisionConfig)
+    run_dir = args.resume or args.run_dir or Path("runs") / f"{args.out.stem}-pairs"
+    begin_run(console, run_dir, args.resume is not None, f"with --resume {run_dir}", args.out)
     from ...models.checkpoints import save_generator
     from ...runtime.progress import ProgressReporter
     from ...training.pairs.manifest import load_pairs
@@ -44,14 +47,9 @@ def run(args: argparse.Namespace, console: Console) -> None:
     if processes.device is not None:
         source, style = source.to(processes.device), style.to(processes.device)
     pairs = load_pairs(args.pairs)
-    run_dir = args.resume or args.run_dir or Path("runs") / f"{args.out.stem}-pairs"
-    try:
-        with ProgressReporter(config.steps, "pairs") as progress:
-            resume = args.resume is not None
-            result = supervise(source, style, pairs, config, progress.callbacks(), run_dir, resume, processes)
-    except KeyboardInterrupt:
-        console.note(f"\nThe run is kept; the same command with --resume {run_dir} continues it.")
-        raise
+    with ProgressReporter(config.steps, "pairs") as progress:
+        resume = args.resume is not None
+        result = supervise(source, style, pairs, config, progress.callbacks(), run_dir, resume, processes)
     if not processes.first:
         return
     save_generator(result.generator, args.out, dict(result.generator.provenance), half=args.half)

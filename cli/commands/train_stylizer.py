@@ -14,6 +14,8 @@ from ...training.stylizer.config import StylizerConfig
 from ..console import Console
 from ..files import load_generator, load_stylizer, need, style_file
 from ..options import add_settings, read_config
+from ..photos import read_usable
+from ..runs import begin_run
 from ..sharding import training_processes
 
 if TYPE_CHECKING:
@@ -65,17 +67,19 @@ def run(args: argparse.Namespace, console: Console) -> None:
     need(args.faces > 0 or args.pictures is not None, "--faces 0 leaves nothing to learn from; give --pictures")
     need(args.as_rendered is None or 0 <= args.as_rendered <= 1, "--as-rendered has to be 0 to 1")
     config = _config(args)
+    run_dir = args.run_dir or Path("runs") / config.style_name
+    begin_run(console, run_dir, args.resume, "with --resume", args.out)
     from ...models.checkpoints import save_stylizer
     from ...runtime.devices import room_for_training
     from ...runtime.progress import ProgressReporter
-    from ...training.finetune_inputs import digest
-    from ...training.stylizer.dataset import STUDIO_SHARE, pair_source, twin_source
+    from ...training.pairs.manifest import load_pairs
+    from ...training.stylizer.dataset import STUDIO_SHARE, pair_source, shown_pictures, shown_twins, twin_source
+    from ...training.stylizer.manifest import drawn_pairs, shown_pairs
     from ...training.stylizer.targets import TARGETS
     from ...training.stylizer.task import chosen_medium, train_stylizer
     from ...training.stylizer.twins import load_twins
 
     processes = training_processes()
-    run_dir = args.run_dir or Path("runs") / config.style_name
     start = None if args.start is None else load_stylizer(args.start)
     common: dict[str, Any] = {
         "size": config.size, "count": config.batch_size, "degrade": config.degrade, "seed": config.seed,
@@ -97,22 +101,22 @@ def run(args: argparse.Namespace, console: Console) -> None:
         pictures = _bytes(args.pictures) if args.pictures else []
         batches = twin_source(twins, pictures, target, medium, **common, studio_share=studio_share)
         learnt = f"{args.faces} rendered faces, {len(pictures)} pictures"
-        shown = {"faces": args.faces, "as_rendered": studio_share, "pictures": digest(pictures)}
+        shown = shown_twins(args.look, twins, pictures, studio_share)
     else:
         medium = chosen_medium(config, "none" if start is None else start.medium)
-        triples = _folder_pairs(args.before, args.after) if folders else _manifest_pairs(args)
+        if folders:
+            triples = _folder_pairs(args.before, args.after)
+            shown = shown_pictures(triples)
+        else:
+            made = load_pairs(args.pairs), load_generator(args.source), load_generator(style_file(args.target))
+            triples, shown = list(drawn_pairs(*made)), shown_pairs(*made)
         batches = pair_source(triples, medium, pair_share=config.pair_share, **common)
         learnt = f"{len(triples)} pairs"
-        shown = {"pictures": digest([side for triple in triples for side in triple[:2]])}
-    try:
-        with room_for_training() as device, ProgressReporter(config.steps, "train") as progress:
-            result = train_stylizer(
-                config, batches, medium, {"learnt_from": learnt}, progress.callbacks(), run_dir, args.resume,
-                processes.device or device, processes, start, shown,
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        console.note(f"\nThe run is kept in {run_dir}; the same command with --resume continues it.")
-        raise
+    with room_for_training() as device, ProgressReporter(config.steps, "train") as progress:
+        result = train_stylizer(
+            config, batches, medium, {"learnt_from": learnt}, progress.callbacks(), run_dir, args.resume,
+            processes.device or device, processes, start, shown,
+        )  # fmt: skip
     if not processes.first:
         return
     save_stylizer(result.stylizer, args.out, dict(result.stylizer.provenance))
@@ -121,43 +125,30 @@ def run(args: argparse.Namespace, console: Console) -> None:
     console.result({"files": [str(args.out)], "run": str(run_dir), "settings": to_mapping(config), "last": last})
 
 
-def _manifest_pairs(args: argparse.Namespace) -> list[tuple[Tensor, Tensor, float]]:
-    from ...training.pairs.manifest import load_pairs
-    from ...training.stylizer.manifest import drawn_pairs
-
-    target = load_generator(style_file(args.target))
-    return list(drawn_pairs(load_pairs(args.pairs), load_generator(args.source), target))
-
-
 def _folder_pairs(before: Path, after: Path) -> list[tuple[Tensor, Tensor, float]]:
     """Pictures of the same name in two folders."""
-    from ...runtime.images import image_to_tensor, read_picture
+    from ...runtime.images import image_to_tensor, read_photo
 
-    styled = {path.stem: path for path in _files(after)}
-    both = [(path, styled[path.stem]) for path in _files(before) if path.stem in styled]
-    if not both:
+    photos, styled = (
+        {path.stem: picture for path, picture in read_usable(folder, lambda path: image_to_tensor(read_photo(path))[0])
+         .items()}
+        for folder in (before, after)
+    )  # fmt: skip
+    if not photos.keys() & styled.keys():
         raise ValueError(f"No picture in {before} has one of the same name in {after}. Name them alike.")
-    return [
-        (image_to_tensor(read_picture(one)[0])[0], image_to_tensor(read_picture(other)[0])[0], 3.0)
-        for one, other in both
-    ]
+    return [(picture, styled[name], 3.0) for name, picture in photos.items() if name in styled]
 
 
 def _bytes(folder: Path) -> list[Tensor]:
     """The pictures of a folder as uint8 `[3, H, W]`."""
     import torch
 
-    from ...runtime.images import read_picture
+    from ...runtime.images import image_to_tensor, read_photo
 
-    return [(read_picture(p)[0][0] * 255).round().to(torch.uint8).permute(2, 0, 1).contiguous() for p in _files(folder)]
+    def read(path: Path) -> Tensor:
+        return ((image_to_tensor(read_photo(path)[:1])[0] + 1) * 127.5).round().to(torch.uint8)
 
-
-def _files(folder: Path) -> list[Path]:
-    from ...training.picture_files import EXTENSIONS
-
-    if not folder.is_dir():
-        raise ValueError(f"There is no folder {folder}. Check the path.")
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.name[0] != ".")
+    return list(read_usable(folder, read).values())
 
 
 def _config(args: argparse.Namespace) -> StylizerConfig:

@@ -76,14 +76,13 @@ def send(path: Path) -> web.FileResponse:
 
 def _converted(path: Path, preview: str | None, channel: str | None) -> web.Response:
     """A picture in another form: a light one for a list, or without, or as nothing but, its alpha channel."""
-    from PIL import Image, UnidentifiedImageError
+    from ...models.pictures import PictureError, open_picture
 
     try:
-        with Image.open(path) as opened:
-            opened.load()
-            picture: Image.Image = opened
-    except (UnidentifiedImageError, OSError) as error:
-        raise web.HTTPUnsupportedMediaType(text=f"{path.name} cannot be read as a picture ({error}).") from error
+        with open_picture(path) as picture:
+            picture.load()
+    except PictureError as error:
+        raise web.HTTPUnsupportedMediaType(text=f"{path.name} {error}.") from error
     if channel == "a":
         picture = picture.convert("RGBA").getchannel("A")
     elif channel == "rgb" or preview is None:

@@ -12,9 +12,6 @@ from ..validation import Fault
 from ..workflow import Workflow, WorkflowError, is_link, to_workflow
 from .jobs import Job
 
-TOLERATED = ("unknown_input",)
-"""ComfyUI ignores these, and a front-end extension may send them."""
-
 
 @dataclass(frozen=True)
 class Refused(Exception):
@@ -43,8 +40,8 @@ def make_job(posted: Mapping[str, Any], runner: Runner, number: float) -> tuple[
         if kind not in runner.classes:
             title = ((node.get("_meta") or {}).get("title") if isinstance(node, dict) else None) or kind or f"#{key}"
             message = (
-                f"Node '{title}' is not here. This stand-in has the FaceStylist nodes, Load Image, Save Image and "
-                "Preview Image; the workflow needs ComfyUI."
+                f"Node '{title}' is not here. This stand-in has the FaceStylist nodes, Load Image, Save Image, Preview "
+                "Image and the Primitive nodes; the workflow needs ComfyUI."
             )
             raise Refused(_error("missing_node_type", message, node_id=key, class_type=kind, node_title=title), {})
     try:
@@ -89,8 +86,7 @@ def _sort_out(runner: Runner, workflow: Workflow, targets: Sequence[str]) -> tup
         faulty = []
         for key in part.prompt:
             if key not in faults:
-                found = runner.faults_of(part, key)
-                faults[key] = [fault for fault in found if fault.kind not in TOLERATED]
+                faults[key] = runner.faults_of(part, key)
             if faults[key]:
                 faulty.append(key)
         for key in faulty:

@@ -46,7 +46,7 @@ def create_app(
         static_root: the front end's files.
         folders: where pictures and models are.
         user: where settings and saved workflows are.
-        runner: runs the workflows; one with our nodes and the three core nodes unless given.
+        runner: runs the workflows; one with our nodes and the core nodes it knows unless given.
     """
     server = _Server(static_root, folders, user, runner or Runner())
     app = web.Application(client_max_size=LARGEST_UPLOAD, middlewares=[guard, server.in_folders])

@@ -18,14 +18,17 @@ from torch import nn
 
 from .. import embedded
 from ..discriminator import Discriminator, DiscriminatorConfig
+from ..dlib import DlibConfig, DlibFace
 from ..encoder import Encoder, EncoderConfig
 from ..generator import Generator, GeneratorConfig
+from ..identity import IdentityNetwork
 from ..irse import ArcFace, ArcFaceConfig
 from ..psp import PspConfig, PspEncoder
-from ..stylizer import FastStylizer, FastStylizerConfig
+from ..stylizer import FastStylizer
 from ..types import FaceEncoder, FaceGenerator, FaceStylizer
 from . import (
     arcface,
+    dlib,
     dualstylegan,
     facestylist,
     jojogan,
@@ -45,18 +48,18 @@ __all__ = [
     "CheckpointError",
     "CheckpointInfo",
     "inspect",
-    "load_arcface",
     "load_discriminator",
     "load_encoder",
     "load_generator",
+    "load_identity",
     "load_stylizer",
-    "save_arcface",
     "save_encoder",
     "save_generator",
+    "save_identity",
     "save_stylizer",
 ]
 
-FORMATS = (facestylist, psp, arcface, dualstylegan, jojogan, stylegan_nada, rosinality, nvidia)
+FORMATS = (facestylist, dlib, psp, arcface, dualstylegan, jojogan, stylegan_nada, rosinality, nvidia)
 """The first that recognises a file reads it, so those with more to recognise come first."""
 NAMED = 6
 """Missing tensors that `inspect` names."""
@@ -74,7 +77,7 @@ def inspect(path: str | Path) -> CheckpointInfo:
         CheckpointError: it is missing, damaged, of no known kind, or would have to run code.
     """
     _, weights, _ = _read(path, "generator")
-    config: GeneratorConfig | EncoderConfig | PspConfig | DiscriminatorConfig | ArcFaceConfig | FastStylizerConfig
+    config: object
     kind, (config, state) = next(
         (kind, network)
         for kind, network in (
@@ -194,8 +197,8 @@ def load_encoder(path: str | Path) -> FaceEncoder:
     return FaceEncoder(network, config.resolution, config.num_ws, config.w_dim, provenance)
 
 
-def load_arcface(path: str | Path) -> ArcFace:
-    """The face embedding network of a file (`model_ir_se50.pth`), on the CPU, float32, in eval mode, not trainable.
+def load_identity(path: str | Path) -> IdentityNetwork:
+    """A network that tells people apart, dlib's or ArcFace; on the CPU, float32, in eval mode, not trainable.
 
     Raises:
         CheckpointError: the file cannot be used, or holds no embedding network.
@@ -203,12 +206,12 @@ def load_arcface(path: str | Path) -> ArcFace:
     file, weights, mapped = _read(path, "encoder")
     if weights.embedding is None:
         raise CheckpointError(
-            f"{file}: it holds {_contents_in_words(weights)} and no face embedding network. "
-            "Choose `model_ir_se50.pth`, which pSp and e4e use."
+            f"{file}: it holds {_contents_in_words(weights)} and no face recognition network. "
+            "Choose dlib's `dlib_face_recognition_resnet_model_v1.dat`, or `model_ir_se50.pth`, which pSp and e4e use."
         )
     config, state = weights.embedding
     with plain_tensors():
-        return build(lambda: ArcFace(config), state, file, mapped).requires_grad_(False)
+        return build(lambda: _identity(config), state, file, mapped).requires_grad_(False)
 
 
 def load_stylizer(path: str | Path) -> FaceStylizer:
@@ -276,8 +279,8 @@ def save_encoder(
     facestylist.write(Path(path), "encoder", networks, entries, half)
 
 
-def save_arcface(network: ArcFace, path: str | Path, metadata: Mapping[str, Any] | None = None) -> None:
-    """Saves a face embedding network and metadata as `.safetensors`; errors as in `save_generator`."""
+def save_identity(network: IdentityNetwork, path: str | Path, metadata: Mapping[str, Any] | None = None) -> None:
+    """Saves a face recognition network and metadata as `.safetensors`; errors as in `save_generator`."""
     facestylist.write(Path(path), "embedding", {"embedding": network}, metadata or {}, False)
 
 
@@ -346,11 +349,15 @@ def _encoder(config: EncoderConfig | PspConfig) -> nn.Module:
     return PspEncoder(config) if isinstance(config, PspConfig) else Encoder(config)
 
 
+def _identity(config: ArcFaceConfig | DlibConfig) -> IdentityNetwork:
+    return DlibFace(config) if isinstance(config, DlibConfig) else ArcFace(config)
+
+
 def _contents_in_words(weights: Weights) -> str:
     kinds = {
         "an encoder": weights.encoder,
         "a generator": weights.generator,
-        "a face embedding network": weights.embedding,
+        "a face recognition network": weights.embedding,
         "a discriminator": weights.discriminator,
         "a fast stylizer": weights.stylizer,
     }

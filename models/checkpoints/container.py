@@ -1,4 +1,5 @@
-"""Reads a file from disk as plain data, whatever it is called: safetensors, PyTorch (zip or legacy) or pickle.
+"""Reads a file from disk as plain data, whatever it is called: safetensors, PyTorch (zip or legacy), pickle, dlib's
+networks, TensorFlow.js' weights.
 
 No unpickler is used, neither Python's nor PyTorch's: `machine.py` reads the structure, `storages.py` the tensors.
 """
@@ -6,22 +7,28 @@ No unpickler is used, neither Python's nor PyTorch's: `machine.py` reads the str
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from . import foreign
 from .contents import ACCEPTED, CheckpointError, Contents
-from .machine import Budget, CutOff, Damaged
-from .names import InertModule
+from .dlib_stream import MAGIC as DLIB_MAGIC
+from .dlib_stream import read_dlib
+from .machine import Budget, CutOff, Damaged, Machine
+from .names import InertModule, torch_names
+from .numpy_values import NumpyArray
 from .pickles import read_pickle
 from .safetensors_file import read_safetensors
 from .storages import MappedFile
+from .tfjs import ENDING, manifest_of, read_tfjs
 from .torch_files import read_archive, read_stream
 
 LEGACY_TORCH_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa850")
 MAX_DEPTH = 100
 MAX_NODES = 500_000
 TEXT_PER_NODE = 64
+Read = TypeVar("Read")
 
 
 def read_contents(path: Path) -> Contents:
@@ -41,8 +48,13 @@ def read_contents(path: Path) -> Contents:
     except OSError as error:
         raise CheckpointError(f"it cannot be read ({error.strerror or error}). Check its permissions.") from error
     head = bytes(file.view[:512])
+    return _in_words(lambda: _read(path, file, head))
+
+
+def _in_words(read: Callable[[], Read]) -> Read:
+    """What `read` gives; whatever it cannot make sense of becomes a sentence."""
     try:
-        return _read(path, file, head)
+        return read()
     except CutOff as error:
         raise CheckpointError(
             f"it is cut off, as after an interrupted download ({error}). Download it again."
@@ -53,6 +65,8 @@ def read_contents(path: Path) -> Contents:
         ) from error
     except CheckpointError:
         raise
+    except OSError as error:
+        raise CheckpointError(f"it cannot be read ({error.strerror or error}). Check its permissions.") from error
     except (ValueError, TypeError, LookupError, OverflowError, RuntimeError, MemoryError) as error:
         # Data that no check foresaw: a sentence all the same, and nothing was run.
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
@@ -61,8 +75,25 @@ def read_contents(path: Path) -> Contents:
         ) from error
 
 
+def read_object_array(data: memoryview) -> Any:
+    """The objects in a numpy array of objects (the bytes of a `.npy` file), which is a pickle behind a header.
+
+    Raises:
+        CheckpointError: it asks to run code, or is damaged.
+    """
+    width = 2 if data[6] == 1 else 4
+    start = 8 + width + int.from_bytes(data[8 : 8 + width], "little")
+    budget = Budget(len(data))
+    return _in_words(lambda: _checked(Machine(data[start:], torch_names(budget), budget, text=True).run()[0]))
+
+
 def _read(path: Path, file: MappedFile, head: bytes) -> Contents:
     data, budget = file.view, Budget(len(file))
+    manifest = manifest_of(path)
+    if manifest is not None:
+        return Contents(path, "tfjs", read_tfjs(manifest))
+    if head.startswith(DLIB_MAGIC):
+        return Contents(path, "dlib", read_dlib(data))
     if head[:4] == b"PK\x03\x04":
         try:
             value = read_archive(data, budget)
@@ -81,6 +112,10 @@ def _read(path: Path, file: MappedFile, head: bytes) -> Contents:
         except CheckpointError as error:
             raise foreign.better_named(error, data) from error
         return Contents(path, "pickle", _checked(value), file=file)
+    if path.suffix.lower() == ".bin":
+        raise CheckpointError(
+            f"this may be weights of TensorFlow.js: put their manifest, {path.stem}{ENDING}, beside it. {ACCEPTED}."
+        )
     raise CheckpointError(foreign.what(head, len(file)) or f"this is not a checkpoint. {ACCEPTED}.")
 
 
@@ -131,6 +166,8 @@ def _parts(item: Any) -> list[Any] | None:
         return [part for pair in item.items() for part in pair]
     if isinstance(item, (list, tuple)):
         return list(item)
+    if isinstance(item, NumpyArray):
+        return item.items
     if isinstance(item, InertModule):
         return [item.state]
     if isinstance(item, argparse.Namespace):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from ..discriminator import DiscriminatorConfig
+from ..dlib import DlibConfig
 from ..encoder import EncoderConfig
 from ..generator import GeneratorConfig
 from ..irse import ArcFaceConfig
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 ACCEPTED = (
     "Accepted are NVIDIA stylegan2-ada-pytorch .pkl, rosinality stylegan2-pytorch .pt and what was fine-tuned from it, "
-    "pSp, e4e and ReStyle encoders, and this project's .safetensors"
+    "pSp, e4e and ReStyle encoders, ArcFace's and dlib's face recognition, and this project's .safetensors"
 )
 
 
@@ -35,7 +36,7 @@ class CheckpointInfo:
     """What a checkpoint is, without a network having been built."""
 
     family: str
-    """Who wrote it: rosinality, nvidia, psp, e4e, restyle, arcface, jojogan, stylegan_nada, dualstylegan or
+    """Who wrote it: rosinality, nvidia, psp, e4e, restyle, arcface, dlib, jojogan, stylegan_nada, dualstylegan or
     facestylist."""
     kind: str
     """"generator", "discriminator" (no generator in the file), "encoder" (maybe with its generator), "embedding" or
@@ -68,9 +69,10 @@ class Contents:
 
     path: Path
     container: str
-    """"safetensors", "torch" or "pickle"."""
+    """"safetensors", "torch", "pickle", "dlib" or "tfjs"."""
     data: Any
-    """The tensors by name, or whatever object the file holds; classes other than plain data are inert records."""
+    """The tensors by name, a list of layers ("dlib"), or whatever object the file holds; classes other than plain data
+    are inert records."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     file: MappedFile | None = None
     """The mapping that the tensors are views of."""
@@ -90,7 +92,7 @@ class Weights:
     generator: tuple[GeneratorConfig, State] | None = None
     discriminator: tuple[DiscriminatorConfig, State] | None = None
     encoder: tuple[EncoderConfig | PspConfig, State] | None = None
-    embedding: tuple[ArcFaceConfig, State] | None = None
+    embedding: tuple[ArcFaceConfig | DlibConfig, State] | None = None
     stylizer: tuple[FastStylizerConfig, State] | None = None
     mean_latent: Tensor | None = None
     style: str = ""

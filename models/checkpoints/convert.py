@@ -8,16 +8,17 @@ from typing import Any
 
 import torch
 
+from ..irse import ArcFace
 from . import (
     CheckpointInfo,
     inspect,
-    load_arcface,
     load_discriminator,
     load_encoder,
     load_generator,
-    save_arcface,
+    load_identity,
     save_encoder,
     save_generator,
+    save_identity,
 )
 from .contents import CheckpointError
 from .export import (
@@ -43,7 +44,7 @@ def convert(path: str | Path, out: Path, layout: str = OURS, half: bool = False)
         out: the new file; `.safetensors` for our own format, `.pt` for the others. Replaced whole where it exists.
         layout: "facestylist" (everything in the file: generator, discriminator, mean latent, or an encoder with its
             generator), "rosinality" or "nvidia" (a generator and its discriminator, or one alone, as state dicts),
-            "psp" (an encoder of pSp, e4e or ReStyle and the generator with it), "arcface" (an embedding network).
+            "psp" (an encoder of pSp, e4e or ReStyle and the generator with it), "arcface" (an ArcFace network).
         half: 16-bit numbers; only for our own format.
 
     Raises:
@@ -73,7 +74,7 @@ def _to_ours(path: str | Path, info: CheckpointInfo, out: Path, half: bool) -> N
         generator = load_generator(path) if info.has_generator else None
         save_encoder(encoder, out, dict(encoder.provenance), half=half, generator=generator)
     elif info.kind == "embedding":
-        save_arcface(load_arcface(path), out, _text(info))
+        save_identity(load_identity(path), out, _text(info))
     elif info.kind == "generator":
         loaded = load_generator(path)
         save_generator(loaded, out, dict(loaded.provenance), half=half)
@@ -89,11 +90,14 @@ def _text(info: CheckpointInfo) -> dict[str, Any]:
 
 def _to_public(path: str | Path, info: CheckpointInfo, out: Path, layout: str) -> None:
     if layout == "arcface":
-        _require(info.kind == "embedding", path, layout, "a face embedding network", info.kind)
-        _save(to_arcface(load_arcface(path)), out)
+        network = load_identity(path) if info.kind == "embedding" else None
+        if not isinstance(network, ArcFace):
+            raise _misplaced(path, layout, "an ArcFace network", "dlib" if network else info.kind)
+        _save(to_arcface(network), out)
         return
     if layout == "psp":
-        _require(info.kind == "encoder", path, layout, "an encoder", info.kind)
+        if info.kind != "encoder":
+            raise _misplaced(path, layout, "an encoder", info.kind)
         encoder = load_encoder(path)
         content = to_psp(encoder, load_generator(path) if info.has_generator else None)
         _save({**content, "provenance": dict(encoder.provenance)}, out)
@@ -111,11 +115,10 @@ def _to_public(path: str | Path, info: CheckpointInfo, out: Path, layout: str) -
     _save({**content, "provenance": dict(loaded.provenance)}, out)
 
 
-def _require(fits: bool, path: str | Path, layout: str, wanted: str, found: str) -> None:
-    if not fits:
-        raise CheckpointError(
-            f"{path}: {layout}'s layout is for {wanted}; the file's kind is {found!r}. Choose another layout."
-        )
+def _misplaced(path: str | Path, layout: str, wanted: str, found: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: {layout}'s layout is for {wanted}; the file's kind is {found!r}. Choose another layout."
+    )
 
 
 def _save(content: dict[str, Any], out: Path) -> None:

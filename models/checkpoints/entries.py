@@ -3,7 +3,9 @@ under which prefix. People wrap state dicts in many ways, and the names inside t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ AVERAGED = ("ema", "smooth", "average", "trainable")
 """Words in the name of the network that makes the pictures: the averaged one, or the one that was fine-tuned."""
 OTHERS = ("frozen", "source", "teacher", "optim", "disc")
 """Words in the names of those beside it, or of what is no network."""
+WRAPPERS = re.compile(r"(?<![^.])(?:module|_orig_mod)\.")
 MEANS = ("latent_avg", "mean_latent", "w_avg", "mean_w", "w_mean", "dlatent_avg", "truncation_latent")
 
 
@@ -33,14 +36,18 @@ def mappings(data: Any, entries: tuple[str, ...], depth: int = DEPTH) -> Iterato
 
 
 def _walk(data: Any, entries: tuple[str, ...], depth: int) -> Iterator[Mapping[Any, Any]]:
+    if isinstance(data, list | tuple):
+        # In the order in which somebody saved several networks.
+        for item in data if depth else ():
+            yield from _walk(item, entries, depth - 1)
     if not isinstance(data, Mapping):
         return
-    names = [name for name in data if isinstance(data[name], Mapping)]
+    names = [name for name in data if isinstance(data[name], Mapping | list | tuple)]
     # By whether it is averaged, then the usual entries in their order, then by name.
     order = {entry: place for place, entry in enumerate(entries)}
     names.sort(key=lambda name: (rank(str(name)), order.get(name, len(order)), str(name)))
     likely = [data[name] for name in names if name in order or rank(str(name)) == 0]
-    yield from likely
+    yield from (mapping for mapping in likely if isinstance(mapping, Mapping))
     yield data
     if depth:
         known: set[int] = set()
@@ -59,13 +66,14 @@ def rank(name: str) -> int:
 
 
 def tensors_of(mapping: Any) -> dict[str, Tensor]:
-    """The tensors of a mapping by name, without the prefix that DataParallel puts before every name."""
+    """The tensors and arrays of a mapping by name, without what DataParallel and torch.compile put into names."""
     if not isinstance(mapping, Mapping):
         return {}
-    state = {str(name): tensor for name, tensor in mapping.items() if isinstance(tensor, Tensor)}
-    while state and all(name.startswith("module.") for name in state):
-        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    return state
+    return {
+        WRAPPERS.sub("", str(name)): tensor
+        for name, value in mapping.items()
+        if (tensor := as_tensor(value)) is not None
+    }
 
 
 def find_state(data: Any, marks: tuple[str, ...], entries: tuple[str, ...]) -> dict[str, Tensor] | None:
@@ -103,11 +111,15 @@ def find_mean(data: Any, beside: Mapping[str, Tensor] | None = None) -> Tensor |
 
 
 def as_tensor(value: Any) -> Tensor | None:
-    """A tensor, or an array or a list of numbers as one; None for anything else."""
+    """A tensor, or an array or a list of numbers (nested or not) as one; None for anything else."""
     if isinstance(value, Tensor):
         return value.detach()
     if isinstance(value, NumpyArray):
         return value.tensor
-    if isinstance(value, list) and value and all(isinstance(item, (int, float)) for item in value):
-        return torch.tensor(value, dtype=torch.float32)
+    first = value
+    while isinstance(first, list) and first:
+        first = first[0]
+    if isinstance(value, list) and isinstance(first, (int, float)):
+        with suppress(ValueError, TypeError, RuntimeError, OverflowError):
+            return torch.tensor(value, dtype=torch.float32)
     return None

@@ -1,8 +1,8 @@
 """This project's own format: one `.safetensors` file, its architecture and origin in the metadata.
 
 Tensors are `generator.*` (with `generator.mean_latent`), `discriminator.*`, `encoder.*` (ours, or pSp, e4e and ReStyle,
-which the configuration's `architecture` tells apart), `embedding.*` (ArcFace) or `stylizer.*` (a fast stylizer), by the
-names of our modules.
+which the configuration's `architecture` tells apart), `embedding.*` (ArcFace, or dlib's, which has no `trunk`) or
+`stylizer.*` (a fast stylizer), by the names of our modules.
 Metadata: `format` "facestylist", `format_version`, `kind`, `config` (JSON: the configurations), `style`, `w_space`, and
 whatever else was given, all as text. A reader takes any version up to its own.
 """
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..discriminator import DiscriminatorConfig
+from ..dlib import DlibConfig
 from ..encoder import EncoderConfig
 from ..files import replacing, write_atomically
 from ..generator import GeneratorConfig
@@ -63,7 +64,7 @@ def read(contents: Contents) -> Weights:
         ("generator", GeneratorConfig),
         ("discriminator", DiscriminatorConfig),
         ("encoder", PspConfig if "architecture" in config.get("encoder", {}) else EncoderConfig),
-        ("embedding", ArcFaceConfig),
+        ("embedding", ArcFaceConfig if "trunk" in config.get("embedding", {}) else DlibConfig),
         ("stylizer", FastStylizerConfig),
     ):
         if name in config:

@@ -12,6 +12,7 @@ MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8\xff", "a picture"),
     (b"GIF8", "a picture"),
     (b"RIFF", "a picture or a sound"),
+    (b"PK\x05\x06", "an empty zip archive"),
     (b"\x1f\x8b", "a gzip archive; unpack it, and choose the file that was in it"),
     (b"BZh", "a bzip2 archive; unpack it, and choose the file that was in it"),
     (b"\xfd7zXZ", "an xz archive; unpack it, and choose the file that was in it"),
@@ -21,15 +22,19 @@ MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x89HDF", "a Keras or HDF5 file"),
     (b"GGUF", "a GGUF language or diffusion model"),
     (b"%PDF", "a PDF document"),
-    (b"\x08\x03\x12", "an ONNX model"),
-    (b"\x08\x07\x12", "an ONNX model"),
-    (b"\x08\x08\x12", "an ONNX model"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard archive; unpack it, and choose the file that was in it"),
+    (b"\x01\x01", "one of dlib's files, of which only dlib_face_recognition_resnet_model_v1.dat is read"),
 )
+ONNX = re.compile(rb"\x08[\x01-\x1f][\x12\x1a\x22\x3a\x42]")
+"""Its version, and then the name of its producer or another field of an ONNX model."""
+OLD_TORCH_TAR = (b"storages\0", b"sys_info\0", b"tensors\0", b"pickle\0")
+"""The first file in the tar archives that PyTorch wrote before 0.2."""
 TEXT_PICKLE = re.compile(rb"[(}\])]?(?:[dl]p\d*\n|q\x00|c[A-Za-z_][\w.]*\n\w+\n)")
 """How a pickle of protocol 0 or 1 begins: a container and its number, or a class."""
 WEB = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<error")
 DIFFUSION_MARKS = (b"model.diffusion_model.", b"cond_stage_model.", b"first_stage_model.", b"conditioner.embedders")
 SEARCHED = 1 << 24
+LORA = f"this is a LoRA of a diffusion or language model, not a network; it belongs in another loader. {ACCEPTED}."
 DIFFUSION = f"this is a diffusion model, not a face generator; it belongs in another loader. {ACCEPTED}."
 
 
@@ -51,13 +56,20 @@ def what(head: bytes, size: int) -> str | None:
             "this is a pickle of protocol 0 or 1, which Python 2 wrote and which is not read here. Save it again where "
             "it was made, with `torch.save` or pickle protocol 2 or later."
         )
+    if head[257:262] == b"ustar" and head.startswith(OLD_TORCH_TAR):
+        return (
+            "this is a tar archive of a PyTorch from before 2017, which is not read here. Load it with `torch.load` "
+            "where you trust it, save its state dict with `torch.save`, and choose that file."
+        )
     if head[257:262] == b"ustar":
         return f"this is a tar archive; unpack it, and choose the file that was in it. {ACCEPTED}."
     if start[:1] in (b"{", b"["):
         return "this is a JSON text and not a checkpoint; it may be a server's error message. Open it to see."
     for magic, name in MAGIC:
         if head.startswith(magic):
-            return f"this is {name}, not a checkpoint. {ACCEPTED}."
+            return f"this is {name}{'' if ';' in name else ', not a checkpoint'}. {ACCEPTED}."
+    if ONNX.match(head):
+        return f"this is an ONNX model, not a checkpoint. {ACCEPTED}."
     if not any(head):
         return "it begins with zeros only, as after an interrupted download. Download it again."
     if size < 4096 and start.isascii() and start.decode("ascii").replace("\n", "").replace("\r", "").isprintable():

@@ -18,6 +18,7 @@ from ..dinov2 import Vit, vit_config
 from ..lpips import BACKBONES, Lpips, LpipsConfig, convolution_indices
 from .container import read_contents
 from .contents import CheckpointError
+from .entries import tensors_of
 from .filling import build, check_config, plain_tensors
 from .storages import MappedFile
 
@@ -284,11 +285,7 @@ def _state(data: Any) -> State:
         if isinstance(data.get(wrapper), Mapping):
             data = data[wrapper]
             break
-    return {
-        str(name).removeprefix("module.").removeprefix("backbone."): tensor
-        for name, tensor in data.items()
-        if isinstance(tensor, Tensor)
-    }
+    return {name.removeprefix("backbone."): tensor for name, tensor in tensors_of(data).items()}
 
 
 def _described(state: Mapping[str, Tensor]) -> str:

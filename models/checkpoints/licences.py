@@ -13,6 +13,7 @@ NOTES: dict[str, str] = {
     "psp": f"The code's licence is MIT. {FFHQ}",
     "e4e": f"The code's licence is MIT. {FFHQ}",
     "restyle": f"The code's licence is MIT. {FFHQ}",
+    "dlib": "Weights by Davis King, CC0: free for any use. Its faces came from FaceScrub, VGG Face and the internet.",
     "arcface": "The code's licence is MIT; the faces it was trained on (MS-Celeb-1M) were collected for research only.",
 }
 

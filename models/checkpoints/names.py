@@ -174,6 +174,10 @@ def _path(*parts: Any) -> str:
 
 def torch_names(budget: Budget) -> Find:
     """The table for PyTorch's own files: state dicts, optimisers, the command line of a training."""
+    return Names(budget, _torch_table(budget)).find
+
+
+def _torch_table(budget: Budget) -> dict[tuple[str, str], Any]:
     extra: dict[tuple[str, str], Any] = {
         ("argparse", "Namespace"): Allowed(lambda: Namespace(budget)),
         ("torch._utils", "_rebuild_parameter_with_state"): Allowed(_parameter),
@@ -189,8 +193,8 @@ def torch_names(budget: Budget) -> Find:
     for kind in ("list", "dict", "int", "float"):
         # What a defaultdict makes of a missing entry; here nothing is ever missing.
         extra["builtins", kind] = extra["__builtin__", kind] = f"builtins.{kind}"
-    names = Names(budget, extra)
-    names.extra = {
+    names = Names(budget)
+    return {
         **extra,
         **numpy_names(budget),
         **_networks(names),
@@ -200,12 +204,11 @@ def torch_names(budget: Budget) -> Find:
         ("torch.nn.parameter", "Parameter"): "torch.nn.Parameter",
         ("collections", "defaultdict"): Allowed(lambda *_: names._dictionary()),
     }
-    return names.find
 
 
 def network_names(budget: Budget, load_storage: Callable[[Any], Any]) -> Find:
-    """The table for NVIDIA's pickles: a network is a record, and the source text in it stays text."""
-    extra = {**_networks(Names(budget)), ("torch.storage", "_load_from_bytes"): Allowed(load_storage)}
+    """The table for plain pickles, NVIDIA's among them: what PyTorch's files may hold, and tensors as bytes within."""
+    extra = {**_torch_table(budget), ("torch.storage", "_load_from_bytes"): Allowed(load_storage)}
     return Names(budget, extra).find
 
 

@@ -15,13 +15,14 @@ from .machine import Allowed, Budget, Builder, Damaged
 from .storages import integers
 
 NUMBER = re.compile(r"[biuf][1248]")
+OBJECTS = ("O", "O4", "O8")
 ARRAY_CLASS = "numpy.ndarray"
 """What the name of the class stands for."""
 
 
 @dataclass
 class NumpyType(Builder):
-    """`numpy.dtype` of a number, told by a code such as "f4"."""
+    """`numpy.dtype` of a number, told by a code such as "f4", or of whatever else a pickle may hold ("O8")."""
 
     code: str
     order: str = "<"
@@ -38,25 +39,36 @@ class NumpyType(Builder):
 
 @dataclass
 class NumpyArray(Builder):
-    """`numpy.ndarray` of numbers: a tensor once the pickle has said what is in it, None before."""
+    """`numpy.ndarray` of numbers: a tensor once the pickle has said what is in it, None before.
+
+    An array of objects has `items` in their order instead, and its shape.
+    """
 
     budget: Budget
     tensor: Tensor | None = None
+    items: list[Any] | None = None
+    shape: tuple[int, ...] = ()
 
     def build(self, state: Any) -> None:
         # (version, shape, dtype, whether columns come first, the bytes): numpy's own state of an array.
         if not isinstance(state, tuple) or len(state) != 5:
             raise Damaged("an array without its contents")
         _, shape, kind, by_columns, data = state
+        if isinstance(kind, NumpyType) and kind.code in OBJECTS and isinstance(data, list):
+            self.shape, self.items = tuple(integers(shape)), data
+            if math.prod(self.shape) != len(data) or not data:
+                raise Damaged(f"an array of shape {list(self.shape)} with {len(data)} objects")
+            return
         self.tensor = _array(data, kind, shape, "F" if by_columns else "C", self.budget)
 
 
 def numpy_type(code: Any, *_: Any) -> NumpyType:
     """What stands for `numpy.dtype(code, ...)`."""
     text = code.decode("latin-1") if isinstance(code, bytes) else code
-    if not isinstance(text, str) or not NUMBER.fullmatch(text.lstrip("<>|=")):
+    text = text.lstrip("<>|=") if isinstance(text, str) else ""
+    if not NUMBER.fullmatch(text) and text not in OBJECTS:
         raise Damaged("a numpy type that is no number")
-    return NumpyType(text.lstrip("<>|="))
+    return NumpyType(text)
 
 
 def numpy_number(kind: Any, data: Any) -> float | int | bool:
@@ -64,7 +76,8 @@ def numpy_number(kind: Any, data: Any) -> float | int | bool:
     if isinstance(data, str):
         # Python 2 wrote bytes as it wrote text.
         data = data.encode("utf-8")
-    if not isinstance(kind, NumpyType) or not isinstance(data, bytes) or len(data) != int(kind.code[1]):
+    number_type = isinstance(kind, NumpyType) and kind.code not in OBJECTS
+    if not number_type or not isinstance(data, bytes) or len(data) != int(kind.code[1]):
         raise Damaged("a numpy number that is none")
     number: float | int | bool = np.frombuffer(data, kind.dtype())[0].item()
     return number
@@ -91,7 +104,8 @@ def _whole(budget: Budget, data: Any, kind: Any, shape: Any, order: Any = "C") -
 
 def _array(data: Any, kind: Any, shape: Any, order: Any, budget: Budget) -> Tensor:
     """A copy, float32 or float64 as it was, whole numbers as int64."""
-    if not isinstance(kind, NumpyType) or not isinstance(data, (bytes, memoryview)) or order not in ("C", "F"):
+    number_type = isinstance(kind, NumpyType) and kind.code not in OBJECTS
+    if not number_type or not isinstance(data, (bytes, memoryview)) or order not in ("C", "F"):
         raise Damaged("an array of something else than numbers")
     sizes, dtype = integers(shape), kind.dtype()
     if math.prod(sizes) * dtype.itemsize != len(data):

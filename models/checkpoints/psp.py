@@ -98,11 +98,6 @@ def _state(data: Any) -> dict[str, Tensor]:
     """The file's tensors as `encoder.*` and `decoder.*`, or those of an encoder alone, with no other prefix."""
     for mapping in mappings(data, ENTRIES):
         named = tensors_of(mapping)
-        for part in ("encoder.", "decoder."):
-            named = {
-                part + name.removeprefix(f"{part}module.") if name.startswith(f"{part}module.") else name: tensor
-                for name, tensor in named.items()
-            }
         if _is_encoder(_under(named, "encoder.") or named) or all(mark in named for mark in RESNET34_MARKS):
             return named
         outer = min((name for name in named if name.endswith(f".encoder.{STEM}")), key=len, default="")
@@ -122,7 +117,7 @@ def _is_encoder(state: State) -> bool:
 
 
 def _options(data: Mapping[str, Any]) -> dict[str, Any]:
-    options = data.get("opts")
+    options = data.get("opts") if isinstance(data, Mapping) else None
     if isinstance(options, argparse.Namespace):
         options = vars(options)
     return {str(name): value for name, value in options.items()} if isinstance(options, Mapping) else {}

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from .contents import ACCEPTED, Contents
-from .foreign import DIFFUSION
+from .entries import WRAPPERS
+from .foreign import DIFFUSION, LORA
 
 DIFFUSION_PREFIXES = (
     "model.diffusion_model.",
@@ -16,7 +17,8 @@ DIFFUSION_PREFIXES = (
     "first_stage_model.",
     "cond_stage_model.",
     "conditioner.",
-    "lora_",
+    "ip_adapter.",
+    "image_proj.",
     "double_blocks.",
     "single_blocks.",
     "transformer_blocks.",
@@ -32,6 +34,7 @@ DIFFUSION_PREFIXES = (
     "text_model.",
     "joint_blocks.",
 )
+LORA_MARKS = (".lora_A.", ".lora_B.", ".lora_down.", ".lora_up.", ".lora.up.", ".lora.down.")
 LUCIDRAINS_PREFIXES = ("G.", "GE.", "S.net.", "SE.net.", "D.")
 SENTENCES: tuple[tuple[tuple[str, ...], str], ...] = (
     (
@@ -61,8 +64,8 @@ SENTENCES: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         ("layer1.0.bn1.", "bn1.", "layer1.0.conv1."),
-        "this is a ResNet (insightface's ArcFace networks are such, too); of those that tell people apart, only IR-SE "
-        "trunks work here, as `model_ir_se50.pth` is one.",
+        "this is a ResNet (insightface's ArcFace networks are such, too); of those that tell people apart, only "
+        "dlib's and IR-SE trunks (`model_ir_se50.pth`) work here.",
     ),
     (
         ("step.", "stylegan.", "mapping_network.", "generator.main."),
@@ -82,6 +85,8 @@ def reason(contents: Contents) -> str:
         )
     if {"GAN"} & top or sum(name.startswith(LUCIDRAINS_PREFIXES) for name in names) > 4 and _has(names, ("S.net.",)):
         return f"this is a checkpoint of lucidrains' stylegan2-pytorch, whose networks are others. {ACCEPTED}."
+    if any(name.startswith("lora_") or any(mark in name for mark in LORA_MARKS) for name in names):
+        return LORA
     if _has(names, DIFFUSION_PREFIXES):
         return DIFFUSION
     for prefixes, sentence in SENTENCES:
@@ -100,10 +105,10 @@ def _names(data: Any) -> Iterable[str]:
     if not isinstance(data, Mapping):
         return
     for name, value in data.items():
-        yield str(name).removeprefix("module.")
+        yield WRAPPERS.sub("", str(name))
         if isinstance(value, Mapping):
             for inner in value:
-                yield str(inner).removeprefix("module.")
+                yield WRAPPERS.sub("", str(inner))
 
 
 def _has(names: Iterable[str], prefixes: tuple[str, ...]) -> bool:

@@ -93,7 +93,7 @@ def mean_latent(data: Any, state: State | None, w_dim: int) -> Tensor | None:
 
 def training_arguments(data: Mapping[str, Any]) -> dict[str, str]:
     """The command line that a training file keeps, as text."""
-    arguments = data.get("args")
+    arguments = data.get("args") if isinstance(data, Mapping) else None
     if isinstance(arguments, argparse.Namespace):
         arguments = vars(arguments)
     if not isinstance(arguments, Mapping):

@@ -24,6 +24,7 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 MAX_MEMBERS = 20_000
 END_RECORD = b"PK\x05\x06"
 END_SEARCH = (1 << 16) + 22
+PROGRAM = ("constants.pkl", "archive_format", "serialized_exported_program.json")
 CUT_OFF = "it is cut off: its end is missing, as after an interrupted download. Download it again."
 
 
@@ -54,11 +55,6 @@ def read_archive(data: memoryview, budget: Budget) -> Any:
         )
     if len({member.name.partition("/")[0] for member in members}) != 1:
         raise Damaged("an archive with several roots")
-    if "constants.pkl" in names or any(name.startswith("code/") for name in names):
-        raise CheckpointError(
-            "this is a TorchScript program, not weights; loading it would run code, so it was not loaded. "
-            "Choose the original checkpoint."
-        )
     order = names.get("byteorder")
     if order is not None and bytes(_content(data, order)[:8]) != b"little":
         raise CheckpointError("it was written on a big-endian machine. Save it again as .safetensors there.")
@@ -139,6 +135,12 @@ def _entry(data: memoryview, position: int) -> tuple[Member, int]:
     if 0xFFFFFFFF in (packed, size, start):
         extra = bytes(data[name_end : name_end + extra_length])
         size, packed, start = _wide(extra, size, packed, start)
+    inner = name.partition("/")[2]
+    if inner in PROGRAM or inner.startswith("code/"):
+        raise CheckpointError(
+            "this is a program of torch.jit (TorchScript) or torch.export, not weights; loading it would run code, so "
+            "it was not loaded. Choose the original checkpoint."
+        )
     if method != 0 or flags & 1 or packed != size:
         raise CheckpointError(
             "it is a compressed or encrypted archive, which PyTorch does not write, so it was not loaded (it could be "

@@ -64,7 +64,9 @@ def photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A photo in which two faces are found, whatever it shows."""
     eyes_nose_mouth = torch.tensor([[0.35, 0.4], [0.65, 0.4], [0.5, 0.6], [0.4, 0.75], [0.6, 0.75]])
 
-    def finder(detector: str, min_confidence: float, download_if_missing: bool) -> Callable[[Tensor], list[Detection]]:
+    def finder(
+        detector: str, min_confidence: float, download_if_missing: bool, keep_unsure: bool = False
+    ) -> Callable[[Tensor], list[Detection]]:
         def find(picture: Tensor) -> list[Detection]:
             corners = (torch.tensor([100.0, 20.0]), torch.tensor([10.0, 15.0]))
             return [
@@ -118,7 +120,7 @@ def test_generate_refuses_what_does_not_fit(networks: Path, capsys: pytest.Captu
     file = str(networks / "source.safetensors")
     np.save("z.npy", np.zeros((1, 7)))
     assert main(["generate", file, "--z", "z.npy", "--raw", "a.npy"]) == 1
-    assert "latents z for this generator of shape [N, 16] is needed" in capsys.readouterr().err
+    assert "latents z for this generator, [N, 16], is needed" in capsys.readouterr().err
     assert main(["generate", file, "--class", "1", "--raw", "a.npy"]) == 2
     assert "not conditional" in capsys.readouterr().err
 
@@ -244,7 +246,7 @@ def test_stylise_names_the_photo_and_the_style(
     shown = capsys.readouterr().err
     assert "There is no model 'baroque'" in shown
     assert "The embedded styles are:" in shown
-    monkeypatch.setattr(stylise_command, "face_finder", lambda *_: lambda picture: [])
+    monkeypatch.setattr(stylise_command, "face_finder", lambda *_, **__: lambda picture: [])
     assert main([*common, "--style", source]) == 1
     assert f"{photo}: No face found in frame 1 of 1." in capsys.readouterr().err
     assert main([*common, "--style", source, "--on-no-face", "skip"]) == 0
@@ -319,8 +321,8 @@ def test_finetune_settings_and_interrupt(
     assert main(arguments) == 1
     assert "Unknown setting stepps" in capsys.readouterr().err
     (tmp_path / "settings.toml").write_text("")
-    without = [networks / "style.safetensors" if part == source else part for part in arguments]
-    assert main([str(part) for part in without]) == 1
+    without = [{source: str(networks / "style.safetensors"), "run": "another"}.get(part, part) for part in arguments]
+    assert main(without) == 1
     assert "without its discriminator" in capsys.readouterr().err
 
 

@@ -111,7 +111,7 @@ def test_wrong_usage(faces: list[str], capsys: pytest.CaptureFixture[str]) -> No
     np.save("long.npy", np.zeros((2, 18, 512), np.float32))
     for more, status, sentence in (
         (["--start", "three.npy", "--steps", "0"], 2, "holds 3 latents for 2 pictures"),
-        (["--start", "long.npy"], 1, "holds 18 codes of length 512"),
+        (["--start", "long.npy"], 1, "holds an array [2, 18, 512]"),
         (["--pivotal", "tuned.pt", "--steps", "1"], 2, "has to end in .safetensors"),
         (["--locality", "-1", "--steps", "1"], 2, "--locality is below 0"),
     ):

@@ -16,9 +16,10 @@ from PIL import Image
 
 from facestylist.cli.commands import COMMANDS
 from facestylist.cli.commands import run as run_command
-from facestylist.cli.files import read_array, unique_stems, write_array
+from facestylist.cli.files import read_array, write_array
 from facestylist.cli.main import main
 from facestylist.cli.options import seeds
+from facestylist.cli.photos import unique_stems
 
 
 @pytest.fixture(autouse=True)
@@ -199,9 +200,9 @@ def test_arrays(tmp_path: Path) -> None:
     np.save(tmp_path / "o.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     (tmp_path / "text.npy").write_text("hello")
     for name, sentence in [
-        ("a.npy", r"holds float64 \[2, 3\]; codes of shape \[N, 4\] is needed"),
-        ("o.npy", "is not a .npy array"),
-        ("text.npy", "is not a .npy array"),
+        ("a.npy", r"codes, \[N, 4\], is needed, and the file holds an array \[2, 3\]"),
+        ("o.npy", "no arrays of numbers are in it"),
+        ("text.npy", r"this is a text.*Accepted are arrays in \.npy"),
         ("none.npy", "There is no file"),
     ]:
         with pytest.raises(ValueError, match=sentence):

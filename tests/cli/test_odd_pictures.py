@@ -65,7 +65,7 @@ def test_modes_and_rotations_are_read(capsys: pytest.CaptureFixture[str]) -> Non
         ("text.png", "text.png cannot be read as a picture"),
         ("empty.png", "empty.png cannot be read as a picture"),
         ("cut.png", "cut.png cannot be read as a picture"),
-        ("folder.png", "folder.png is a folder"),
+        ("folder.png", "The folder folder.png holds no pictures"),
         ("missing.png", "There is no picture missing.png"),
         ("tiny.png", "only 2"),
     ],

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from facestylist.cli.main import main
-from facestylist.models.checkpoints import load_generator, save_generator
+from facestylist.models.checkpoints import load_generator, save_generator, save_identity
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
+from facestylist.models.dlib import DlibConfig, DlibFace
 from facestylist.models.generator import Generator, GeneratorConfig
 from facestylist.models.types import FaceGenerator
 from facestylist.training.pairs.drawing import draw
@@ -74,6 +75,20 @@ def test_pairs_with_pictures_and_a_sheet(
     # Again into the same folder: told before anything is made.
     assert main([*given]) == 1
     assert "not empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--identity", "--arcface"])
+def test_a_network_that_tells_people_apart(
+    flag: str, networks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with torch.random.fork_rng():
+        save_identity(DlibFace(DlibConfig((4, 4), (1, 1), 4)), tmp_path / "models" / "face_guides" / "dlib.safetensors")
+    given = arguments(networks, "--out", str(tmp_path / "p.safetensors"), "--min-identity-3", "1")
+    assert main([*given, flag, "dlib.safetensors", "--models-dir", str(tmp_path / "models")]) == 0
+    record = shown(capsys)
+    assert record["rows"][0]["kept"] == 4 and record["rows"][3]["kept"] == 0 < record["rows"][3]["identity"]
+    assert main([*given, flag, "absent.dat"]) == 1
+    assert "absent.dat: there is no such file" in capsys.readouterr().err
 
 
 def test_photos_and_style_pictures(networks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -203,7 +203,10 @@ def test_the_front_ends_format_runs_the_same(runner: Runner) -> None:
         ({"n1": ("Number", {"value": -1})}, "Value -1 smaller than min of 0: value"),
         ({"n1": ("Number", {"value": "many"})}, "Failed to convert an input value to a INT value: value, 'many'"),
         ({"n1": ("Number", {})}, "Required input is missing: value"),
-        ({"n1": ("Number", {"value": 1, "colour": 2})}, "Unknown input: colour. It has: value"),
+        ({"n1": ("Number", {"value": float("nan")})}, "Input `value` of node 1 .Number. is nan"),
+        ({"n1": ("Number", {"value": "inf"})}, "Failed to convert an input value to a INT value: value, 'inf'"),
+        ({"n1": ("Number", {"value": [1, 2, 3]})}, "Bad linked input: value, .1, 2, 3., is not .node id, output slot"),
+        ({"n3": ("Add", {"a": 4, "how": "plus"})}, "Bad linked input: a takes a link to a NUMBER, not the value 4"),
         ({"n3": ("Add", {"a": ["1", 0], "how": "times"})}, "Value not in list: how: 'times' not in"),
         ({"n3": ("Add", {"a": ["3", 1], "how": "plus"})}, "circle"),
         ({"n2": ("Add", {"a": ["1", 0], "how": "plus"}), "n3": ("Add", {"a": ["2", 1], "how": "plus"})},
@@ -211,7 +214,7 @@ def test_the_front_ends_format_runs_the_same(runner: Runner) -> None:
         ({"n3": ("Add", {"a": ["1", 3], "how": "plus"})}, "asks for output 3 of node 1, which has 1"),
         ({"n3": ("Fail", {"name": "bad"})}, "`name` is bad. Choose a good one."),
         ({"n4": ("Add", {"a": ["1", 0], "how": "plus"})}, "no output node"),
-        ({"n3": ("KSampler", {}), "n1": ("VAEDecode", {})}, r"KSampler \(node 3\), VAEDecode \(node 1\)"),
+        ({"n3": ("KSampler", {"a": ["1", 0]}), "n1": ("VAEDecode", {})}, r"KSampler \(node 3\), VAEDecode \(node 1\)"),
     ],
 )  # fmt: skip
 def test_everything_is_checked_before_anything_runs(runner: Runner, change: dict[str, Any], sentence: str) -> None:
@@ -222,6 +225,38 @@ def test_everything_is_checked_before_anything_runs(runner: Runner, change: dict
 
 def test_what_nothing_needs_is_not_checked(runner: Runner) -> None:
     runner.prepare({**SUM, **prompt(n9=("Number", {"value": 99}))})
+
+
+def test_an_input_that_a_node_does_not_have_is_ignored(runner: Runner) -> None:
+    change = prompt(n1=("Number", {"value": 1, "colour": ["9", 0]}), n9=("Number", {"value": 2}))
+    workflow = runner.prepare({**SUM, **change})
+    assert workflow.prompt["1"]["inputs"] == {"value": 1}
+    assert workflow.notes == ("Ignored, because it has no such input: `colour` of node 1 (Number)",)
+    assert runner.run(workflow).executed == ("1", "2", "3", "4")
+
+
+@pytest.mark.parametrize("name", [r"sub\a.png", r"C:\ComfyUI\input\sub\a.png"])
+def test_pictures_and_choices_of_windows(runner: Runner, tmp_path: Path, name: str) -> None:
+    (tmp_path / "input" / "sub").mkdir()
+    picture(tmp_path, "sub/a.png")
+    document = prompt(n1=("LoadImage", {"image": name}), n2=("PreviewImage", {"images": ["1", 0]}))
+    assert runner.run(runner.prepare(document)).outputs["1"][0][0].shape == (1, 6, 8, 3)
+    add = ("Add", {"a": ["1", 0], "how": name})
+    with pytest.raises(WorkflowError, match="Value not in list: how"):
+        runner.prepare({**SUM, **prompt(n3=add)})
+    with pytest.MonkeyPatch.context() as patch:
+        types = {"required": {"a": ("NUMBER",), "how": (["plus", "sub/a.png"],)}}
+        patch.setattr(Add, "INPUT_TYPES", lambda: types)
+        assert runner.prepare({**SUM, **prompt(n3=add)}).prompt["3"]["inputs"]["how"] == "sub/a.png"
+
+
+def test_a_prefix_may_be_empty(runner: Runner, tmp_path: Path) -> None:
+    picture(tmp_path)
+    for prefix in ("", "."):
+        inputs = {"images": ["1", 0], "filename_prefix": prefix}
+        document = prompt(n1=("LoadImage", {"image": "a.png"}), n2=("SaveImage", inputs))
+        files = runner.run(runner.prepare(document)).files
+    assert files == [tmp_path / "output" / "_00002_.png"]
 
 
 def test_numbers_take_their_declared_type(runner: Runner) -> None:

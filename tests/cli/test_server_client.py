@@ -133,6 +133,28 @@ def test_a_node_the_server_does_not_have(url: str, tmp_path: Path, capsys: pytes
     assert "has no Strange (node 7)" in capsys.readouterr().err
 
 
+def test_a_subgraph_is_sent_opened(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kind = {
+        "id": "blurred", "name": "Blurred", "inputs": [{"name": "image", "type": "IMAGE", "linkIds": [5]}],
+        "outputs": [{"name": "image", "type": "IMAGE"}],
+        "nodes": [{"id": 1, "type": "Blur", "inputs": [{"name": "image", "type": "IMAGE", "link": 5}],
+                   "widgets_values": [5, "fixed"]}],
+        "links": [{"id": 5, "origin_id": -10, "origin_slot": 0, "target_id": 1, "target_slot": 0, "type": "IMAGE"},
+                  {"id": 6, "origin_id": 1, "origin_slot": 0, "target_id": -20, "target_slot": 0, "type": "IMAGE"}],
+    }  # fmt: skip
+    document = json.loads((tmp_path / "w.json").read_text())
+    document["nodes"][1] = {"id": 2, "type": "blurred", "inputs": [{"name": "image", "type": "IMAGE", "link": 1}]}
+    document["nodes"].append({"id": 9, "type": "Label of some pack"})
+    document["definitions"] = {"subgraphs": [kind]}
+    (tmp_path / "w.json").write_text(json.dumps(document))
+    assert main(["run", "w.json", "--server", url, "--set", "2:1.seed=8"]) == 0
+    sent = json.loads(FakeComfy.posted[-1][1])
+    assert sent["prompt"]["2:1"] == {"class_type": "Blur", "inputs": {"seed": 8, "image": ["1", 0]}}
+    assert sent["prompt"]["3"]["inputs"]["images"] == ["2:1", 0]
+    assert sent["extra_data"]["extra_pnginfo"]["workflow"] == document
+    assert "node 9 (Label of some pack)" in capsys.readouterr().err
+
+
 def test_what_runs_in_part_is_cancelled(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     FakeComfy.fail = "partly"
     assert main(["run", "w.json", "--server", url]) == 1

@@ -46,11 +46,18 @@ def test_train(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--out", "encoder.pt"], "has to end in .safetensors"),
         (["--images", "nowhere"], "no folder nowhere"),
-        (["--images", "wide"], "takes aligned square faces"),
     ],
 )
 def test_wrong_usage(work: Path, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
-    (work / "wide").mkdir()
-    Image.new("RGB", (60, 40)).save(work / "wide" / "a.png")
     assert main([*TRAIN, *arguments]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_pictures_that_are_no_faces_are_named(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (work / "wide").mkdir()
+    Image.new("RGB", (60, 40)).save(work / "wide" / "a.png")
+    (work / "wide" / "b.png").write_bytes(b"")
+    assert main([*TRAIN, "--images", "wide"]) == 1
+    said = capsys.readouterr().err
+    assert "None of the 2 pictures in wide can be used" in said
+    assert "a.png is 60x40; --images takes aligned square faces" in said and "b.png cannot be read" in said

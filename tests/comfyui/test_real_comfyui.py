@@ -16,7 +16,7 @@ from small_runs import SMALL_RUNS
 from facestylist.bench.workflows.core import definition, recorded
 from facestylist.cli.server_client import ServerClient
 from facestylist.cli.values import set_input
-from facestylist.cli.workflow import Workflow, is_link, to_workflow
+from facestylist.cli.workflow import Workflow, is_link
 from facestylist.models.embedded import list_embedded
 from facestylist.nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
 
@@ -53,11 +53,9 @@ def post(server: Any, path: str, body: Any) -> Any:
 
 def opened(client: ServerClient, path: Path) -> Workflow:
     """A bundled workflow with small settings."""
-    document = read(path)
-    input_types, names = client.node_types(document)
-    workflow = to_workflow(document, input_types, names)
+    workflow = client.prepare(read(path))
     for assignment in SMALL_RUNS[path.stem]:
-        set_input(workflow, input_types, assignment)
+        set_input(workflow, client.input_types, assignment)
     return workflow
 
 

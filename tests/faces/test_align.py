@@ -1,6 +1,8 @@
 """The FFHQ crop: an independent formula, symmetries, aliasing and borders."""
 
 import math
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -171,6 +173,19 @@ def test_no_face_is_an_error_or_skipped() -> None:
     assert faces.crops.shape == (0, 3, 32, 32) and faces.crop_to_photo.shape == (0, 2, 3)
     with pytest.raises(ValueError, match="on_no_face"):
         align_faces(photos, lambda photo: [], 32, on_no_face="maybe")
+
+
+def test_a_face_that_is_not_sure_is_named_and_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    photos = torch.zeros(3, 3, 160, 160)
+    doubted = replace(detection(FACE, 0.41), sure=False)
+    answers = [[detection(FACE)], [doubted], [doubted]]
+    with caplog.at_level("WARNING"):
+        faces = align_faces(photos, answers, 32, "skip", names=["a.jpg", "b.jpg", "c.jpg"])
+    assert faces.frame_index.tolist() == [0]
+    assert len(caplog.records) == 1
+    assert re.search(r"b\.jpg: .*32 pixels wide near \(56, 64\).*0\.41.*min_confidence.* 1 more", caplog.text)
+    with pytest.raises(ValueError, match=r"No face found in frame 2 of 3\. There is a place that may show a face"):
+        align_faces(photos, answers, 32)
 
 
 def test_order_and_limit() -> None:

@@ -447,6 +447,7 @@ def lying_headers() -> dict[str, bytes]:
         "metadata is no text": safetensors({"__metadata__": {"format": {"a": 1}}}),
         "entry is no description": safetensors({"a": 5}),
         "ours, gigantic resolution": ours(resolution=1 << 40, channels=[4] * 39),
+        "ours, a number of 400 digits": ours(resolution=10**400),
         "ours, gigantic width": ours(channels=[1 << 40, 1 << 40]),
         "ours, wide": ours(channels=[60_000, 60_000]),
         "ours, endless mapping": ours(mapping_layers=10**9),

@@ -19,16 +19,12 @@ from facestylist.models.detection import (
     load_detector,
 )
 from facestylist.models.detector import (
-    CLOSEUP_SIDE,
     STRIDES,
     DetectorConfig,
     DetectorNetwork,
     EmbeddedDetector,
     cell_centres,
-    closeup_to_photo,
     decode,
-    expected_place,
-    first_of_each,
     load_network,
     save_network,
 )
@@ -97,56 +93,6 @@ def test_grids_of_the_network_match_the_cells() -> None:
     outputs = tiny_network().finder(torch.zeros(2, 3, 96, 64))
     assert [tuple(o.shape) for o in outputs] == [(2, 15, 12, 8), (2, 15, 6, 4), (2, 15, 3, 2)]
     assert decode(outputs)[0].shape[1] == len(cell_centres(96, 64)[0])
-
-
-def test_closeups_are_upright_and_of_one_size() -> None:
-    face = torch.tensor([[-0.5, 0.0], [0.5, 0.0], [0.0, 0.55], [-0.4, 1.1], [0.4, 1.1]])
-    for degrees, scale in ((0.0, 10.0), (75.0, 200.0), (-150.0, 3.0)):
-        angle = torch.tensor(degrees).deg2rad()
-        turn = torch.stack([torch.stack([angle.cos(), -angle.sin()]), torch.stack([angle.sin(), angle.cos()])])
-        matrix = closeup_to_photo((face * scale @ turn.T + 77)[None], 100)
-        expected = (face * 25 + torch.tensor([50.0, 40.0]))[None]
-        torch.testing.assert_close(
-            transform_points(matrix, expected), (face * scale @ turn.T + 77)[None], atol=1e-3, rtol=0
-        )
-
-
-def test_expected_place_is_the_mean_of_the_distribution() -> None:
-    heat = torch.full((1, 5, 4, 8), -50.0)
-    heat[:, :, 1, 2] = 5.0
-    heat[:, 4, 3, 2] = 5.0
-    places = expected_place(heat)[0]
-    assert places[0].tolist() == pytest.approx([2.5 / 8, 1.5 / 4])
-    assert places[4].tolist() == pytest.approx([2.5 / 8, 2.5 / 4])
-
-
-def test_measuring_averages_the_picture_and_its_mirror_image() -> None:
-    class Stub(torch.nn.Module):
-        """Sees the left eye at x = 5/24 + 1/48 of whatever it is shown, brighter pictures being surer faces."""
-
-        def forward(self, closeups: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            heat = torch.zeros(len(closeups), 5, 24, 24)
-            for i, (x, y) in enumerate(((5, 9), (16, 9), (12, 14), (7, 19), (14, 19))):
-                heat[:, i, y, x] = 60.0
-            return heat, closeups.mean((1, 2, 3))
-
-    network = tiny_network()
-    network.measurer = Stub()  # type: ignore[assignment]
-    face = (torch.tensor([[-0.5, 0.0], [0.5, 0.0], [0.0, 0.55], [-0.4, 1.1], [0.4, 1.1]]) * 24 + 60)[None]
-    points, scores = EmbeddedDetector(network)._measure(torch.full((3, 120, 120), 0.5), face)
-    places = transform_points(invert_affine(closeup_to_photo(face, CLOSEUP_SIDE)), points)[0] / 4
-    # The mirror image puts the left eye at 24 - 16.5 = 7.5 cells: halfway to 5.5 is 6.5.
-    assert places[0].tolist() == pytest.approx([6.5, 9.5], abs=1e-3)
-    assert places[1].tolist() == pytest.approx([17.5, 9.5], abs=1e-3)
-    assert places[2].tolist() == pytest.approx([12.0, 14.5], abs=1e-3)
-    assert float(scores[0]) == pytest.approx(float(torch.tensor(0.5).sigmoid()), abs=1e-4)
-
-
-def test_the_same_face_is_reported_once() -> None:
-    face = torch.tensor([[-0.5, 0.0], [0.5, 0.0], [0.0, 0.55], [-0.4, 1.1], [0.4, 1.1]])
-    faces = torch.stack([face * 20 + 100, face * 22 + 104, face * 20 + 150, face * 80 + 150])
-    assert first_of_each(faces).tolist() == [0, 2]
-    assert first_of_each(faces[:0]).tolist() == []
 
 
 def test_weights_survive_the_file(tmp_path: Path) -> None:
@@ -245,7 +191,7 @@ SAMPLE_LANDMARKS = torch.tensor(
 """Where the faces of the sample picture are, from the renderer."""
 
 
-@pytest.mark.parametrize(("scale", "allowed"), [(1.0, 0.06), (0.4, 0.09), (1.6, 0.06)])
+@pytest.mark.parametrize(("scale", "allowed"), [(1.0, 0.08), (0.4, 0.09), (1.6, 0.08)])
 def test_the_shipped_detector_finds_the_sample_faces(scale: float, allowed: float, root: Path) -> None:
     picture = Image.open(root / "assets" / "sample.png").convert("RGB")
     picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)

@@ -8,6 +8,8 @@ import torch
 
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig, minibatch_stddev
 
+pytestmark = pytest.mark.numeric
+
 CONFIG = DiscriminatorConfig(resolution=16, channels=(6, 5, 4))
 
 

@@ -8,6 +8,8 @@ import torch
 
 from facestylist.models.generator import Generator, GeneratorConfig, channel_widths, resolutions_up_to
 
+pytestmark = pytest.mark.numeric
+
 CONFIG = GeneratorConfig(resolution=16, channels=(6, 5, 4), z_dim=7, w_dim=8, mapping_layers=3)
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from small_generator import make_generator, make_style
 
-from facestylist.models import latents
+from facestylist.models import arrays
 from facestylist.models.checkpoints import CheckpointError, load_generator
 from facestylist.models.latents import load_latents, save_latents
 from facestylist.models.layers import describe_layers, parse_layers
@@ -84,7 +84,10 @@ def test_a_failed_save_leaves_the_old_file(
 
 @pytest.mark.parametrize(
     ("shape", "faces"),
-    [((8, 16), 1), ((1, 8, 16), 1), ((3, 8, 16), 3), ((16,), 1), ((1, 16), 1), ((5, 1, 16), 5), ((1, 1, 8, 16), 1)],
+    [
+        ((8, 16), 1), ((1, 8, 16), 1), ((3, 8, 16), 3), ((16,), 1), ((1, 16), 1), ((5, 1, 16), 5), ((1, 1, 8, 16), 1),
+        ((3, 1, 8, 16), 3), ((3, 16), 3), ((40, 16), 40),
+    ],
 )
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".pt", ".safetensors"])
 def test_every_shape_in_every_container(
@@ -150,7 +153,7 @@ def test_nothing_is_executed(tmp_path: Path) -> None:
 
 
 def test_files_that_lie_about_their_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latents, "UNPACKED_LIMIT", 2**20)
+    monkeypatch.setattr(arrays, "UNPACKED_LIMIT", 2**20)
     header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 18, 512), }".ljust(117) + b"\n"
     lying = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"\0" * 64
     (tmp_path / "lying.npy").write_bytes(lying)
@@ -168,12 +171,13 @@ def test_files_that_lie_about_their_size(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("array", "sentence"),
     [
-        (codes(2, 18, 512), "holds 18 codes of length 512 per face, but the generator .* takes 8 of length 16"),
-        (codes(2, 3, 8, 16), "have shape \\[2, 3, 8, 16\\]"),
-        (codes(7, 16), "7 codes of length 16"),
+        (codes(2, 18, 16), "holds 18 codes of length 16 per face, but the generator .* takes 8 of length 16"),
+        (codes(6, 16), "holds 6 codes of length 16 per face.*save them as \\[N, 1, length\\]"),
+        (codes(2, 18, 512), r"\[N, 8, 16\] of W\+ codes .* is needed, and the file holds an array \[2, 18, 512\]"),
+        (codes(2, 3, 8, 16), "holds an array \\[2, 3, 8, 16\\]"),
         (np.full((8, 16), np.nan), "not finite"),
         (np.array(["a"]), "not numbers"),
-        (codes(0, 8, 16), "have shape \\[0, 8, 16\\]"),
+        (codes(0, 8, 16), "holds an array \\[0, 8, 16\\]"),
     ],
 )
 def test_shapes_that_do_not_fit(source: FaceGenerator, tmp_path: Path, array: np.ndarray, sentence: str) -> None:
@@ -193,7 +197,7 @@ def test_latents_without_a_generator_and_of_another_one(source: FaceGenerator, t
     assert load_latents(path, make_style(source)).w_space == source.w_space, "a style shares its source's W"
     with pytest.raises(ValueError, match="belong to another generator"):
         load_latents(path, make_generator(seed=3))
-    with pytest.raises(ValueError, match="no latents are in it"):
+    with pytest.raises(ValueError, match="no arrays of numbers are in it"):
         torch.save({"style": "none"}, tmp_path / "none.pt")
         load_latents(tmp_path / "none.pt")
     with pytest.raises(ValueError, match="There is no file"):

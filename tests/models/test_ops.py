@@ -8,6 +8,8 @@ import torch
 
 from facestylist.models import ops
 
+pytestmark = pytest.mark.numeric
+
 GENERATOR = torch.Generator().manual_seed(0)
 
 

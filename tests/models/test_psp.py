@@ -19,12 +19,12 @@ from facestylist.models.checkpoints.convert import convert
 from facestylist.models.checkpoints.export import to_rosinality
 from facestylist.models.encoding import corrected_codes, first_codes, usual_steps
 from facestylist.models.generator import Generator, GeneratorConfig
+from facestylist.models.identity import identity_similarity
 from facestylist.models.irse import (
     ArcFace,
     ArcFaceConfig,
     TrunkConfig,
     crop_for_arcface,
-    identity_similarity,
 )
 from facestylist.models.psp import PspConfig, PspEncoder
 from facestylist.models.types import FaceEncoder, FaceGenerator
@@ -275,7 +275,7 @@ def test_the_way_back_changes_nothing(
     assert torch.equal(back["latent_avg"], MEAN.expand(NUM_WS, -1)) and back["opts"] == options
     first, again = (checkpoints.load_encoder(tmp_path / name) for name in ("theirs.pt", "back.pt"))
     assert first.network.config == again.network.config
-    with pytest.raises(CheckpointError, match="arcface's layout is for a face embedding network"):
+    with pytest.raises(CheckpointError, match="arcface's layout is for an ArcFace network"):
         convert(tmp_path / "back.pt", tmp_path / "no.pt", "arcface")
     assert not (tmp_path / "no.pt").exists()
 
@@ -320,8 +320,8 @@ def test_a_file_says_what_it_holds_when_something_else_is_wanted(tmp_path: Path)
     torch.save(broken(), tmp_path / "e.pt")
     with pytest.raises(CheckpointError, match="an encoder and no generator"):
         checkpoints.load_generator(tmp_path / "e.pt")
-    with pytest.raises(CheckpointError, match="an encoder and no face embedding network.*model_ir_se50.pth"):
-        checkpoints.load_arcface(tmp_path / "e.pt")
+    with pytest.raises(CheckpointError, match="an encoder and no face recognition network.*model_ir_se50.pth"):
+        checkpoints.load_identity(tmp_path / "e.pt")
 
 
 @pytest.fixture(scope="module")
@@ -342,15 +342,15 @@ def test_arcface_file(prefix: str, arcface: ArcFace, tmp_path: Path) -> None:
     torch.save({prefix + name: tensor for name, tensor in arcface.state_dict().items()}, tmp_path / "model_ir_se50.pth")
     info = checkpoints.inspect(tmp_path / "model_ir_se50.pth")
     assert (info.family, info.kind, info.resolution, info.num_ws) == ("arcface", "embedding", 112, None)
-    loaded = checkpoints.load_arcface(tmp_path / "model_ir_se50.pth")
+    loaded = checkpoints.load_identity(tmp_path / "model_ir_se50.pth")
     assert loaded.config == arcface.config
     assert_same(arcface, loaded)
-    checkpoints.save_arcface(loaded, tmp_path / "ours.safetensors")
-    assert_same(arcface, checkpoints.load_arcface(tmp_path / "ours.safetensors"))
+    checkpoints.save_identity(loaded, tmp_path / "ours.safetensors")
+    assert_same(arcface, checkpoints.load_identity(tmp_path / "ours.safetensors"))
     convert(tmp_path / "ours.safetensors", tmp_path / "back.pt", "arcface")
     back = torch.load(tmp_path / "back.pt", weights_only=True)
     assert all(torch.equal(back[name], tensor) for name, tensor in arcface.state_dict().items())
-    with pytest.raises(CheckpointError, match="a face embedding network and no generator"):
+    with pytest.raises(CheckpointError, match="a face recognition network and no generator"):
         checkpoints.load_generator(tmp_path / "model_ir_se50.pth")
     with pytest.raises(CheckpointError, match="holds no encoder"):
         checkpoints.load_encoder(tmp_path / "model_ir_se50.pth")

@@ -79,7 +79,7 @@ def test_the_public_embedding_network_has_our_names_and_shapes() -> None:
 def test_arcface(tmp_path: Path) -> None:
     _, state, expected = rebuilt("irse50_arcface")
     torch.save(state, tmp_path / "model_ir_se50.pth")
-    network = checkpoints.load_arcface(tmp_path / "model_ir_se50.pth")
+    network = checkpoints.load_identity(tmp_path / "model_ir_se50.pth")
     assert len(network.state_dict()) == 397
     with torch.no_grad():
         assert_close(network(expected["in_u8"] / 127.5 - 1), expected["out"])

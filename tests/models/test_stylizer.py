@@ -12,6 +12,8 @@ from facestylist.models.embedded import list_embedded
 from facestylist.models.stylizer import FastStylizer, FastStylizerConfig, draw
 from facestylist.models.types import FaceStylizer
 
+pytestmark = pytest.mark.numeric
+
 
 def network(medium: str = "none", seed: int = 3) -> FastStylizer:
     tiny = FastStylizer(FastStylizerConfig(medium, (4, 6, 6, 8), 8, 4)).eval().requires_grad_(False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import gzip
+import io
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +55,10 @@ def noted(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def arrays(state: State) -> dict[str, Any]:
+    return {name: tensor.numpy() for name, tensor in state.items()}
+
+
 def sliced(state: State) -> State:
     """All tensors as parts of one storage, as optimisers with flat parameters leave them."""
     flat, found, position = torch.cat([tensor.flatten() for tensor in state.values()]), {}, 0
@@ -88,6 +94,12 @@ WITH_MEAN: dict[str, Callable[[State, Tensor, State], Any]] = {
     "columns first, weights": lambda s, m, d: {"g_ema": turned(s), "latent_avg": m},
     "tied": lambda s, m, d: {"g": s, "g_ema": s, "d": d, "latent_avg": m},
     "a default dictionary": lambda s, m, d: {"g_ema": collections.defaultdict(list, s), "latent_avg": m},
+    "arrays of numpy": lambda s, m, d: {"g_ema": arrays(s), "latent_avg": m.numpy()},
+    "lists of numbers": lambda s, m, d: {"g_ema": {k: t.tolist() for k, t in s.items()}, "latent_avg": m.tolist()},
+    "in a list": lambda s, m, d: {"model": [s, d], "latent_avg": m},
+    "compiled": lambda s, m, d: {"g_ema": under("_orig_mod.", s), "latent_avg": m},
+    "compiled and DataParallel": lambda s, m, d: {"params_ema": under("module._orig_mod.", s), "latent_avg": m},
+    "wrapped within": lambda s, m, d: {"state_dict": under("generator.module._orig_mod.", s), "latent_avg": m},
     "optimisers": lambda s, m, d: {"g": other(s), "d": d, "g_ema": s, "latent_avg": m, "optim": [HUGE, HUGE]},
 }
 WITHOUT_MEAN: dict[str, Callable[[State, State], Any]] = {
@@ -109,6 +121,26 @@ def test_a_rosinality_file_with_its_mean_latent(how: str, original: FaceGenerato
     loaded = checkpoints.load_generator(tmp_path / "f.pt")
     assert_same(original.generator, loaded.generator)
     assert torch.equal(loaded.mean_latent, original.mean_latent)
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("how", ["arrays of numpy", "parameters", "in double precision", "in a list"])
+def test_a_state_dict_in_a_plain_pickle(how: str, protocol: int, original: FaceGenerator, tmp_path: Path) -> None:
+    native = to_rosinality(original)
+    content = WITH_MEAN[how](native["g_ema"], native["latent_avg"], native["d"])
+    (tmp_path / "f.pkl").write_bytes(pickle.dumps(content, protocol))
+    loaded = checkpoints.load_generator(tmp_path / "f.pkl")
+    assert_same(original.generator, loaded.generator)
+    assert torch.equal(loaded.mean_latent, original.mean_latent)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_arrays_and_tensors_of_half_precision(dtype: torch.dtype, original: FaceGenerator, tmp_path: Path) -> None:
+    native = to_rosinality(original)
+    half = {name: tensor.to(dtype) for name, tensor in native["g_ema"].items()}
+    torch.save({"g_ema": arrays(half) if dtype == torch.float16 else half}, tmp_path / "f.pt")
+    weight = checkpoints.load_generator(tmp_path / "f.pt").generator.synthesis.blocks[0].conv1.weight
+    assert torch.equal(weight.flatten(), half["conv1.conv.weight"].float().flatten())
 
 
 @pytest.mark.parametrize("how", WITHOUT_MEAN)
@@ -204,6 +236,12 @@ def test_a_latent_that_is_an_array(tmp_path: Path) -> None:
     assert torch.equal(load_latents(tmp_path / "l.pt").w_plus, codes)
 
 
+def script() -> bytes:
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.trace(nn.ReLU(), torch.zeros(1)), buffer)
+    return buffer.getvalue()
+
+
 def blurred(state: State, name: str) -> State:
     return {**state, name: torch.ones(4, 4) / 4}
 
@@ -223,6 +261,13 @@ REFUSED: dict[str, tuple[Callable[[State, State], Any], str]] = {
     "insightface": (lambda s, d: {"layer1.0.bn1.weight": MEAN, "features.weight": MEAN}, "model_ir_se50.pth"),
     "python 2": (lambda s, d: pickle.dumps({"g_ema": 1}, 0), "protocol 0 or 1"),
     "python 2, binary": (lambda s, d: pickle.dumps({"g_ema": 1}, 1), "protocol 0 or 1"),
+    "onnx": (lambda s, d: b"\x08\x09\x12\x07pytorch" + bytes(50), "an ONNX model"),
+    "gzip": (lambda s, d: gzip.compress(pickle.dumps(1)), r"unpack it, and choose the file that was in it\. A"),
+    "an old tar": (lambda s, d: b"storages" + bytes(249) + b"ustar" + bytes(2000), "PyTorch from before 2017"),
+    "a LoRA": (lambda s, d: {"base_model.model.q_proj.lora_A.weight": MEAN}, "a LoRA of a diffusion or language"),
+    "a LoRA of Kohya": (lambda s, d: {"lora_unet_down_blocks_0.lora_up.weight": MEAN}, "a LoRA of a diffusion"),
+    "SDXL": (lambda s, d: {"conditioner.embedders.0.weight": MEAN}, "a diffusion model"),
+    "TorchScript": (lambda s, d: script(), "TorchScript.*not weights; loading it would run code"),
     "tar": (lambda s, d: b"a.pt" + bytes(253) + b"ustar" + bytes(2000), "a tar archive; unpack it"),
 }
 

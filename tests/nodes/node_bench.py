@@ -14,6 +14,8 @@ from facestylist.models.types import FaceGenerator
 from facestylist.nodes import NODE_CLASS_MAPPINGS
 
 RESOLUTION = 32
+INFERENCE = True
+"""As in ComfyUI; tensors that pretend to lie elsewhere know nothing of it."""
 
 
 class ConstantEncoder(nn.Module):
@@ -65,6 +67,6 @@ def run_node(name: str, /, **given: Any) -> Any:
         elif isinstance(kind, list) or "default" in options:
             values[key] = options.get("default", kind[0] if isinstance(kind, list) else None)
     assert not given, f"{name} has no input {', '.join(given)}"
-    with torch.inference_mode():
+    with torch.inference_mode(INFERENCE), torch.no_grad():
         result = getattr(node(), node.FUNCTION)(**values)  # type: ignore[attr-defined]
     return result["result"] if isinstance(result, dict) else result

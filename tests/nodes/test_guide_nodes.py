@@ -16,8 +16,8 @@ from facestylist.models.types import FaceGenerator
 from facestylist.nodes import NODE_CLASS_MAPPINGS
 from facestylist.runtime.folders import Folders
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training"))
-from guide_files import as_transformers, dino_state, save_all  # noqa: E402
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in ("training", "models")]
+from guide_files import as_transformers, dino_state, save_all, save_dlib  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("global_rng_untouched")
 SHORT: dict[str, Any] = {"steps": 2, "batch_size": 2, "style_name": "red", "precision": "fp32", "preview_interval": 0}
@@ -63,6 +63,44 @@ def test_guides_chain_and_pull(filled: Folders, source: FaceGenerator, style_ima
     assert len(runs) == 2, "a guide makes another run"
     headers = [(run / "losses.csv").read_text().splitlines()[0] for run in runs]
     assert sum("guide identity" in header and "guide lpips" in header for header in headers) == 1
+
+
+def test_an_identity_guide_judges_pairs(filled: Folders, source: FaceGenerator) -> None:
+    style = source.to("cpu").replace(style="ink")
+    for block in style.generator.synthesis.blocks:
+        block.to_rgb.weight.data.mul_(-1)
+    network = save_dlib(filled.models / "face_guides" / "dlib.safetensors")
+    (guides,) = run_node("IdentityGuide", file="dlib.safetensors")
+    loose = {"min_contrast": 0.0, "max_saturated": 1.0, "duplicate_bits": -1, "flip_prob": 0.0, "affine_prob": 0.0}
+    loose |= {f"min_identity_{level}": -1.0 for level in (1, 2, 3)}
+    pairs, _ = run_node("MakePairs", source=source, target=style, count=2, identity=guides, **loose)
+    likeness = pairs.scores["identity"][pairs.level == 3]
+    codes = pairs.w_plus[pairs.level == 3]
+    drawn = [generator.generator.synthesis(codes).clamp(-1, 1) for generator in (source, style)]
+    wanted = 1 - (network.describe(drawn[0]) - network.describe(drawn[1])).norm(dim=1) * 0.7 / 0.6
+    torch.testing.assert_close(likeness, wanted.detach().clamp_min(-1), rtol=1e-4, atol=1e-4)
+    strict = {**loose, "min_identity_3": float(wanted.max()) + 0.01}
+    pairs, report = run_node("MakePairs", source=source, target=style, count=2, identity=guides, **strict)
+    assert 3 not in pairs.level.tolist() and "identity" in report
+    (others,) = run_node("ParsingGuide")
+    with pytest.raises(ValueError, match="no identity guide in `identity`"):
+        run_node("MakePairs", source=source, target=style, count=2, identity=others, **loose)
+
+
+def test_the_guides_networks_can_be_converted(folders: Folders) -> None:
+    from dlib_files import dat, network
+
+    from facestylist.models.checkpoints import load_identity
+
+    guides = folders.models / "face_guides"
+    guides.mkdir(parents=True)
+    (guides / "dlib_face.dat").write_bytes(dat(network()))
+    path, report = run_node("ConvertCheckpoint", checkpoint="face_guides/dlib_face.dat", name="")
+    assert Path(path) == guides / "dlib_face.safetensors" and "family: dlib" in report
+    types: Any = NODE_CLASS_MAPPINGS["FaceStylistIdentityGuide"]
+    assert types.INPUT_TYPES()["required"]["file"][0] == ["dlib_face.dat", "dlib_face.safetensors"]
+    (guide,) = run_node("IdentityGuide", file="dlib_face.dat")[0]
+    assert torch.equal(guide.network.fc.weight, load_identity(path).fc.weight)  # type: ignore[union-attr]
 
 
 def test_clip_vision_is_an_alternative(filled: Folders) -> None:
@@ -122,7 +160,8 @@ def test_the_command_line_takes_guides(
     assert main([*command, "--guide", f"lpips={weights}+vgg.pth:0.25", "--guide", "parsing=79999_iter.pth"]) == 0
     last = json.loads(capsys.readouterr().out)["last"]
     assert last["guide lpips"] >= 0 and last["guide parsing"] >= 0
-    assert main([*command, "--guide", "dino=absent.pth"]) == 1
+    elsewhere = ["--run-dir", str(tmp_path / "other")]
+    assert main([*command, *elsewhere, "--guide", "dino=absent.pth"]) == 1
     assert "There is no file absent.pth. The dino guide needs weights" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*command, "--guide", "clip=x.pth"])

@@ -25,11 +25,12 @@ def style_images() -> Tensor:
 
 
 def test_fine_tuning_makes_a_style_of_the_source(
-    source: FaceGenerator, style_images: Tensor, folders: Folders
+    source: FaceGenerator, style_images: Tensor, folders: Folders, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = {name: tensor.clone() for name, tensor in source.generator.state_dict().items()}
     style, preview, losses = run_node("FinetuneGenerator", source=source, style_images=style_images, **SHORT)
     assert style.style == "red"
+    assert "Only 6 different style pictures" in caplog.text
     assert style.w_space == source.w_space
     assert style.discriminator is not None
     assert len(losses["loss"]) == len(losses["discriminator"]) == 3

@@ -127,3 +127,25 @@ def test_inside_comfyui_its_folders_are_used(comfyui: ModuleType, tmp_path: Path
     assert folders.list_model_files("stylegan") == ["sub/mine.pt"]
     found = touch(tmp_path / "disk" / "sub" / "mine.pt")
     assert folders.find_model("stylegan", "sub/mine.pt") == str(found)
+
+
+def test_names_from_windows(places: Folders, tmp_path: Path) -> None:
+    mine = touch(places.models / "stylegan" / "sub" / "my.pt")
+    picture = touch(places.input / "sub" / "a.png")
+    kept = touch(places.output / "sub" / "b.png")
+    with use_folders(places):
+        assert folders.find_model("stylegan", r"sub\my.pt") == str(mine)
+        assert folders.find_model("stylegan", r"C:\ComfyUI\models\stylegan\sub\my.pt") == str(mine)
+        for name in (r"sub\a.png", r"C:\Users\me\input\sub\a.png", "C:/input/sub/a.png", r"\\nas\faces\sub\a.png"):
+            assert folders.find_input(name) == picture
+        assert folders.find_input(r"sub\b.png [output]") == kept
+        # The end of a path counts only where a drive or a share begins it, and it never leads out.
+        assert not folders.find_input(r"else\sub\a.png").exists()
+        outside = touch(tmp_path / "secret.png")
+        assert folders.find_input(r"C:\..\secret.png") != outside
+        with pytest.raises(ValueError, match="no model"):
+            folders.find_model("stylegan", r"..\secret.png")
+        # A file that is really called so is found first.
+        if folders.os.sep == "/":
+            odd = touch(places.input / r"sub\a.png")
+            assert folders.find_input(r"sub\a.png") == odd

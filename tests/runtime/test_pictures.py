@@ -20,7 +20,7 @@ def test_there_and_back() -> None:
     assert torch.allclose(tensor_to_image(tensor), image, atol=1e-6)
     assert tensor_to_image(torch.full((1, 3, 2, 2), 3.0)).max() == 1.0
     assert image_to_tensor(image[..., :1]).shape == (2, 3, 5, 4)
-    assert torch.equal(image_to_tensor(torch.cat([image, image[..., :1]], -1)), tensor)
+    assert torch.equal(image_to_tensor(torch.cat([image, torch.ones_like(image[..., :1])], -1)), tensor)
     with pytest.raises(ValueError, match=r"\[pictures, height, width, 3 channels\]"):
         image_to_tensor(image[0])
 
@@ -85,3 +85,19 @@ def test_writing(tmp_path: Path) -> None:
     with Image.open(path) as saved:
         assert saved.info["prompt"] == "{}"
         assert np.array_equal(np.asarray(saved), (image * 255).round().numpy().astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"P6 4\xb0 4 255\n" + bytes(64),  # a number that is none: ValueError
+        b"II*\0\x08\0\0\0\x01\0\x00\x01\x03\0\x01\0\0\0\x04\0\0\0\0\0\0\0",  # a TIFF without a height: TypeError
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+        b"GIF89a\xff\xff\xff\xff",
+    ],
+)
+def test_what_decoders_raise_of_their_own_is_a_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "p.png").write_bytes(content)
+    with pytest.raises(ValueError, match="cannot be read as a picture") as raised:
+        read_picture(tmp_path / "p.png")
+    assert type(raised.value) is ValueError and "\n" not in str(raised.value)

@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from facestylist.models.checkpoints import save_identity
+from facestylist.models.dlib import DlibConfig, DlibFace
 from facestylist.models.irse import ArcFace, ArcFaceConfig, TrunkConfig
 from facestylist.models.lpips import LpipsConfig, convolution_indices
 
@@ -43,6 +45,16 @@ def arcface() -> ArcFace:
     with torch.random.fork_rng():
         torch.manual_seed(1)
         network = ArcFace(ArcFaceConfig(TrunkConfig(stem=4, widths=(4, 6, 8, 10), units=(1, 1, 1, 1)), 32, 8)).eval()
+    return network
+
+
+def save_dlib(path: Path) -> DlibFace:
+    """A narrow network of dlib's kind, in our own format."""
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        network = DlibFace(DlibConfig((8, 8, 8), (1, 1, 1), 8)).eval().requires_grad_(False)
+    network.fc.weight.mul_(4)
+    save_identity(network, path)
     return network
 
 

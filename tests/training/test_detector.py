@@ -1,21 +1,23 @@
 """The detector's training: which cell learns what, scenes that come back, and a run that learns and resumes."""
 
+import csv
 import math
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from facestylist.faces.warp import transform_points
 from facestylist.models.detection import Detection
 from facestylist.models.detector import DetectorConfig, load_network
+from facestylist.procedural.degrade import degrade
 from facestylist.procedural.landmarks import five_points
 from facestylist.procedural.scene import (
     FaceSprites,
     SceneConfig,
     compose_scene,
     composite,
-    degrade,
     face_box,
     mirror,
     render_sprites,
@@ -23,7 +25,8 @@ from facestylist.procedural.scene import (
 from facestylist.training.detector import DetectorTask, train_detector
 from facestylist.training.detector_config import DetectorTrainingConfig
 from facestylist.training.detector_losses import assign_cells, detector_losses, generalised_iou
-from facestylist.training.detector_scenes import hardest_mistakes
+from facestylist.training.detector_photos import POINTS, read_portraits, with_portraits
+from facestylist.training.detector_scenes import cut_closeups, hardest_mistakes
 from facestylist.training.detector_scores import evaluate_detector
 from facestylist.training.loop import Callbacks
 
@@ -134,15 +137,91 @@ def test_mistakes_are_cut_out_for_the_second_look(sprites: FaceSprites) -> None:
     pictures[0, 0, 40:48, 40:48] = 1.0
     outputs = [torch.zeros(2, 15, 64 // s, 64 // s) for s in (8, 16, 32)]
     outputs[0][0, 0, 5, 5] = 6.0  # takes the red square for a face ...
-    outputs[0][1, 0, 2, 2] = 9.0  # ... and finds one that is there
+    outputs[0][1, 0, 2, 2] = 9.0  # ... and finds one that is there, at its size
+    outputs[0][1, 3:5, 2, 2] = math.log(2)
     outputs[0][1, 0, 6, 6] = 3.0
     for output in outputs:
         output[:, 5:] = torch.tensor([-0.5, 0, 0.5, 0, 0, 0.55, -0.4, 1.1, 0.4, 1.1])[None, :, None, None]
     none = (torch.zeros(0, 4), torch.zeros(0, 5, 2))
     faces = [none, (torch.tensor([[12.0, 12.0, 28.0, 28.0]]), torch.zeros(1, 5, 2))]
-    closeups, _, present = hardest_mistakes(pictures, outputs, faces, 5)
-    assert closeups.shape == (2, 3, 96, 96) and present.tolist() == [0, 0]
+    mistakes = hardest_mistakes(pictures, outputs, faces, 5)
+    closeups = mistakes.pictures
+    assert closeups.shape == (2, 3, 96, 96) and mistakes.present.tolist() == [0, 0]
+    assert not mistakes.measured.any()
     assert closeups[0, 0, 30:60, 40:56].mean() > 0.3 and closeups[1].abs().max() == 0
+
+
+def test_a_face_of_half_the_size_is_a_mistake_where_there_is_one() -> None:
+    outputs = [torch.zeros(1, 15, 64 // s, 64 // s) for s in (8, 16, 32)]
+    truth = (torch.tensor([[8.0, 8.0, 56.0, 56.0]]), torch.zeros(1, 5, 2))
+    outputs[0][0, 0, 3, 3] = 9.0  # a box of 8 pixels in a face of 48
+    outputs[2][0, 0, 0, 0] = 9.5
+    outputs[2][0, 3:5] = 0.5  # one of 53 pixels is right
+    for output in outputs:
+        output[:, 5:] = torch.tensor([-0.5, 0, 0.5, 0, 0, 0.55, -0.4, 1.1, 0.4, 1.1])[None, :, None, None]
+    picture = torch.zeros(1, 3, 64, 64)
+    picture[:, :, 24:32, 24:32] = 1.0
+    assert hardest_mistakes(picture, outputs, [truth], 1).pictures[0, 0, 36:60, 40:56].mean() > 0.5
+
+
+def test_closeups_say_what_is_upright_centred_and_of_the_right_size(sprites: FaceSprites) -> None:
+    """The labels, judged again from the landmarks: a face is upright, or the close-up is not called one."""
+    generator = torch.Generator().manual_seed(3)
+    config = SceneConfig(height=96, width=96, empty=0, turned=1.0)
+    scenes = [compose_scene(sprites, config, generator) for _ in range(60)]
+    faces = [(scene.boxes, scene.landmarks) for scene in scenes]
+    cut = cut_closeups(torch.stack([scene.image for scene in scenes]), faces, generator)
+    eyes, mouth = cut.places[:, :2].mean(1), cut.places[:, 3:].mean(1)
+    tilt = torch.atan2(eyes[:, 0] - mouth[:, 0], mouth[:, 1] - eyes[:, 1]).rad2deg().abs()
+    size = (mouth - eyes).norm(dim=1) / 0.275
+    face = cut.present == 1
+    assert 15 < int(face.sum()) < 50 and int((cut.present == 0).sum()) > 8
+    assert (tilt[face] < 45).all() and ((size[face] > 0.55) & (size[face] < 1.8)).all()
+    assert (face <= cut.measured).all() and ((cut.places[cut.measured] > 0) & (cut.places[cut.measured] < 1)).all()
+
+
+def portraits_folder(folder: Path, sprites: FaceSprites) -> Path:
+    """The rendered faces as if they were portraits, the last one held out."""
+    folder.mkdir()
+    columns = [f"{name}_{axis}" for name in POINTS for axis in "xy"]
+    rows = []
+    for i, (image, points) in enumerate(zip(sprites.images, five_points(sprites.landmarks), strict=True)):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{i}.png")
+        row = {"file": f"{i}.png", "held_out": int(i == len(sprites) - 1)}
+        rows.append(row | dict(zip(columns, points.flatten().tolist(), strict=True)))
+    with (folder / "faces.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["file", "held_out", *columns])
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+def test_portraits_become_cut_outs_with_their_own_landmarks(sprites: FaceSprites, tmp_path: Path) -> None:
+    folder = portraits_folder(tmp_path / "portraits", sprites)
+    portraits = read_portraits(folder, 24, sprites)
+    assert len(portraits) == 3 and len(read_portraits(folder, 24, sprites, held_out=True)) == 1
+    torch.testing.assert_close(
+        five_points(portraits.landmarks), five_points(sprites.landmarks[:3]) / 2, atol=1e-3, rtol=0
+    )
+    # The outline that is laid over them is near the true one, which the renderer knows.
+    off = (portraits.landmarks - sprites.landmarks[:3] / 2).norm(dim=-1).mean()
+    assert float(off) < 0.1 * 24
+    both = with_portraits(sprites.select(slice(0, 1)), read_portraits(folder, 48, sprites))
+    assert both.looks.tolist() == [0, 1, 1, 1]
+    with pytest.raises(ValueError, match=r"no faces\.csv"):
+        read_portraits(tmp_path, 24, sprites)
+
+
+def test_photos_backgrounds_and_earlier_weights_are_trained_with(sprites: FaceSprites, tmp_path: Path) -> None:
+    folder = portraits_folder(tmp_path / "portraits", sprites)
+    first = tmp_path / "first.safetensors"
+    train_detector(SHORT, None, None, looks=["photo"], output=first, network_config=TINY)
+    result = train_detector(
+        SHORT, None, None, looks=["photo"], network_config=TINY, photos=folder, backgrounds=folder, start=first
+    )
+    assert "portraits/recall" in result.metrics
+    with pytest.raises(ValueError, match="other widths"):
+        train_detector(SHORT, None, None, looks=["photo"], start=first)
 
 
 def test_giou_of_known_boxes() -> None:

@@ -89,6 +89,7 @@ def test_two_processes_train_what_one_does(together: tuple[Path, list[dict[str, 
 
 
 @pytest.mark.slow
+@pytest.mark.numeric
 @pytest.mark.parametrize("name", TRAININGS)
 def test_other_trainings_are_shared_too_and_change_hands(
     together: tuple[Path, list[dict[str, Any]]], name: str, monkeypatch: pytest.MonkeyPatch
@@ -104,10 +105,12 @@ def test_other_trainings_are_shared_too_and_change_hands(
     assert not (folder / "elsewhere").exists(), "the first process writes the files"
     again, history = TRAININGS[name](folder / f"{name}-two", None, True, distributed.ALONE)
     for weights, rows in ((ours, first[name]["history"]), (again, history)):
-        # The codes of stage 2 move little beside its weights, and have a way of their own between processes.
-        for part in ({"codes"} & expected.keys(), expected.keys() - {"codes"}):
+        # A share that is left out or counted twice turns a step by about half of it, 0.5 here. Of the codes of stage 2
+        # more than of the weights is rounding: their gradient has the signs of differences of pixels that are nearly
+        # none, and SparseAdam makes whole steps.
+        for part, share in (({"codes"} & expected.keys(), 0.05), (expected.keys() - {"codes"}, 1e-3)):
             a, b, begun = ({key: found[key] for key in part} for found in (weights, expected, start))
-            assert norm_apart(a, b) <= 1e-3 * norm_apart(b, begun)
+            assert norm_apart(a, b) <= share * norm_apart(b, begun)
         for row, other in zip(rows, expected_history, strict=True):
             assert row == pytest.approx(other, rel=1e-4, abs=1e-6)
     for folder_name, ended in ((f"{name}-one", ours), (f"{name}-two", again)):

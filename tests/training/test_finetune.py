@@ -18,6 +18,7 @@ from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
 from facestylist.models.types import FaceGenerator
 from facestylist.training.config import FinetuneConfig, from_mapping
 from facestylist.training.finetune import FinetuneTask, finetune
+from facestylist.training.finetune_inputs import FEW, too_few
 from facestylist.training.freezing import frozen_parts, shallow_synthesis
 from facestylist.training.gradients import apply_gradients, lazy_adam
 from facestylist.training.loop import Callbacks, CannotResume, TrainingDiverged
@@ -38,6 +39,14 @@ def quick(**changes: object) -> FinetuneConfig:
 
 def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_few_different_pictures_are_told() -> None:
+    several = make_styles(FEW, 32)
+    assert too_few(several) == ""
+    assert too_few(several[:-1]).startswith("Only 9 different style pictures: what is shown")
+    same = several[:1].repeat(20, 1, 1, 1) + torch.linspace(0, 0.01, 20)[:, None, None, None]
+    assert too_few(same).startswith("Only 1 different style picture (20 were given, the others show the same): what")
 
 
 class Interrupt(Exception):
@@ -298,7 +307,9 @@ def test_sources_that_cannot_be_finetuned_are_refused(source: FaceGenerator, sty
 def test_precision_choice() -> None:
     cpu = torch.device("cpu")
     assert use_bf16("bf16", cpu) and not use_bf16("fp32", cpu)
-    assert use_bf16("auto", cpu) == torch.cpu._is_avx512_bf16_supported()
+    # A processor that can may still be told not to, by ONEDNN_MAX_CPU_ISA.
+    native = torch.cpu._is_avx512_bf16_supported() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert use_bf16("auto", cpu) == native
     assert not use_bf16("auto", torch.device("mps"))
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from guide_files import as_transformers, bisenet_state, dino_state, lpips_states, save_all
+from guide_files import as_transformers, bisenet_state, dino_state, lpips_states, save_all, save_dlib
 from torch import Tensor
 
-from facestylist.models.checkpoints import CheckpointError, load_arcface
+from facestylist.models.checkpoints import CheckpointError, load_identity
 from facestylist.models.checkpoints.guide_networks import (
     dino_from_state,
     find_lpips_linear,
@@ -306,12 +306,27 @@ def test_the_parsing_network_computed_step_by_step(tmp_path: Path) -> None:
 
 
 def test_identity_is_one_minus_the_cosine(saved: dict[str, list[Path]], pictures: tuple[Tensor, Tensor]) -> None:
-    network = load_arcface(saved["identity"][0])
-    from facestylist.models.irse import crop_for_arcface
+    network = load_identity(saved["identity"][0])
+    from facestylist.models.irse import ArcFace, crop_for_arcface
 
+    assert isinstance(network, ArcFace)
     made, source = (network(crop_for_arcface(picture, 32)) for picture in pictures)
     wanted = 1 - float((made * source).sum(1).mean())
     assert float(guide(saved, "identity")(*pictures)) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_dlibs_network_is_an_identity_guide_too(tmp_path: Path, pictures: tuple[Tensor, Tensor]) -> None:
+    network = save_dlib(tmp_path / "dlib.safetensors")
+    made, source = pictures
+    judge = open_guide("identity", [tmp_path / "dlib.safetensors"])
+    apart = (network.describe(made) - network.describe(source)).norm(dim=1)
+    assert float(judge(made, source)) == pytest.approx(float((apart * 0.7 / 0.6).mean()), rel=1e-5)
+    assert float(judge(made, made.clone())) == 0.0
+    seen = made.clone().requires_grad_()
+    judge(seen, source).backward()
+    assert seen.grad is not None and seen.grad.abs().sum() > 0
+    nearer = made - seen.grad * (0.02 / seen.grad.abs().max())
+    assert float(judge(nearer, source)) < float(judge(made, source))
 
 
 @pytest.mark.parametrize("kind", KINDS)

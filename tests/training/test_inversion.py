@@ -24,6 +24,8 @@ from facestylist.training.inversion import (
 )
 from facestylist.training.loop import Callbacks
 
+pytestmark = pytest.mark.numeric
+
 QUICK = InversionConfig(steps=60, preview_interval=0)
 
 

@@ -319,3 +319,36 @@ def test_a_damaged_state_does_not_stand_in_the_way_of_later_ones(tmp_path: Path)
     stop = Callbacks(on_progress=lambda step, *_: done.append(step), should_stop=lambda: done[-1:] == [6])
     train(Walk(), 8, stop, tmp_path, resume=True, snapshot_interval=1)
     assert [p.name for p in sorted((tmp_path / "state").iterdir())] == ["step-00000005.pt", "step-00000006.pt"]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"", b"[", b"[1]", b'"x"', b"{" * 5000])
+def test_damaged_settings_of_a_run_are_a_sentence(tmp_path: Path, content: bytes) -> None:
+    train(Walk(), 4, run_dir=tmp_path, snapshot_interval=2)
+    (tmp_path / "settings.json").write_bytes(content)
+    with pytest.raises(CannotResume, match="settings.json cannot be read. Start again"):
+        train(Walk(), 6, run_dir=tmp_path, snapshot_interval=2, resume=True)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe\n1,2\n", b"place\n1\n", b"step,place\nstep,place\n", b'step,"pl\n1,1\n', b"\0"]
+)
+def test_a_damaged_loss_table_does_not_end_a_run(tmp_path: Path, content: bytes) -> None:
+    train(Walk(), 4, run_dir=tmp_path, snapshot_interval=2)
+    (tmp_path / "losses.csv").write_bytes(content)
+    rows = train(Walk(), 6, run_dir=tmp_path, snapshot_interval=2, resume=True)
+    assert [row["step"] for row in rows][-2:] == [5, 6]
+
+
+@pytest.mark.parametrize(
+    "content", [{}, [1], {"format": 1, "task": None}, {"format": 1, "step": 4, "bad_steps": 0, "task": {"place": 1}}]
+)
+def test_a_state_of_another_make_is_stepped_over(tmp_path: Path, content: Any) -> None:
+    """The newest one is read and does not fit, the one before does."""
+    train(Walk(), 4, run_dir=tmp_path, snapshot_interval=2)
+    newest = sorted((tmp_path / "state").glob("step-*.pt"))[-1]
+    torch.save(content, newest)
+    resumed, whole = Walk(), Walk()
+    rows = train(resumed, 6, run_dir=tmp_path, snapshot_interval=9, resume=True)
+    assert [row["step"] for row in rows] == [*range(1, 7)]
+    train(whole, 6)
+    assert torch.equal(resumed.place, whole.place)

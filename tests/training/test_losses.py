@@ -18,6 +18,8 @@ from facestylist.training.losses import (
     texture_distance,
 )
 
+pytestmark = pytest.mark.numeric
+
 
 def test_logistic_losses() -> None:
     fake, real = torch.tensor([[0.0], [2.0]]), torch.tensor([[1.0], [-1.0]])

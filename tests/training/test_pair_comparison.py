@@ -8,7 +8,7 @@ from torch import Tensor
 
 from facestylist.training.pairs.comparison import edge_distance, feature_distance, importance, pixel_distance
 
-pytestmark = pytest.mark.usefixtures("global_rng_untouched")
+pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("global_rng_untouched")]
 
 
 def strokes(shift: float, side: int = 128) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from facestylist.models.generator import Generator, GeneratorConfig
@@ -9,6 +10,8 @@ from facestylist.models.types import FaceGenerator
 from facestylist.training.config import FinetuneConfig
 from facestylist.training.finetune import FinetuneTask
 from facestylist.training.palette import colour_map, colour_statistics, recolour
+
+pytestmark = pytest.mark.numeric
 
 
 def coloured(seed: int, mixing: list[list[float]], mean: list[float]) -> torch.Tensor:

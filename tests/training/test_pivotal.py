@@ -14,6 +14,8 @@ from facestylist.training.likeness import mean_squared_error
 from facestylist.training.loop import Callbacks
 from facestylist.training.pivotal import PivotalResult, align_style, tune_to_faces
 
+pytestmark = pytest.mark.numeric
+
 QUICK = PivotalConfig(steps=40, preview_interval=0, learning_rate=5e-3)
 
 

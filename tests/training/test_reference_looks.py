@@ -13,7 +13,7 @@ from facestylist.training.loop import Callbacks
 from facestylist.training.mode_config import ApplyConfig, ReferenceConfig
 from facestylist.training.reference import Anchors, apply_reference, encode_reference, nearest_anchor
 
-pytestmark = pytest.mark.usefixtures("global_rng_untouched")
+pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("global_rng_untouched")]
 
 BATCH = ReferenceConfig(steps=40, several="batch")
 
@@ -47,7 +47,9 @@ def test_the_search_comes_closer(source: FaceGenerator, known: tuple[FaceLatent,
     error = (synthesise(source, found).clamp(-1, 1) - wanted).square().mean((1, 2, 3))
     assert torch.allclose(error, found.reconstruction_error, atol=1e-5)
     alone = encode_reference(wanted[:1], source, BATCH)
-    assert torch.allclose(alone.w_plus, found.w_plus[:1], atol=1e-3), "references do not influence each other"
+    # Adam turns rounding of a gradient that is nearly nothing into a step; the other reference is 1 away from this one.
+    influence = (alone.w_plus - found.w_plus[:1]).norm() / (found.w_plus[1:] - found.w_plus[:1]).norm()
+    assert influence < 0.02, "references do not influence each other"
 
 
 def test_several_references_become_one_look(source: FaceGenerator, known: tuple[FaceLatent, Tensor]) -> None:

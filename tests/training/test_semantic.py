@@ -22,6 +22,8 @@ from facestylist.training.semantic import (
     semantic_terms,
 )
 
+pytestmark = pytest.mark.numeric
+
 ALL = SemanticWeights(1.0, 1.0, 1.0, 1.0)
 CLASSES = 3
 

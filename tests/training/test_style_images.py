@@ -23,6 +23,10 @@ from facestylist.training.style_images import (
     scan_style_folder,
 )
 
+NO_PICTURE = (
+    "it cannot be read as a picture: its content is of no known format; give PNG, JPEG, WebP, TIFF, BMP or GIF files"
+)
+
 
 def scene(seed: int, height: int = 64, width: int = 64) -> np.ndarray:
     """A smooth random picture `[H, W, 3]` uint8, different for each seed."""
@@ -111,8 +115,8 @@ def test_folder_order_squares_and_reasons(tmp_path: Path) -> None:
     assert reasons == {
         "c.png": "is the same picture as b.png",
         "d.jpg": "is nearly the same picture as a.jpg",
-        "e.png": "it cannot be read as a picture; the file may be damaged",
-        "f.png": "it cannot be read as a picture; the file may be damaged",
+        "e.png": "it cannot be read as a picture; the file may be damaged (image file is truncated)",
+        "f.png": NO_PICTURE,
         "g.png": "it is only 300 x 20 pixels",
     }
     assert len(load_style_folder(tmp_path, 32, skip_duplicates=False).paths) == 4
@@ -203,7 +207,7 @@ def test_subfolders_are_searched_when_asked(tmp_path: Path) -> None:
         "2 pictures taken, 2 left out.",
         "this folder: 1 taken, 0 left out",
         "b/: 1 taken, 1 left out",
-        "  notes.jpg: it cannot be read as a picture; the file may be damaged",
+        f"  notes.jpg: {NO_PICTURE}",
         "b/c/: 0 taken, 1 left out",
         "  a.png: is the same picture as b/a.png",
     ]

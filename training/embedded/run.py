@@ -29,7 +29,9 @@ from ...models.files import write_atomically
 from ...models.generator import Generator
 from ...models.types import FaceEncoder, FaceGenerator
 from ...procedural import Renderer, can_compile, sample_z
+from ..identity import fingerprint
 from ..loop import Callbacks, train
+from ..run_folder import SETTINGS, check_settings, write_settings
 from .config import EmbeddedConfig
 from .dataset import HELD_OUT_SEED, SHARD_SIZE, FaceData, available_seeds, load_shards, render_shard
 from .encoder import EncoderTask
@@ -39,6 +41,8 @@ from .styles import train_styles
 
 log = logging.getLogger(__name__)
 
+FREE_TO_CHANGE = ("compiled", "style_images", "style_steps", "style_pair_steps")
+"""Settings that may change while the work folder stays; what a style was made with, its `recipe` tells."""
 START_LR, GROW_LR, FULL_LR = 1.2e-2, 8e-3, 6e-3
 
 
@@ -99,8 +103,12 @@ class Training:
         loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return loaded
 
-    def _train(self, name: str, task: Any, steps: int) -> None:
+    def _train(self, name: str, task: Any, steps: int, *before_it: Any) -> None:
+        """Trains a stage; `before_it` are the weights of the stages that it builds on."""
         before, started = self.results().get(name, {}), time.monotonic()
+        identity = {"stage": name, **self._settings(), "before_it": fingerprint(before_it)}
+        if hasattr(task, "data"):
+            identity["faces"] = fingerprint(task.data.images, task.data.labels)
         spent = 0.0 if "steps" in before else before.get("minutes", 0.0)  # by the interrupted runs this one continues
 
         def minutes() -> float:
@@ -108,7 +116,7 @@ class Training:
 
         try:
             history = train(
-                task, steps, self.callbacks, self.work / f"run-{name}", resume=True, settings={"stage": name},
+                task, steps, self.callbacks, self.work / f"run-{name}", resume=True, settings=identity,
                 snapshot_interval=250, preview_interval=500,
             )
         except BaseException:
@@ -116,6 +124,9 @@ class Training:
             raise
         numbers = task.measure() if hasattr(task, "measure") else dict(history[-1])
         self._note(name, {"steps": steps, "minutes": minutes()} | numbers)
+
+    def _settings(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self.config).items() if name not in FREE_TO_CHANGE}
 
     def _held_out(self, size: int) -> FaceData:
         return load_shards(self.data_dir, size, [HELD_OUT_SEED], render_size=self.config.resolution)
@@ -144,9 +155,15 @@ class Training:
                 _render_job(*job)
         else:
             with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
-                for done, _ in enumerate(pool.map(_render_job, *zip(*arguments, strict=True)), 1):
-                    if self.callbacks.on_progress:
-                        self.callbacks.on_progress(done, len(jobs), {})
+                try:
+                    for done, _ in enumerate(pool.map(_render_job, *zip(*arguments, strict=True)), 1):
+                        if self.callbacks.on_progress:
+                            self.callbacks.on_progress(done, len(jobs), {})
+                except BaseException:
+                    # Left to themselves they would first finish what they are at, for minutes.
+                    for worker in multiprocessing.active_children():
+                        worker.terminate()
+                    raise
         if len(available_seeds(self.data_dir, self.config.resolution)) > before:
             minutes = round((time.monotonic() - started) / 60, 1)
             self._note("render", {"faces": count * self.config.shards, "minutes": minutes})
@@ -165,7 +182,7 @@ class Training:
         target = self._teacher(start)
         mapping = Generator(self.config.generator(self.config.start_resolution)).mapping
         task = MappingTask(mapping, target, self.config)
-        self._train("mapping", task, self.config.mapping_steps)
+        self._train("mapping", task, self.config.mapping_steps, start)
         return task.average.state_dict()
 
     def grow(self, start: dict[str, Any]) -> dict[str, Any]:
@@ -179,7 +196,7 @@ class Training:
             large, mapping, self._training_data(size), self.config, self.config.grow_steps, GROW_LR,
             train_mapping=False, last_block_only=True, held_out=self._held_out(size),
         )
-        self._train("grow", task, self.config.grow_steps)
+        self._train("grow", task, self.config.grow_steps, start)
         return task.average["synthesis"].state_dict()
 
     def full(self, synthesis: dict[str, Any], start: dict[str, Any]) -> dict[str, Any]:
@@ -191,7 +208,7 @@ class Training:
             generator, self._teacher(start), self._training_data(size), self.config, self.config.full_steps, FULL_LR,
             train_mapping=False, held_out=self._held_out(size),
         )
-        self._train("full", task, self.config.full_steps)
+        self._train("full", task, self.config.full_steps, synthesis, start)
         return task.average["synthesis"].state_dict()
 
     def polish(self, synthesis: dict[str, Any], mapping: dict[str, Any], start: dict[str, Any]) -> dict[str, Any]:
@@ -204,7 +221,7 @@ class Training:
             generator, Discriminator(self.config.discriminator()), self._teacher(start), self._training_data(size),
             self.config, self._held_out(size), alone, steps,
         )
-        self._train("polish", task, alone + steps)
+        self._train("polish", task, alone + steps, synthesis, mapping, start)
         return {"generator": task.average.state_dict(), "discriminator": task.discriminator.state_dict()}
 
     def save_generator(self, weights: dict[str, Any], name: str = "generator.safetensors") -> FaceGenerator:
@@ -238,7 +255,7 @@ class Training:
             encoder, generator, teacher, self._training_data(size), self.config, self._held_out(size), steps,
             with_pictures=weights is not None,
         )
-        self._train(name, task, steps)
+        self._train(name, task, steps, weights, generator, start)
         return task.average.state_dict()
 
     def codes(self, synthesis: dict[str, Any], start: dict[str, Any]) -> dict[str, Any]:
@@ -270,7 +287,15 @@ class Training:
         }
 
     def run(self) -> None:
-        """Every stage in order."""
+        """Every stage in order.
+
+        Raises:
+            CannotResume: the work folder was begun with other settings.
+        """
+        if (self.work / SETTINGS).exists():
+            check_settings(self.work, self._settings())
+        else:
+            write_settings(self.work, self._settings())
         with torch.random.fork_rng(devices=[]):  # networks draw initial weights even when others are loaded over them
             self.render()
             start = self._stage("start", self.start)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ...models.checkpoints import load_arcface
+from ...models.checkpoints import load_identity
 from ...models.checkpoints.guide_networks import (
     dino_from_state,
     find_lpips_linear,
@@ -48,7 +48,7 @@ def open_guide(
         linear = files[1] if len(files) > 1 else find_lpips_linear(backbone, _linear_candidates(places))
         return LpipsGuide(load_lpips(backbone, linear), pull)
     if kind == "identity":
-        return IdentityGuide(load_arcface(files[0]), pull)
+        return IdentityGuide(load_identity(files[0]), pull)
     if kind == "dino":
         return DinoGuide(load_dino(files[0]), pull)
     return ParsingGuide(load_bisenet(files[0]), pull)

@@ -13,14 +13,15 @@ SUGGESTED_WEIGHTS = {"lpips": 0.5, "identity": 1.0, "dino": 1.0, "parsing": 0.1}
 FOLDER = "face_guides"
 WANTED = {
     "lpips": "torchvision's vgg16-397923af.pth or alexnet-owt-7be5be79.pth, and vgg.pth or alex.pth of lpips",
-    "identity": "model_ir_se50.pth, the ArcFace network of pSp and e4e",
+    "identity": "dlib_face_recognition_resnet_model_v1.dat, or face_recognition_model.bin with its manifest (dlib's, "
+    "free for any use), or model_ir_se50.pth (ArcFace)",
     "dino": "dinov2_vits14_pretrain.pth of DINOv2, or model.safetensors of facebook/dinov2-small",
     "parsing": "79999_iter.pth of face-parsing.PyTorch",
 }
 """The files each guide reads; docs/guides.md says where they come from and under which terms."""
 HINTS = {
     "lpips": r"vgg16|alexnet|lpips",
-    "identity": r"ir_?se|arcface",
+    "identity": r"dlib|face_recognition|ir_?se|arcface",
     "dino": r"dino",
     "parsing": r"79999|bisenet|parsing",
 }

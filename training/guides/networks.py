@@ -1,4 +1,4 @@
-"""Guides of fine-tuning that look with a network the user has: LPIPS, ArcFace, DINOv2 and BiSeNet.
+"""Guides of fine-tuning that look with a network the user has: LPIPS, dlib's or ArcFace, DINOv2 and BiSeNet.
 
 Each is 0 where the made picture is to the network what its source is, and pulls only on what its network sees:
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ...models.bisenet import SIDE, BiSeNet
 from ...models.dinov2 import Vit
-from ...models.irse import ArcFace, identity_similarity
+from ...models.identity import IdentityNetwork, identity_similarity
 from ...models.lpips import Lpips
 
 LPIPS_SIDE = 256
@@ -68,9 +68,9 @@ class LpipsGuide(NetworkGuide):
 
 
 class IdentityGuide(NetworkGuide):
-    """1 - mean cosine of the ArcFace embeddings (arXiv 1801.07698, 2008.00951)."""
+    """1 - mean similarity: of ArcFace's embeddings their cosine (arXiv 1801.07698, 2008.00951), or dlib's distance."""
 
-    network: ArcFace
+    network: IdentityNetwork
 
     def _distance(self, made: Tensor, source: Tensor) -> Tensor:
         return (1.0 - identity_similarity(self.network, made, source)).clamp_min(0.0).mean()

@@ -59,15 +59,15 @@ class PairsConfig:
         min=0.0, max=4.0, step=0.01,
     )  # fmt: skip
     min_identity_1: float = setting(
-        0.4, "With an ArcFace network: least likeness of the two sides at level 1 (1 is the same person).",
+        0.4, "With an identity network: least likeness of the two sides at level 1 (1: the same face, 0: strangers).",
         min=-1.0, max=1.0, step=0.05, advanced=True,
     )  # fmt: skip
     min_identity_2: float = setting(
-        0.3, "With an ArcFace network: least likeness of the two sides at level 2.",
+        0.3, "With an identity network: least likeness of the two sides at level 2.",
         min=-1.0, max=1.0, step=0.05, advanced=True,
     )  # fmt: skip
     min_identity_3: float = setting(
-        0.2, "With an ArcFace network: least likeness of the two sides at level 3.",
+        0.2, "With an identity network: least likeness of the two sides at level 3.",
         min=-1.0, max=1.0, step=0.05, advanced=True,
     )  # fmt: skip
     anchor_variants: int = setting(

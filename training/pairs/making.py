@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ...models.irse import ArcFace
+from ...models.identity import IdentityNetwork
 from ...models.sampling import device_of
 from ...models.types import PAIR_ORIGINS, FaceGenerator, GeneratorReference, StylePairs
 from ..config import to_mapping
@@ -46,7 +46,7 @@ def make_pairs(
     anchors: KnownFaces | tuple | None = None,
     photos: KnownFaces | tuple | None = None,
     callbacks: Callbacks | None = None,
-    arcface: ArcFace | None = None,
+    identity_network: IdentityNetwork | None = None,
 ) -> StylePairs:
     """Pseudo-pairs of the levels and origins asked for, filtered; the same people at every level.
 
@@ -58,7 +58,7 @@ def make_pairs(
         photos: photos of people with source codes that reconstruct them.
         callbacks: `on_progress` counts faces; `should_stop` ends early with what is made so far. What they raise goes
             through, and nothing is left behind.
-        arcface: turns the identity filter on.
+        identity_network: turns the identity filter on.
 
     Returns:
         The pairs that all filters left, with their scores; `report` says what each filter dropped.
@@ -71,7 +71,7 @@ def make_pairs(
     with torch.inference_mode(False), torch.no_grad():
         blend = level_blends(config, source.generator.config.resolutions)
         levels = level_generators(source, target, blend, config.whole_palette)
-        judges = Judges.of(source, target, arcface)
+        judges = Judges.of(source, target, identity_network)
         groups = all_candidates(
             source,
             config,
@@ -168,7 +168,7 @@ class _Judging:
                 "saturation": saturation(before, after),
                 "contrast": contrast(before, after),
                 "reconstruction_error": error,
-                "identity": identity(self.judges.arcface, before, after),
+                "identity": identity(self.judges.identity, before, after),
             }
             for name, values in judged.items():
                 scores[name].append(values.float().cpu())
@@ -262,8 +262,8 @@ def _notes(judges: Judges, groups: Sequence[Candidates], stopped: bool) -> list[
         notes.append("The source generator has no discriminator: `drop_quality` was skipped at level 0.")
         if any(group.origin == "anchor" for group in groups):
             notes.append("Without it, `drop_structure` was skipped for anchors too.")
-    if judges.arcface is None:
-        notes.append("No ArcFace network was given: `min_identity` was not asked for.")
+    if judges.identity is None:
+        notes.append("No identity network was given: `min_identity` was not asked for.")
     if stopped:
         notes.append("Stopped early: fewer faces were drawn than asked for.")
     return notes

@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...models.latents import check_ours, our_metadata, read_arrays, save_bytes
+from ...models.arrays import read_arrays
+from ...models.latents import check_ours, our_metadata, save_bytes
 from ...models.types import PAIR_LEVELS, PAIR_ORIGINS, GeneratorReference, StylePairs
 
 KIND = "set of pseudo-pairs"

@@ -7,7 +7,7 @@
 | `saturation` | share of the pixels of either picture that are clipped in all channels | lower |
 | `contrast` | standard deviation of the brightness of the flatter picture, in -1..1 | higher |
 | `reconstruction_error` | photos: mean squared error of the code's picture, in -1..1 | lower |
-| `identity` | cosine of the ArcFace embeddings of the two sides | higher |
+| `identity` | similarity of the two sides to dlib's face recognition network, or ArcFace | higher |
 """  # noqa: E501 - a table
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.discriminator import Discriminator
-from ...models.irse import ArcFace, identity_similarity
+from ...models.identity import IdentityNetwork, identity_similarity
 from ...models.types import FaceGenerator
 from ..likeness import frozen
 from ..semantic import SELF_RESOLUTIONS, self_similarity_distances
@@ -42,12 +42,12 @@ class Judges:
 
     source_critic: Discriminator | None
     target_critic: Discriminator | None
-    arcface: ArcFace | None
+    identity: IdentityNetwork | None
 
     @classmethod
-    def of(cls, source: FaceGenerator, target: FaceGenerator, arcface: ArcFace | None) -> Judges:
-        """The discriminators of the two generators, and an ArcFace network where there is one."""
-        network = None if arcface is None else frozen(arcface)
+    def of(cls, source: FaceGenerator, target: FaceGenerator, identity: IdentityNetwork | None) -> Judges:
+        """The discriminators of the two generators, and a network that tells people apart where there is one."""
+        network = None if identity is None else frozen(identity).to(source.mean_latent.device)
         return cls(_lone_critic(source.discriminator), _lone_critic(target.discriminator), network)
 
     def critic_of(self, level: int) -> Discriminator | None:
@@ -107,11 +107,11 @@ def contrast(*sides: Tensor) -> Tensor:
     return torch.stack(spreads).amin(0)
 
 
-def identity(arcface: ArcFace | None, before: Tensor, after: Tensor) -> Tensor:
-    """`[N]`: ArcFace cosine of the two sides."""
-    if arcface is None:
+def identity(network: IdentityNetwork | None, before: Tensor, after: Tensor) -> Tensor:
+    """`[N]`: how far the two sides show the same person, see `models.identity`."""
+    if network is None:
         return _unknown(before)
-    return identity_similarity(arcface, before.clamp(-1.0, 1.0), after.clamp(-1.0, 1.0))
+    return identity_similarity(network, before.clamp(-1.0, 1.0), after.clamp(-1.0, 1.0))
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,9 @@ from ...models.types import PAIR_ORIGINS, FaceGenerator, StylePairs
 from ..config import to_mapping
 from ..distributed import ALONE, Processes, check_batch
 from ..ema import ExponentialMovingAverage
-from ..finetune_inputs import check_source, digest
+from ..finetune_inputs import check_source
 from ..freezing import shallow_synthesis
+from ..identity import generator_fingerprint, pairs_fingerprint, settings_of
 from ..inversion import w_statistics
 from ..loop import Callbacks, require_finite, train
 from ..losses import discriminator_loss, generator_loss, r1_penalty
@@ -51,7 +52,6 @@ GRAIN = 32
 """Noise of this many pixels and more becomes strokes; coarser noise would move parts of the face."""
 SHEET_RATE = 10.0
 """Noise maps take so many times the generator's steps: their values are of the order of 1, weights far below."""
-SETTINGS_FREE_TO_CHANGE = ("preview_interval", "snapshot_interval")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,21 +94,36 @@ def supervise(
     config = config or PairSupervisionConfig()
     check_source(style)
     check_generators(pairs, source, style)
-    usable = pairs.select(pairs.origin != PAIR_ORIGINS.index("photo"))
+    usable = without_photos(pairs)
     if not len(usable):
         raise ValueError(
             "None of these pairs starts from a code (all are photos); make some synthetic or anchor pairs."
         )
     with torch.inference_mode(False), torch.enable_grad():
         task = PairSupervisionTask(source, style, usable, config, processes)
-        settings = {name: value for name, value in to_mapping(config).items() if name not in SETTINGS_FREE_TO_CHANGE}
-        identity = {"style": style.digest, "source": source.digest, "pairs": digest([usable.w_plus, usable.level])}
         history = train(
-            task, config.steps, callbacks, run_dir, resume, settings={**settings, **identity},
+            task, config.steps, callbacks, run_dir, resume, settings=run_identity(config, source, style, pairs),
             snapshot_interval=config.snapshot_interval, preview_interval=config.preview_interval,
             processes=processes,
         )  # fmt: skip
         return PairSupervisionResult(task.result(), history, task.codes.detach().cpu().clone())
+
+
+def run_identity(
+    config: PairSupervisionConfig, source: FaceGenerator, style: FaceGenerator, pairs: StylePairs
+) -> dict[str, Any]:
+    """What decides the course of a run, see `identity`; the arguments are those of `supervise`."""
+    return {
+        **settings_of(config),
+        "source": generator_fingerprint(source, discriminator=False),
+        "style": generator_fingerprint(style),
+        "pairs": pairs_fingerprint(without_photos(pairs)),
+    }
+
+
+def without_photos(pairs: StylePairs) -> StylePairs:
+    """The pairs whose input is a code."""
+    return pairs.select(pairs.origin != PAIR_ORIGINS.index("photo"))
 
 
 class PairSupervisionTask:

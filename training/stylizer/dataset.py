@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from ...models.media import fields
 from ...models.stylizer import MAX_LEVEL
 from ...procedural.backgrounds import draw_background, draw_shapes, uniform
 from ...procedural.labels import Label
+from ..identity import fingerprint
 from ..randomness import at_step
 from . import randomise
 from .randomise import between
@@ -92,6 +94,16 @@ def twin_source(
         return Batch(torch.cat(given), torch.cat(laid), torch.cat(wanted), torch.tensor(levels))
 
     return batch
+
+
+def shown_twins(
+    look: str, twins: Layers, pictures: Sequence[Tensor], studio_share: float = STUDIO_SHARE
+) -> dict[str, Any]:
+    """What decides the batches of a `twin_source`, see `identity`."""
+    return {
+        "look": look, "faces": len(twins["photo"]) if twins else 0, "as_rendered": studio_share,
+        "twins": fingerprint(twins), "pictures": fingerprint(pictures),
+    }  # fmt: skip
 
 
 def at_level(clean: Tensor, full: Tensor, level: float) -> Tensor:
@@ -207,6 +219,11 @@ def pair_source(
         return Batch(seen, fields(medium, seen), torch.stack(wanted), torch.tensor(levels))
 
     return batch
+
+
+def shown_pictures(pairs: Sequence[Pair]) -> dict[str, Any]:
+    """What decides the batches of a `pair_source`, see `identity`."""
+    return {"pairs": fingerprint(pairs)}
 
 
 def _square(both: Tensor, size: int, generator: torch.Generator) -> Tensor:

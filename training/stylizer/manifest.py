@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from ...models.types import FaceGenerator, StylePairs
+from ..identity import generator_fingerprint, pairs_fingerprint
 from ..pairs.drawing import PairPainter
 from .dataset import Pair
 
 BATCH = 16
+
+
+def shown_pairs(pairs: StylePairs, source: FaceGenerator, target: FaceGenerator) -> dict[str, Any]:
+    """What decides the batches of a source of `drawn_pairs`, see `identity`; drawn pictures differ in their last bits
+    from machine to machine."""
+    return {
+        "pairs": pairs_fingerprint(pairs),
+        "source": generator_fingerprint(source, discriminator=False),
+        "target": generator_fingerprint(target, discriminator=False),
+    }
 
 
 def drawn_pairs(pairs: StylePairs, source: FaceGenerator, target: FaceGenerator) -> Iterator[Pair]:

@@ -16,10 +16,10 @@ from ...models.cel import DRAWING
 from ...models.checkpoints import ORIGIN
 from ...models.stylizer import DIRECT_GAIN, MAX_LEVEL, FastStylizer, FastStylizerConfig
 from ...models.types import FaceStylizer
-from ..config import to_mapping
 from ..distributed import ALONE, Processes, check_batch, made_in_turn
 from ..ema import ExponentialMovingAverage
 from ..finetune_inputs import digest
+from ..identity import fingerprint, settings_of
 from ..loop import Callbacks, require_finite, train
 from ..losses import discriminator_loss, generator_loss
 from .config import AUTOMATIC_MEDIUM, StylizerConfig
@@ -28,7 +28,6 @@ from .dataset import Batch, Source
 CHANNELS, HEAD = (16, 32, 64, 96), 32
 PREVIEW_PICTURES = 4
 WARM_UP = 50
-FREE_TO_CHANGE = ("preview_interval", "snapshot_interval")
 
 
 @dataclass(frozen=True)
@@ -64,14 +63,15 @@ def train_stylizer(
         device: where to train.
         processes: where several train together, see `distributed`; all are given the same of everything else.
         start: a stylizer to go on from, whose medium and width hold; None for a new network.
-        shown: whatever else decides the batches of `source`; a run is resumed only with the same.
+        shown: whatever else decides the batches of `source`, from `dataset.shown_pictures` and its like; a run is
+            resumed only with the same.
 
     Raises:
         ValueError: `start` draws with another medium.
     """
     with torch.inference_mode(False), torch.enable_grad():
         task = StylizerTask(config, source, medium, device, processes, start)
-        settings = fixed_settings(config, start) | {"laid": medium} | dict(shown or {})
+        settings = run_identity(config, medium, start, shown)
         history = train(
             task, config.steps, callbacks, run_dir, resume, settings, config.snapshot_interval, config.preview_interval,
             processes,
@@ -83,12 +83,14 @@ def train_stylizer(
     return StylizerResult(FaceStylizer(network, config.style_name, entries), history)
 
 
-def fixed_settings(config: StylizerConfig, start: FaceStylizer | None) -> dict[str, Any]:
-    """The settings that a run must be resumed with: those that decide its result."""
-    settings = {name: value for name, value in to_mapping(config).items() if name not in FREE_TO_CHANGE}
+def run_identity(
+    config: StylizerConfig, medium: str, start: FaceStylizer | None, shown: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What decides the course of a run, see `identity`; the arguments are those of `train_stylizer`."""
+    settings = settings_of(config) | {"laid": medium, **(shown or {})}
     if start is not None:
         del settings["width"]
-        settings["start"] = digest(start.network.state_dict().values())
+        settings["start"] = fingerprint(start.network)
     return settings
 
 

@@ -1,0 +1,146 @@
+"""The photos that a command was given: single files and folders, one after the other, whatever becomes of one."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .console import Console
+from .files import need
+from .sharding import Shard, current_shard
+
+Read = TypeVar("Read")
+log = logging.getLogger(__name__)
+
+
+class MissingPhotos(RuntimeError):
+    """Some photos could not be done, and the others are."""
+
+
+class Photos:
+    """The pictures among a command's arguments, with a name for the results of each.
+
+    A folder stands for the pictures in it, not in its subfolders.
+
+    Args:
+        given: files and folders.
+        sharded: only this process's share is done, under a launcher of several.
+
+    Raises:
+        ValueError: a folder holds no pictures.
+    """
+
+    def __init__(self, given: Sequence[str], console: Console, sharded: bool = True) -> None:
+        paths = [path for name in given for path in self._expanded(name, console)]
+        self.shard = current_shard() if sharded else Shard()
+        self.todo = self.shard.part(list(zip(paths, unique_stems(paths), strict=True)))
+        self.missing: list[dict[str, str]] = []
+        """What could not be done, and why: `photo` and `reason` of each."""
+
+    @staticmethod
+    def _expanded(name: str, console: Console) -> list[str]:
+        from ..models.pictures import find_pictures
+
+        folder = Path(name)
+        if not folder.is_dir():
+            return [name]
+        try:
+            inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        except OSError as error:
+            raise ValueError(f"The folder {name} cannot be read ({error.strerror}).") from error
+        pictures = find_pictures(folder)
+        folders = sum(path.is_dir() for path in inside)
+        if not pictures:
+            hint = f" It has {folders} subfolders, which are not looked into: give them instead." if folders else ""
+            raise ValueError(f"The folder {name} holds no pictures.{hint or ' Give one that does, or picture files.'}")
+        others = Counter(path.suffix.lower() or "without an ending" for path in inside if not path.is_dir())
+        others.subtract(path.suffix.lower() for path in pictures)
+        left = [f"{count} {kind}" for kind, count in sorted(others.items()) if count]
+        left += [f"{folders} subfolders"] if folders else []
+        console.note(f"{name}: {len(pictures)} pictures" + (f"; left out: {', '.join(left)}" if left else ""))
+        return [str(path) for path in pictures]
+
+    def each(self, label: str, read: Callable[[str], Read]) -> Iterator[tuple[str, str, Read]]:
+        """`(photo, name for its results, what read gives)` of every photo that can be read, with progress.
+
+        What `read` refuses is about that photo, and kept in `missing`; any other error, also of the loop's body, ends
+        the command.
+        """
+        import torch
+
+        from ..runtime.progress import ProgressReporter
+
+        with ProgressReporter(len(self.todo), label) as progress:
+            for index, (photo, stem) in enumerate(self.todo):
+                try:
+                    content = read(photo)
+                except (ValueError, MemoryError, torch.OutOfMemoryError) as error:
+                    said = str(error) if isinstance(error, ValueError) else "it is too large for the memory."
+                    self.missing.append({"photo": photo, "reason": said.removeprefix(photo).lstrip(": ")})
+                else:
+                    yield photo, stem, content
+                progress.update(index + 1)
+
+    def told(self) -> dict[str, Any]:
+        """What a JSON result says of them, beside the results."""
+        return {"missing": self.missing, **self.shard.told()}
+
+    def check(self) -> None:
+        """Raises MissingPhotos, which ends the command with a summary and exit status 1, where any is missing."""
+        if not self.missing:
+            return
+        lines = [_sentence(**one) for one in self.missing]
+        if len(self.todo) > 1:
+            done = len(self.todo) - len(lines)
+            lines.insert(0, f"{done} of {len(self.todo)} photos are done. Missing:")
+        raise MissingPhotos("\n".join(lines))
+
+
+def read_usable(folder: Path, read: Callable[[Path], Read]) -> dict[Path, Read]:
+    """What `read` gives of each picture in a folder; those it refuses are named on stderr with the reason.
+
+    Raises:
+        UsageError: there is no folder.
+        ValueError: none of its pictures can be used.
+    """
+    from ..models.pictures import find_pictures
+
+    need(folder.is_dir(), f"there is no folder {folder}")
+    files, content, reasons = find_pictures(folder), {}, []
+    for path in files:
+        try:
+            content[path] = read(path)
+        except ValueError as error:
+            said = str(error).removeprefix(str(path)).lstrip(": ")
+            reasons.append(_sentence(path.name, said))
+            log.warning("Skipped %s", _sentence(str(path), said))
+    if not files:
+        raise ValueError(f"The folder {folder} holds no pictures. Give one that does.")
+    if not content:
+        raise ValueError(f"None of the {len(files)} pictures in {folder} can be used ({' '.join(reasons[:3])}).")
+    return content
+
+
+def _sentence(photo: str, reason: str) -> str:
+    if photo in reason:
+        return reason
+    return f"{photo} {reason}" if reason[:1].islower() else f"{photo}: {reason}"
+
+
+def unique_stems(paths: Sequence[str | Path]) -> list[str]:
+    """A name for each file's results: its own, with a number where another has it, also in other case."""
+    own = [Path(path).stem for path in paths]
+    taken = {stem.lower() for stem in own}
+    seen: set[str] = set()
+    stems = []
+    for stem in own:
+        name, number = stem, 1
+        while name.lower() in seen or (number > 1 and name.lower() in taken):
+            number += 1
+            name = f"{stem}-{number}"
+        seen.add(name.lower())
+        stems.append(name)
+    return stems
