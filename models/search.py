@@ -42,19 +42,17 @@ def combined_score(first: Tensor, closest: Tensor) -> Tensor:
 
 
 class FaceSearch:
-    """Finds the faces of photos one after the other."""
+    """Finds the faces of a photo."""
 
     def __init__(self, propose: Propose, measurer: nn.Module, long_side: int) -> None:
         """`measurer` looks at close-ups (`detector.FaceMeasurer`); `propose` sees photos of at most `long_side`."""
         self.propose, self.measurer, self.long_side = propose, measurer, long_side
-        self._first = 0
 
     @torch.no_grad()
     def find(self, photo: Tensor, min_confidence: float) -> list[Detection]:
         """See `FaceDetector.find`.
 
-        The other turns are asked only where the photo as it is shows no face, or something unsure besides. The turn
-        that showed the faces of the last photo comes first: the frames of a video have it in common.
+        The other turns are asked only where the photo as it is shows no face, or something unsure besides.
         """
         height, width = photo.shape[-2:]
         scale = min(1.0, self.long_side / max(height, width))
@@ -63,10 +61,9 @@ class FaceSearch:
         back = photo.new_tensor([width / size[1], height / size[0]])
         cut = CloseupCutter(photo)
         landmarks, scores = photo.new_zeros(0, 5, 2), photo.new_zeros(0)
-        shown: int | None = None
         # The close looks can only lower a score.
         floor = (_UNSURE * min_confidence) ** (1 / _FIRST_POWER)
-        for quarters in sorted(range(4), key=lambda turn: (turn != self._first, turn)):
+        for quarters in range(4):
             proposed, first = self.propose(torch.rot90(small, quarters, (1, 2)).contiguous(), floor)
             proposed = _turned_back(proposed, quarters, size) * back
             # What is known to be a face need not be looked at again.
@@ -76,12 +73,9 @@ class FaceSearch:
             order = scores.argsort(descending=True)
             order = order[first_of_each(landmarks[order])]
             landmarks, scores = landmarks[order], scores[order]
-            if shown is None and bool((score >= min_confidence).any()):
-                shown = quarters
-            doubted = (scores >= _DOUBTED * min_confidence) & (scores < min_confidence)
-            if shown is not None and not bool(doubted.any()):
+            sure = scores >= min_confidence
+            if bool(sure.any()) and not bool(((scores >= _DOUBTED * min_confidence) & ~sure).any()):
                 break
-        self._first = self._first if shown is None else shown
         kept = scores >= _UNSURE * min_confidence
         landmarks, scores = landmarks[kept], scores[kept]
         return [
