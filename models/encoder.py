@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .ops import LEAKY_SLOPE, compute_dtype
+from .dlib import DlibConfig, DlibFace, crop_for_dlib
+from .ops import LEAKY_SLOPE, at_least_float32, compute_dtype
 
 FIRST_STAGE = 32
 """Resolution of the first residual stage."""
@@ -36,6 +37,10 @@ class EncoderConfig:
     """Residual blocks of the stages at 32, 16, 8 and 4 px."""
     hidden: int = 384
     """Width of the layer that the codes are read from."""
+    one_code: bool = False
+    """Whether all layers get the same code, a point in W, in place of one each."""
+    face_branch: bool = False
+    """Whether a second branch, of the architecture of dlib's face recognition, looks at the face alone."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(int(c) for c in self.channels))
@@ -95,14 +100,20 @@ class Encoder(nn.Module):
         self.read4 = nn.Conv2d(widths[3], 96, 1)
         features = 24 * 64 + 96 * 16 + widths[1]
         self.norm = nn.LayerNorm(features)
+        self.face = DlibFace(DlibConfig()) if config.face_branch else None
+        if self.face is not None:
+            seen = self.face.config.widths[-1] + self.face.config.embedding
+            self.face_norm = nn.LayerNorm(seen)
+            features += seen
         self.fc = nn.Linear(features, config.hidden)
-        self.out = nn.Linear(config.hidden, config.num_ws * config.w_dim)
+        self.out = nn.Linear(config.hidden, config.w_dim * (1 if config.one_code else config.num_ws))
         nn.init.normal_(self.out.weight, std=0.01 / math.sqrt(config.hidden))
         nn.init.zeros_(self.out.bias)
         self.register_buffer("mean_latent", torch.zeros(config.w_dim))
         self.register_buffer("latent_std", torch.ones(config.w_dim))
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`mask [N, fc.in_features]` is multiplied to what the branches say: dropout, in training."""
         size = self.config.resolution
         if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] != size or image.shape[3] != size:
             raise ValueError(f"This encoder takes pictures of shape [N, 3, {size}, {size}], not {list(image.shape)}.")
@@ -124,7 +135,13 @@ class Encoder(nn.Module):
             ],
             dim=1,
         )
+        seen = None if self.face is None else self.face.features(crop_for_dlib(at_least_float32(image)))
         with torch.autocast(x.device.type, enabled=False):
-            hidden = F.leaky_relu(self.fc(self.norm(features.to(self.fc.weight.dtype))), LEAKY_SLOPE)
-            delta = self.out(hidden).unflatten(1, (self.config.num_ws, self.config.w_dim))
-            return self.mean_latent + self.latent_std * delta
+            read = self.norm(features.to(self.fc.weight.dtype))
+            if seen is not None:
+                read = torch.cat([read, self.face_norm(torch.cat(seen, dim=1).to(read.dtype))], dim=1)
+            if mask is not None:
+                read = read * mask
+            hidden = F.leaky_relu(self.fc(read), LEAKY_SLOPE)
+            w = self.mean_latent + self.latent_std * self.out(hidden).unflatten(1, (-1, self.config.w_dim))
+            return w.expand(-1, self.config.num_ws, -1)

@@ -22,6 +22,7 @@ from . import (
     render,
     run,
     stylise,
+    train_base,
     train_detector,
     train_embedded,
     train_encoder,
@@ -49,6 +50,7 @@ COMMANDS: dict[str, ModuleType] = {
     "ui": ui,
     "train-stylizer": train_stylizer,
     "train-encoder": train_encoder,
+    "train-base": train_base,
     "train-embedded": train_embedded,
     "train-detector": train_detector,
 }

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import nn
 
-from facestylist.training.embedded.optimiser import MuonAndAdam, as_matrix
+from facestylist.training.optimiser import MuonAndAdam, as_matrix
 
 
 def network(channels_last: bool = False) -> nn.Sequential:

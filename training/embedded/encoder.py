@@ -14,10 +14,10 @@ from ...procedural import sample_z
 from ..ema import ExponentialMovingAverage
 from ..encoder import roughen
 from ..loop import require_finite
+from ..optimiser import MuonAndAdam
 from .config import EmbeddedConfig
 from .dataset import FaceData
 from .generator import autocast, cosine
-from .optimiser import MuonAndAdam
 from .supervision import grid, measure, reconstruction_loss, reconstruction_terms
 
 CODES_LR, PICTURES_LR = 1.5e-3, 5e-4

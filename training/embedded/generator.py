@@ -20,9 +20,9 @@ from ...models.ops import EqualLinear
 from ...procedural import Label, features, parameters_from_z, sample_z
 from ..ema import ExponentialMovingAverage
 from ..loop import require_finite
+from ..optimiser import MuonAndAdam
 from .config import EmbeddedConfig
 from .dataset import FaceData
-from .optimiser import MuonAndAdam
 from .supervision import grid, measure, reconstruction_loss, reconstruction_terms
 
 MAPPING_LR = 4e-3

