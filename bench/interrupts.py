@@ -70,6 +70,14 @@ discriminator_channels = [8, 8, 8, 8, 8]
 style_images = 2
 style_steps = 2
 """
+BASE = """
+minutes = 0.01
+resolution = "64"
+width = 0.0625
+batch_size = 4
+held_out = 2
+precision = "fp32"
+"""
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,10 @@ def trainings(folder: Path) -> dict[str, Training]:
     for sub, seed in (("styles", 1), ("before", 2), ("after", 3)):
         write_pictures(folder / sub, seed)
     (folder / "detector.toml").write_text(DETECTOR, encoding="utf-8")
+    (folder / "base.toml").write_text(BASE, encoding="utf-8")
+    write_pictures(folder / "faces", 4, 10)
+    listed = "".join(f"{index}.png,{int(index > 7)}\n" for index in range(10))
+    (folder / "faces" / "faces.csv").write_text("file,held_out\n" + listed, encoding="utf-8")
     (folder / "embedded.toml").write_text(EMBEDDED, encoding="utf-8")
     styles = ["--styles", str(folder / "styles"), "--no-align", "--batch-size", "2", "--precision", "fp32"]
     style, pairs = folder / "style.safetensors", folder / "pairs.safetensors"
@@ -143,6 +155,8 @@ def trainings(folder: Path) -> dict[str, Training]:
                                    "cpu", *SNAPSHOTS), by_switch),
         Training("train-detector", ("--config", str(folder / "detector.toml"), "--device", "cpu"), by_switch,
                  rendered=("*.npz",)),
+        Training("train-base", ("--photos", str(folder / "faces"), "--config", str(folder / "base.toml"), "--device",
+                                "cpu"), as_it_is, folder=True, rendered=("portraits.safetensors", "plan.json")),
         Training("train-embedded", ("--quick", "--config", str(folder / "embedded.toml"), "--device", "cpu"), as_it_is,
                  folder=True, rendered=("data/*", "style-*.pt")),
     ]  # fmt: skip

@@ -68,7 +68,8 @@ def require_one_process(what: str, environment: Mapping[str, str] | None = None)
     if count > 1:
         raise ValueError(
             f"{what} trains in one process, and the launcher started {count}, which would all write the same files. "
-            "Start it without a launcher. finetune, train-pairs, train-stylizer and train-encoder run on several."
+            "Start it without a launcher. finetune, train-base, train-encoder, train-pairs and train-stylizer run on "
+            "several."
         )
 
 

@@ -40,7 +40,7 @@ class EncoderConfig:
     one_code: bool = False
     """Whether all layers get the same code, a point in W, in place of one each."""
     face_branch: bool = False
-    """Whether a second branch, of the architecture of dlib's face recognition, looks at the face alone."""
+    """Whether a second branch, a network like dlib's for face recognition, looks at the face alone."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(int(c) for c in self.channels))

@@ -9,6 +9,7 @@ Multi-task Cascaded Convolutional Networks", arXiv 1604.02878); then in a close-
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -52,7 +53,8 @@ class FaceSearch:
     def find(self, photo: Tensor, min_confidence: float) -> list[Detection]:
         """See `FaceDetector.find`.
 
-        The other turns are asked only where the photo as it is shows no face, or something unsure besides.
+        Another turn is asked where the turns so far show no face or something unsure besides, and wherever a face that
+        was found would be upright: its neighbours are likely to be so, too.
         """
         height, width = photo.shape[-2:]
         scale = min(1.0, self.long_side / max(height, width))
@@ -63,7 +65,9 @@ class FaceSearch:
         landmarks, scores = photo.new_zeros(0, 5, 2), photo.new_zeros(0)
         # The close looks can only lower a score.
         floor = (_UNSURE * min_confidence) ** (1 / _FIRST_POWER)
-        for quarters in range(4):
+        turns = [0, 1, 2, 3]
+        while turns:
+            quarters = turns.pop(0)
             proposed, first = self.propose(torch.rot90(small, quarters, (1, 2)).contiguous(), floor)
             proposed = _turned_back(proposed, quarters, size) * back
             # What is known to be a face need not be looked at again.
@@ -74,7 +78,10 @@ class FaceSearch:
             order = order[first_of_each(landmarks[order])]
             landmarks, scores = landmarks[order], scores[order]
             sure = scores >= min_confidence
-            if bool(sure.any()) and not bool(((scores >= _DOUBTED * min_confidence) & ~sure).any()):
+            upright = _upright_turns(landmarks[sure])
+            turns.sort(key=lambda turn: turn not in upright)
+            doubted = bool(((scores >= _DOUBTED * min_confidence) & ~sure).any())
+            if bool(sure.any()) and not doubted and not upright & set(turns):
                 break
         kept = scores >= _UNSURE * min_confidence
         landmarks, scores = landmarks[kept], scores[kept]
@@ -98,6 +105,13 @@ class FaceSearch:
         for _ in range(2):
             points, score = measure(self.measurer, cut, closeup_to_photo(points, CLOSEUP_SIDE), mirrored=True)
         return points, combined_score(first, score)
+
+
+def _upright_turns(landmarks: Tensor) -> set[int]:
+    """By how many quarters `torch.rot90` has to turn a photo so that faces [K,5,2] are upright in it, or nearly so."""
+    down = landmarks[:, 3:].mean(1) - landmarks[:, :2].mean(1)
+    angles = torch.atan2(down[:, 0], down[:, 1])  # 0: the chin is below the eyes; a quarter: at their right
+    return {round(-angle / (math.pi / 2)) % 4 for angle in angles.tolist()}
 
 
 def _turned_back(points: Tensor, quarters: int, size: tuple[int, int]) -> Tensor:

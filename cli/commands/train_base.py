@@ -29,10 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--identity", type=Path, metavar="FILE",
         help="a network that tells people apart, dlib's or ArcFace's: without one faces come out like nobody",
     )  # fmt: skip
-    parser.add_argument("--start", type=Path, metavar="FILE.pt", help="a finished first stage of another run")
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name; flags go before them")
-    parser.add_argument("--run-dir", type=Path, metavar="RUN", help="where the run is kept (default: runs/NAME)")
-    parser.add_argument("--resume", action="store_true", help="continue the run in that folder")
+    parser.add_argument(
+        "--run-dir", type=Path, metavar="RUN",
+        help="what is done stays done there, and the same command goes on from it (default: runs/NAME)",
+    )  # fmt: skip
     settings = parser.add_argument_group("settings")
     add_settings(settings, BaseTrainingConfig, but=("seed",))
 
@@ -42,8 +43,6 @@ def run(args: argparse.Namespace, console: Console) -> None:
     config = read_config(args, BaseTrainingConfig)
     run_dir = args.run_dir or Path("runs") / args.out.name
     check_writable(args.out, folder=True)
-    import torch
-
     from ...models.checkpoints import load_identity
     from ...runtime.devices import room_for_training
     from ...runtime.progress import ProgressReporter
@@ -54,7 +53,6 @@ def run(args: argparse.Namespace, console: Console) -> None:
     processes = training_processes()
     if processes.first:
         check_writable(run_dir, folder=True)
-        need(args.resume or not (run_dir / "settings.json").exists(), _begun(run_dir))
         console.kept = partial(_kept, run_dir)
     identity = None if args.identity is None else load_identity(args.identity)
     with room_for_training() as device, ProgressReporter(1, "train-base") as progress:
@@ -64,10 +62,9 @@ def run(args: argparse.Namespace, console: Console) -> None:
                 args.photos, config.size, config.held_out, _finder(), identity, config.seed,
                 run_dir / "portraits.safetensors", callbacks,
             )  # fmt: skip
-        start = None if args.start is None else torch.load(args.start, map_location="cpu", weights_only=True)
         judges = Judges(identity, _perceptual(console))
         training = BaseTraining(
-            learned, held_out, config, run_dir, judges, processes.device or device, callbacks, processes, start
+            learned, held_out, config, run_dir, judges, processes.device or device, callbacks, processes
         )
         result = training.run()
     if not processes.first:
@@ -103,10 +100,6 @@ def _perceptual(console: Console) -> Any:
         return None
 
 
-def _begun(run_dir: Path) -> str:
-    return f"{run_dir} holds a run already: go on from it with --resume, or choose another --run-dir"
-
-
 def _kept(run_dir: Path) -> str:
     """What an interrupted run has left, for a person."""
     states = list(run_dir.glob("*/state/step-*.pt"))
@@ -115,4 +108,4 @@ def _kept(run_dir: Path) -> str:
         return f"No step was finished; aligned portraits may be in {run_dir}."
     newest = max(states, key=lambda path: path.stat().st_mtime, default=None)
     at = f", last {newest.parent.parent.name} after step {int(newest.stem.removeprefix('step-'))}" if newest else ""
-    return f"The run is kept in {run_dir}{at}. The same command with --resume goes on from there."
+    return f"The run is kept in {run_dir}{at}. The same command goes on from there."

@@ -28,9 +28,8 @@ from .portraits import Portraits
 from .settings import ENCODER_SIZE, BaseTrainingConfig
 
 EMA_DECAY = 0.998
-CODE_NOISE = 0.06
-"""Of the codes' deviation: neighbouring codes have to draw neighbouring faces."""
-CODE_WEIGHT = 1e-3
+CODE_NOISE, CODE_WEIGHT = 0.065, 1e-3
+"""Neighbouring codes have to draw neighbouring faces; the weight keeps the codes' deviation near 1."""
 FACE_RATE, READOUT_RATE, READOUT_DECAY = 0.025, 0.25, 0.05
 """Adam's steps, in parts of the learning rate, for what came from the identity network and for the wide layers, which
 would learn people by heart."""
@@ -63,9 +62,14 @@ def shrunk(pictures: Tensor, size: int) -> Tensor:
     return F.avg_pool2d(pictures, pictures.shape[-1] // size) if pictures.shape[-1] > size else pictures
 
 
-def draw(generator: Generator, w: Tensor, noise: Any = "const", random: torch.Generator | None = None) -> Tensor:
+def random_noise(generator: Generator, count: int, random: torch.Generator, processes: Processes) -> list[Tensor]:
+    """Noise inputs of this process's share of `count` pictures, which several processes draw as one would."""
+    return [processes.share(torch.randn(count, *shape[1:], generator=random)) for shape in generator.noise_shapes]
+
+
+def draw(generator: Generator, w: Tensor, noise: Any = "const") -> Tensor:
     """`[N, 3, S, S]` float32 of codes `[N, w_dim]`."""
-    picture = generator.synthesis(generator.broadcast(w), noise=noise, generator=random, modulate="activations")
+    picture = generator.synthesis(generator.broadcast(w), noise=noise, modulate="activations")
     return cast(Tensor, picture).float()
 
 
@@ -132,11 +136,12 @@ class AutoencoderTask:
         random = at_step(config.seed, step)
         pictures = processes.share(self.portraits.batch(count, random, config.warp)).to(self.device)
         keep = (torch.rand(count, self.encoder.fc.in_features, generator=random) >= DROPOUT).float() / (1 - DROPOUT)
-        noise = processes.share(torch.randn(count, self.generator.config.w_dim, generator=random)).to(self.device)
+        code_noise = processes.share(torch.randn(count, self.generator.config.w_dim, generator=random)).to(self.device)
+        noise = random_noise(self.generator, count, random, processes)
         truth = shrunk(pictures, self.size)
         with autocast(config.precision, self.device):
             w = self.encoder(shrunk(pictures, ENCODER_SIZE), processes.share(keep).to(self.device))[:, 0]
-            drawn = draw(self.generator, w + noise * (CODE_NOISE * w.detach().std(0).mean()), "random", random)
+            drawn = draw(self.generator, w + CODE_NOISE * code_noise, noise)
             terms = reconstruction_terms(drawn, truth, pictures, self.weights, self.judges)
         loss = reconstruction_loss(terms, config) + CODE_WEIGHT * w.square().mean()
         numbers = require_finite(processes.mean_of_terms(terms))

@@ -17,6 +17,8 @@ from ...models.encoder import Encoder
 from ...models.generator import Generator, MappingNetwork
 from ...models.ops import LEAKY_SLOPE, SQRT2, EqualLinear
 
+WELL_KNOWN, NARROWEST = 200, 1e-3
+"""Directions that are made equally wide; how wide the others count at least, in parts of the widest."""
 SPREAD = 0.9
 """Samples' deviation relative to people's: the last tenth of a Gaussian's reach is nobody."""
 
@@ -26,12 +28,13 @@ def whiten(encoder: Encoder, generator: Generator, codes: Tensor) -> Tensor:
     """Turns W so that codes `[N, w_dim]` of people have mean 0, no correlation, and a deviation of 1 in the order of
     their share of the variance. Pictures stay what they are. Returns the codes in the new basis.
 
-    Directions with little variance keep a deviation below 1, so that rounding in them is not blown up.
+    Directions with little or no variance keep a deviation below 1, so that rounding in them is not blown up.
     """
     mean = codes.double().mean(0)
     centred = codes.double() - mean
     _, deviations, directions = torch.linalg.svd(centred / math.sqrt(max(len(codes) - 1, 1)), full_matrices=True)
-    scale = torch.full((codes.shape[1],), float(deviations[min(200, len(deviations) - 1)]) / 2, dtype=torch.float64)
+    least = max(float(deviations[min(WELL_KNOWN, len(deviations) - 1)]) / 2, NARROWEST * float(deviations[0]))
+    scale = torch.full((codes.shape[1],), least, dtype=torch.float64)
     scale[: len(deviations)] = torch.maximum(deviations, scale[: len(deviations)])
     basis = directions.T * scale  # w = mean + basis @ new w
 

@@ -23,7 +23,7 @@ from ..loop import require_finite
 from ..optimiser import MuonAndAdam
 from ..precision import autocast
 from ..randomness import at_step
-from .autoencoder import draw, schedule, shrunk
+from .autoencoder import draw, random_noise, schedule, shrunk
 from .losses import Judges, centre_weights, reconstruction_loss, reconstruction_terms
 from .measures import grid, measure
 from .portraits import Portraits
@@ -86,6 +86,7 @@ class PolishTask:
         everybody = self.portraits.batch(config.batch_size, random, 0.0)
         z = torch.randn(config.batch_size, self.generator.config.z_dim, generator=random)
         between = torch.rand(config.batch_size, 1, generator=random)
+        noise = random_noise(self.generator, config.batch_size, random, processes)
         augment = SharedAugmentation(config.batch_size, self.size, random, processes)
         pictures, z, between = (processes.share(x).to(self.device) for x in (everybody, z, between))
         truth = shrunk(pictures, self.size)
@@ -97,7 +98,7 @@ class PolishTask:
                 mixed = torch.lerp(w, w.roll(1, 0), between)
                 others = torch.where(mapped, self.generator.mapping(z), mixed)[:made_up]
             with torch.set_grad_enabled(together):
-                drawn = draw(self.generator, torch.cat([w, others]), "random", random)
+                drawn = draw(self.generator, torch.cat([w, others]), [torch.cat([n, n[:made_up]]) for n in noise])
             drawn, invented = drawn[: len(w)], drawn[len(w) :]
             real, real_features = self._judged(augment(truth))
             fake, fake_features = self._judged(augment(drawn))

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ...models.checkpoints import save_encoder, save_generator
 from ...models.discriminator import Discriminator
-from ...models.dlib import DlibFace
+from ...models.dlib import DlibConfig, DlibFace
 from ...models.encoder import Encoder
 from ...models.files import write_atomically
 from ...models.generator import Generator
@@ -44,7 +44,7 @@ from .settings import POLISH_SHARE, BaseTrainingConfig
 
 log = logging.getLogger(__name__)
 
-FEWEST_STEPS, MEASURED_STEPS = 20, 3
+FEWEST_STEPS, MEASURED_STEPS, PREVIEW_STEPS = 20, 3, 50
 SAMPLES = 256
 """Faces of the mapping network that are compared with those learned from."""
 
@@ -71,7 +71,6 @@ class BaseTraining:
         device: where to compute.
         callbacks: progress, previews and interruption of every stage.
         processes: those that train together.
-        start: weights `{"encoder": ..., "generator": ...}` of an auto-encoder at the smallest resolution to go on from.
 
     Raises:
         CannotResume: the folder holds a run of something else.
@@ -88,16 +87,15 @@ class BaseTraining:
         device: torch.device | None = None,
         callbacks: Callbacks | None = None,
         processes: Processes = ALONE,
-        start: Mapping[str, Mapping[str, Tensor]] | None = None,
     ) -> None:
         check_batch(config.batch_size, processes.count, f"{processes.count} processes")
         self.portraits, self.held_out, self.config, self.run_dir = portraits, held_out, config, run_dir
         self.judges, self.device = judges or Judges(), device or torch.device("cpu")
-        self.callbacks, self.processes, self.start = _interrupting(callbacks or Callbacks()), processes, start
+        self.callbacks, self.processes = _interrupting(callbacks or Callbacks()), processes
         self.identity = {
             **settings_of(config), "portraits": fingerprint(portraits.images, held_out.images),
             "identity": fingerprint(self.judges.identity) if self.judges.identity is not None else None,
-            "perceptual": type(self.judges.perceptual).__name__, "start": None if start is None else fingerprint(start),
+            "perceptual": type(self.judges.perceptual).__name__,
         }  # fmt: skip
         if processes.first:
             run_dir.mkdir(parents=True, exist_ok=True)
@@ -132,9 +130,10 @@ class BaseTraining:
 
     def _new_encoder(self) -> Encoder:
         face = self.judges.identity
-        encoder = Encoder(self.config.encoder(isinstance(face, DlibFace)))
+        known = isinstance(face, DlibFace) and face.config == DlibConfig()
+        encoder = Encoder(self.config.encoder(known))
         torch.nn.init.normal_(encoder.out.weight, std=encoder.config.hidden**-0.5)
-        if encoder.face is not None and isinstance(face, DlibFace):
+        if encoder.face is not None and face is not None:
             encoder.face.load_state_dict({name: value.detach().cpu() for name, value in face.state_dict().items()})
         return encoder
 
@@ -145,9 +144,6 @@ class BaseTraining:
             small = Generator(self.config.generator(size // 2))
             small.load_state_dict(before["generator"])
             generator = grown(small, self.config, size)
-        elif self.start is not None:
-            encoder.load_state_dict(dict(self.start["encoder"]))
-            generator.load_state_dict(dict(self.start["generator"]))
         return AutoencoderTask(
             encoder, generator, self.portraits, self.held_out, self.judges, self.config, self.device, self.processes
         )
@@ -181,7 +177,7 @@ class BaseTraining:
             started = time.monotonic()
             train(
                 task, task.steps, self.callbacks, self.run_dir / name, resume=True,
-                settings=self.identity | {"stage": name}, preview_interval=max(1, task.steps // 10),
+                settings=self.identity | {"stage": name}, preview_interval=max(PREVIEW_STEPS, task.steps // 10),
                 processes=processes,
             )  # fmt: skip
             if processes.first:
