@@ -25,6 +25,12 @@ def roundings(network: torch.nn.Module) -> int:
     return sum(math.prod(parameter.shape[1:]) for parameter in network.parameters())
 
 
+def assert_same_errors(ours: Any, expected: torch.Tensor, network: torch.nn.Module) -> None:
+    """Mean squared errors of pictures in -1..1 that a network drew twice: off by twice their root times a pixel's."""
+    __tracebackhide__ = True
+    assert_close(ours, expected, roundings(network), 2 * float(expected.max()) ** 0.5)
+
+
 def assert_close(ours: Any, expected: Any, operations: int, size: float | None = None, why: str = "") -> None:
     """Equal but for so many roundings in a row of numbers as large as `size`, the largest that is expected by default.
 
