@@ -25,6 +25,11 @@ def roundings(network: torch.nn.Module) -> int:
     return sum(math.prod(parameter.shape[1:]) for parameter in network.parameters())
 
 
+def layers(network: torch.nn.Module) -> int:
+    """How many there are: what rounds to a lower precision is the weights of each, or what one gives to the next."""
+    return sum(parameter.dim() > 1 for parameter in network.parameters())
+
+
 def assert_same_errors(ours: Any, expected: torch.Tensor, network: torch.nn.Module) -> None:
     """Mean squared errors of pictures in -1..1 that a network drew twice: off by twice their root times a pixel's."""
     __tracebackhide__ = True

@@ -142,11 +142,11 @@ def test_faces_come_out_in_one_order_and_return_to_their_frames() -> None:
     assert smooth.track is not None and smooth.track.tolist() == [0, 1] * 3
     assert (centre_x(smooth)[0::2] < 60).all() and (centre_x(smooth)[1::2] > 60).all()
     levels = torch.tensor([-0.9, 0.9] * 3)[:, None, None, None].expand_as(smooth.crops)
-    pasted, _ = paste_faces(smooth.photos, smooth, levels.contiguous())
-    # Where the mask is above 0.99, a hundredth of -1..1 is another colour.
-    for frame, photo in enumerate(pasted):
-        assert photo[:, 40, 31].mean() == pytest.approx(-0.9, abs=0.02), frame
-        assert photo[:, 41, 95].mean() == pytest.approx(0.9, abs=0.02), frame
+    pasted, masks = paste_faces(smooth.photos, smooth, levels.contiguous())
+    for x, y, level in ((31, 40, -0.9), (95, 41, 0.9)):
+        # The photo shows where the mask is not 1, and it is 2 away at most.
+        near = rounding(8) + 2 * (1 - masks[:, y, x])
+        assert ((pasted[:, :, y, x].mean(1) - level).abs() <= near).all() and masks[:, y, x].min() > 0.9
     one, _ = smooth_faces(faces, 1.0, choice="left_to_right", index=1)
     assert (centre_x(one) > 60).all() and one.frame_index.tolist() == [0, 1, 2]
     assert one.track is not None and one.track.tolist() == [1] * 3, "a number stays the person's"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from node_bench import run_node
-from tolerances import assert_close
+from tolerances import assert_close, layers, rounding
 
 from facestylist.models.types import FaceCrops, FaceGenerator, FaceStylizer
 from facestylist.runtime.folders import Folders
@@ -48,7 +48,8 @@ def test_from_training_to_a_picture(
     ]
     (again,) = run_node("LoadFastStylizer", name="mine.safetensors")
     (redrawn,) = run_node("RunFastStylizer", stylizer=again, image=photos)
-    assert (redrawn - drawn).abs().max() < 0.02  # saved in half precision
+    # Saved in half precision.
+    assert (redrawn - drawn).abs().max() < rounding(layers(stylizer.network), dtype=torch.float16)
 
 
 def test_faces_are_drawn_as_crops(trained: tuple[FaceStylizer, torch.Tensor, dict[str, list[float]]]) -> None:

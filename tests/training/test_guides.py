@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from guide_files import as_transformers, bisenet_state, dino_state, lpips_states, save_all, save_dlib
-from tolerances import assert_close, rounding, roundings
+from tolerances import assert_close, layers, rounding, roundings
 from torch import Tensor
 
 from facestylist.models.checkpoints import CheckpointError, load_identity
@@ -216,8 +216,7 @@ def test_dino_in_every_layout_is_the_same(tmp_path: Path) -> None:
         clip = {name: tensor.half() for name, tensor in as_transformers(state).items()}
         network = dino_from_state(clip)
     # Its matrices are rounded to half precision.
-    matrices = sum(parameter.dim() > 1 for parameter in network.parameters())
-    near = rounding(matrices, float(expected.abs().max()), torch.float16)
+    near = rounding(layers(network), float(expected.abs().max()), torch.float16)
     assert torch.allclose(network(picture), expected, rtol=0, atol=near)
     picture.requires_grad_()
     network.last_keys(picture).square().sum().backward()

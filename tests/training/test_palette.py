@@ -27,10 +27,10 @@ GREY = coloured(1, [[0.4, 0.0, 0.0], [0.4, 1e-3, 0.0], [0.4, 0.0, 1e-3]], [0.7, 
 def test_mean_and_covariance_become_the_styles():
     matrix, offset = colour_map(SOURCE, GREY)
     moved = torch.einsum("ij,njhw->nihw", matrix, SOURCE.double()) + offset[:, None, None]
-    # Directions without spread get one of 1e-6, seen from a source whose own is this.
-    spread = float(torch.linalg.eigvalsh(colour_statistics(SOURCE)[1])[0])
+    # Directions without spread get a variance of 1e-6, seen from a source whose own is this.
+    least, spread = 1e-6, float(torch.linalg.eigvalsh(colour_statistics(SOURCE)[1])[0])
     for found, wanted in zip(colour_statistics(moved), colour_statistics(GREY), strict=True):
-        assert torch.allclose(found, wanted, rtol=0, atol=1e-6 / spread)
+        assert torch.allclose(found, wanted, rtol=0, atol=least / spread)
     assert torch.allclose(matrix, matrix.t())  # the smallest movement is symmetric
 
 
