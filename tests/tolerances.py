@@ -26,7 +26,7 @@ def roundings(network: torch.nn.Module) -> int:
 
 
 def layers(network: torch.nn.Module) -> int:
-    """How many there are: what rounds to a lower precision is the weights of each, or what one gives to the next."""
+    """Of a network, counted: a lower precision rounds the weights of each, or what each gives to the next."""
     return sum(parameter.dim() > 1 for parameter in network.parameters())
 
 

@@ -37,7 +37,7 @@ def test_saved_latents_come_back_and_names_are_numbered(
     (again,) = run_node("LoadLatents", file="latents/me.safetensors [output]", generator=source)
     assert torch.equal(again.w_plus, latent.w_plus)
     (drawn,) = run_node("DecodeLatent", latent=again, generator=source)
-    assert torch.equal(drawn, image)
+    assert_close(drawn, image, roundings(source.generator))
     (array,) = run_node("SaveLatents", latent=latent, name="me", format="npy")
     assert np.array_equal(np.load(array), latent.w_plus.numpy())
     (bare,) = run_node("LoadLatents", file=array)

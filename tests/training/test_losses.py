@@ -33,10 +33,10 @@ def test_r1_of_a_linear_discriminator_is_its_squared_weight() -> None:
     weight = torch.linspace(-1, 1, 3 * 4 * 4).requires_grad_()
     pictures = torch.rand(5, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     penalty, logits = r1_penalty(lambda x: x.flatten(1) @ weight[:, None], pictures)
-    assert penalty.item() == pytest.approx(weight.square().sum().item())
+    assert penalty.item() == pytest.approx(weight.square().sum().item(), rel=rounding(3 * 4 * 4 + 5))
     assert logits.shape == (5, 1)
     (gradient,) = torch.autograd.grad(penalty, weight)
-    assert torch.allclose(gradient, 2 * weight)
+    assert_close(gradient, 2 * weight, 8)
 
 
 def test_path_length_of_a_linear_generator() -> None:
