@@ -163,6 +163,7 @@ def test_torchrun_trains_with_two_processes_and_one_goes_on(tmp_path: Path, caps
     assert main([*command, "--resume", str(run), "--out", str(one), "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["scores"][0] == told["scores"][0]
+    # Adam makes steps of rounding here (see `smooth`): weights come out a little apart, and losses less.
     for name, value in told["last"].items():
         assert again["last"][name] == pytest.approx(value, rel=0.02, abs=rounding(100)), name
     start, a, b = (load_generator(path).generator.state_dict() for path in (tmp_path / "source.safetensors", two, one))

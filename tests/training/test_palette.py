@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tolerances import assert_close, roundings
+from tolerances import assert_close
 
 from facestylist.models.generator import Generator, GeneratorConfig
 from facestylist.models.types import FaceGenerator
@@ -55,7 +55,8 @@ def test_a_recoloured_network_draws_exactly_the_mapped_colours_with_the_same_fea
         after, same = generator.synthesis(w_plus, return_features=True)
     wanted = torch.einsum("ij,njhw->nihw", matrix.float(), before) + offset.float()[:, None, None]
     # Exact at the rim too, where the enlarging filter sees zeros: the offset goes into the last projection only.
-    assert_close(after, wanted, roundings(generator))
+    # Four projections: sums over 8 channels, 4 x 4 taps of the filter and 3 colours.
+    assert_close(after, wanted, 4 * (8 + 4 * 4 + 3))
     assert all(torch.equal(features[r], same[r]) for r in features)
 
 
