@@ -127,5 +127,20 @@ def test_what_the_pack_never_does(root: Path, word: str) -> None:
     assert not found
 
 
+def test_tolerances_have_their_reason(root: Path) -> None:
+    """They are counted by tests/tolerances.py or derived in the test, never a power of ten that happened to do.
+
+    What must not be close may be told so by one.
+    """
+    bare = re.compile(r"\b(?:atol|rtol|abs|rel)=[\d.]+e-\d")
+    found = [
+        f"{path.relative_to(root)}:{number}"
+        for path in sorted(root.glob("tests/**/*.py"))
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if bare.search(line) and " not " not in line
+    ]
+    assert not found
+
+
 def project(root: Path) -> dict:
     return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))

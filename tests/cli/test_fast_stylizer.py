@@ -32,6 +32,7 @@ def test_train_and_use(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*train, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["settings"]["style_name"] == "negative" and told["last"]["step"] == 2
+    rate = told["settings"]["learning_rate"]
     assert main(["stylise", "before/a.png", "--stylizer", "negative.safetensors", "--out", "out", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [Path(file).name for file in told["photos"][0]["files"]] == ["a_negative.png"]
@@ -41,7 +42,8 @@ def test_train_and_use(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train[6] = "later.safetensors"
     assert main([*train, "--start", "negative.safetensors", "--seed", "1", "--width", "0.5"]) == 0
     later = checkpoints.load_stylizer("later.safetensors").network.state_dict()
-    assert all(torch.allclose(later[name], value, atol=1e-3) for name, value in first.items()), "it began there"
+    # It began there, moved by two steps of Adam, each of the learning rate at most.
+    assert all(torch.allclose(later[name], value, rtol=0, atol=2 * rate) for name, value in first.items())
     assert main(["inspect", "negative.safetensors"]) == 0
     assert "stylizer" in capsys.readouterr().out
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tolerances import assert_close
 
 from facestylist.cli.main import main
 from facestylist.cli.sharding import Shard, current_shard, own_device, require_one_process
@@ -58,7 +59,7 @@ def test_rendering_in_two_processes_draws_what_one_draws(tmp_path: Path, monkeyp
     by_name = sorted(faces, key=lambda face: face["image"])
     assert [face["image"] for face in by_name] == [face["image"] for face in whole]
     for a, b in zip(by_name, whole, strict=True):
-        assert torch.allclose(torch.tensor(a["landmarks"]), torch.tensor(b["landmarks"]), atol=1e-4)
+        assert_close(a["landmarks"], b["landmarks"], 16)
 
 
 def test_a_training_of_one_process_refuses_a_launcher(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tolerances import assert_close
 from torch import Tensor
 
 from facestylist.faces.align import extract_crop
@@ -29,7 +30,8 @@ def test_what_is_made_of_a_picture_is_as_without(value: float) -> None:
     photo, clean = even(value), even(0.25)
     for scale, corner in ((0.4, 5.0), (1.0, -10.0), (4.7, -90.0)):
         matrix = torch.tensor([[scale, 0.1, corner], [-0.1, scale, corner]])
-        assert torch.allclose(extract_crop(photo, matrix, 48), extract_crop(clean, matrix, 48), atol=1e-6)
+        # A blur that shrinks sums over rows and columns of 96 at most.
+        assert_close(extract_crop(photo, matrix, 48), extract_crop(clean, matrix, 48), 2 * 96)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = FastStylizer(FastStylizerConfig("none", (4, 8, 8, 8), 8, 4)).eval()

@@ -11,6 +11,7 @@ import pytest
 import slow_stylegan2 as slow
 import torch
 from checkpoint_files import FakeModules, nvidia_pickle
+from tolerances import assert_close, roundings
 from torch import Tensor, nn
 
 from facestylist.models import checkpoints
@@ -142,7 +143,7 @@ def test_the_residual_generator_draws_what_its_definition_says() -> None:
         x, index = (x + shortcut) * 0.5**0.5, index + 2
     with torch.no_grad():
         wanted = generator.synthesis.each_block()[-1].to_rgb(x, w_plus[:, index])
-        torch.testing.assert_close(generator.synthesis(w_plus), wanted, atol=1e-5, rtol=1e-5)
+        assert_close(generator.synthesis(w_plus), wanted, roundings(generator))
 
 
 def test_conditional_and_half_precision_networks(fake_modules: FakeModules, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import slow_stylegan2 as slow
 import torch
 from checkpoint_files import FakeModules, Tree, nvidia_pickle
 from safetensors import safe_open
+from tolerances import assert_close, layers, rounding, roundings
 from torch import Tensor, nn
 
 from facestylist.models import checkpoints, files
@@ -105,7 +106,8 @@ def test_rosinality_training_file(original: FaceGenerator, tmp_path: Path, globa
         assert loaded.discriminator is not None
         _assert_same(original.discriminator, loaded.discriminator)
         # The file stores no mean latent: it is estimated, the same way every time.
-        torch.testing.assert_close(loaded.mean_latent, original.generator.estimate_mean_latent(4096))
+        estimate = original.generator.estimate_mean_latent(4096)
+        assert_close(loaded.mean_latent, estimate, roundings(original.generator.mapping))
         assert loaded.provenance["args.r1"] == "10.0" and "estimated" in loaded.provenance["mean_latent"]
         assert not checkpoints.inspect(tmp_path / name).has_mean_latent
 
@@ -116,7 +118,8 @@ def test_missing_noise_buffers_are_made_up_the_same_every_time(original: FaceGen
     first, second = (checkpoints.load_generator(tmp_path / "bare.pt").generator for _ in range(2))
     _assert_same(original.generator, first, skip=("noise_const", "mean_latent"))
     _assert_same(first, second)
-    assert first.synthesis.noise_const()[-1].std() == pytest.approx(1, abs=0.2)
+    noise = first.synthesis.noise_const()[-1]
+    assert noise.std() == pytest.approx(1, abs=4 / (2 * noise.numel()) ** 0.5), "within four standard errors"
 
 
 def test_rosinality_discriminator_alone(original: FaceGenerator, tmp_path: Path) -> None:
@@ -215,7 +218,7 @@ def test_half_precision_halves_the_file_and_keeps_the_w_space(original: FaceGene
     w_plus = torch.randn(1, 6, 8, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         full, half = original.generator.synthesis(w_plus), loaded.generator.synthesis(w_plus)
-    assert (full - half).abs().max() < 0.01 * full.abs().max()
+    assert (full - half).abs().max() < rounding(layers(loaded.generator), float(full.abs().max()), torch.float16)
     sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("half", "full")]
     assert sizes[0] < 0.75 * sizes[1]
 

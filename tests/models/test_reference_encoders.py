@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from test_reference import EXACTNESS
 from torch import Tensor
 
 from facestylist.models import checkpoints
@@ -34,8 +35,8 @@ def rebuilt(case: str) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Ten
     return spec["meta"], state, outputs
 
 
-def assert_close(ours: Tensor, reference: Tensor, tolerance: float = 1e-4) -> None:
-    assert (ours - reference).abs().max() <= tolerance * reference.abs().max()
+def assert_same(ours: Tensor, reference: Tensor) -> None:
+    assert (ours - reference).abs().max() <= EXACTNESS * reference.abs().max()
 
 
 def on_meta(name: str) -> dict[str, Tensor]:
@@ -82,7 +83,7 @@ def test_arcface(tmp_path: Path) -> None:
     network = checkpoints.load_identity(tmp_path / "model_ir_se50.pth")
     assert len(network.state_dict()) == 397
     with torch.no_grad():
-        assert_close(network(expected["in_u8"] / 127.5 - 1), expected["out"])
+        assert_same(network(expected["in_u8"] / 127.5 - 1), expected["out"])
 
 
 @pytest.mark.slow
@@ -98,5 +99,5 @@ def test_e4e_encoder(tmp_path: Path) -> None:
     shown = expected["in_u8"] / 127.5 - 1
     with torch.no_grad():
         w_plus = encoder.network(shown)
-        assert_close(w_plus, expected["out_plus_avg"])
-        assert_close(encoder.network.delta(shown), expected["out"])  # type: ignore[operator]
+        assert_same(w_plus, expected["out_plus_avg"])
+        assert_same(encoder.network.delta(shown), expected["out"])  # type: ignore[operator]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from node_bench import run_node
+from tolerances import assert_close, layers, rounding
 
 from facestylist.models.types import FaceCrops, FaceGenerator, FaceStylizer
 from facestylist.runtime.folders import Folders
@@ -39,7 +40,7 @@ def test_from_training_to_a_picture(
     (drawn,) = run_node("RunFastStylizer", stylizer=stylizer, image=photos)
     assert drawn.shape == photos.shape and drawn.min() >= 0 and drawn.max() <= 1
     (same,) = run_node("RunFastStylizer", stylizer=stylizer, image=photos, strength=0.0)
-    assert torch.allclose(same, photos, atol=1e-6)
+    assert_close(same, photos, 3)  # to -1..1 and back
     paths = [run_node("SaveFastStylizer", stylizer=stylizer, name="mine")[0] for _ in range(2)]
     assert [Path(path).relative_to(folders.models).as_posix() for path in paths] == [
         "face_stylizers/mine.safetensors",
@@ -47,7 +48,8 @@ def test_from_training_to_a_picture(
     ]
     (again,) = run_node("LoadFastStylizer", name="mine.safetensors")
     (redrawn,) = run_node("RunFastStylizer", stylizer=again, image=photos)
-    assert (redrawn - drawn).abs().max() < 0.02  # saved in half precision
+    # Saved in half precision.
+    assert (redrawn - drawn).abs().max() < rounding(layers(stylizer.network), dtype=torch.float16)
 
 
 def test_faces_are_drawn_as_crops(trained: tuple[FaceStylizer, torch.Tensor, dict[str, list[float]]]) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from node_bench import RESOLUTION, run_node
 from PIL import Image
+from tolerances import assert_close, rounding, roundings
 from torch import Tensor
 
 from facestylist.models.types import FaceEncoder, FaceGenerator, FaceLatent
@@ -31,9 +32,8 @@ def test_variations_and_their_grid(
     assert len(by_seed) == 3 and torch.equal(by_seed[1], stylised[[1, 4]]), "one batch per seed, all faces in it"
     assert (stylised[0] - stylised[1]).abs().max() > 0.01
     _, _, one, _ = run_node("StyleVariations", style=style, latent=latent, seed=6, count=1)
-    assert torch.allclose(one.w_plus, varied.w_plus[[1, 4]], atol=1e-5), (
-        "a seed is the same appearance wherever it stands"
-    )
+    why = "a seed is the same appearance wherever it stands"
+    assert_close(one.w_plus, varied.w_plus[[1, 4]], roundings(source.generator.mapping), why=why)
     assert grid.shape[0] == 1 and grid.shape[2] > 4 * 160 and grid.shape[1] > 2 * 160
     (plain,) = run_node("StyliseFaces", style=style, latent=latent)
     same = run_node("StyleVariations", style=style, latent=latent, amount=0.0, count=1)
@@ -53,7 +53,8 @@ def test_a_reference_is_read_and_applied(
     given = {"style": style, "source": source, "align": "off"}
     reference, seen, aligned = run_node("EncodeReference", image=picture, steps=15, encoder=encoder, **given)
     start, first, _ = run_node("EncodeReference", image=picture, steps=0, encoder=encoder, **given)
-    assert torch.allclose(aligned, picture, atol=1e-6) and len(reference) == 1
+    assert_close(aligned, picture, 3)
+    assert len(reference) == 1
     assert (seen - picture).square().mean() < 0.8 * (first - picture).square().mean()
     stylised, led, by_reference = run_node("ApplyReference", style=style, latent=latent, reference=reference)
     assert stylised.shape[0] == 2 and len(by_reference) == 1 and torch.equal(by_reference[0], stylised)
@@ -93,7 +94,7 @@ def test_an_unaligned_reference_is_cut_out(
     with pytest.raises(ValueError, match="is not square"):
         run_node("EncodeReference", image=photo, align="off", **given)
     _, _, square = run_node("EncodeReference", image=black[:, :, :80], align="auto", **given)
-    assert float(square.abs().max()) < 1e-6, "a square picture without a face is taken as it is"
+    assert float(square.abs().max()) < rounding(3), "a square picture without a face is taken as it is"
 
 
 def test_the_report_is_saved_as_picture_and_numbers(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from node_bench import run_node
+from tolerances import GREY_LEVEL, assert_close, rounding
 from torch import Tensor
 
 from facestylist.models.stylizer import FastStylizer, FastStylizerConfig
@@ -55,7 +56,8 @@ def test_holes_in_a_photo_stay_where_they_are(value: float) -> None:
 
     reached = extract_crops(far.photos, faces.crop_to_photo, 64, faces.frame_index)
     reached = torch.nn.functional.max_pool2d(reached.abs().amax(1, keepdim=True), 9, 1, 4)[:, 0] > 0
-    assert torch.allclose(crops[~reached], clean[~reached], atol=1e-5)
+    # Sums over rows and columns of 64 pixels at most.
+    assert_close(crops[~reached], clean[~reached], 2 * 64)
     image, _ = run_node("PasteFaces", faces=hurt, stylised=crops)
     assert bool(image.isfinite().all())
 
@@ -72,12 +74,14 @@ def test_holes_in_a_stylised_face_show_the_photo(value: float, colour_match: flo
         "PasteFaces", faces=faces, stylised=broken(new, value), region="crop", colour_match=colour_match
     )
     assert bool(pasted.isfinite().all())
-    lost = (left < mask - 1e-3)[0]
+    least = 1e-3
+    lost = (left < mask - least)[0]
     assert 0 < lost.sum() < 200, "16 pixels of the crop and their neighbours"
     if not colour_match:
-        assert torch.allclose(pasted[0][~lost], whole[0][~lost], atol=2e-3)
+        # The mask may be smaller by less than was taken for lost.
+        assert torch.allclose(pasted[0][~lost], whole[0][~lost], rtol=0, atol=least)
     bare = (left == 0)[0]
-    assert torch.allclose(pasted[0][bare], photo[0][bare], atol=1e-6)
+    assert_close(pasted[0][bare], photo[0][bare], 3)  # to -1..1 and back
 
 
 @pytest.mark.usefixtures("two_faces")
@@ -91,8 +95,8 @@ def test_the_photo_shows_through_a_transparent_face() -> None:
     pasted, mask = run_node("PasteFaces", faces=faces, stylised=new, region="crop")
     whole, wide = run_node("PasteFaces", faces=faces, stylised=crops * 0, region="crop")
     assert 0.4 < float(mask.sum() / wide.sum()) < 0.55
-    assert bool((pasted <= photo + 1e-6).all()), "no colour of what is transparent"
-    assert torch.allclose(pasted[mask == wide], whole[mask == wide], atol=1e-6)
+    assert bool((pasted <= photo + rounding(8)).all()), "no colour of what is transparent"
+    assert_close(pasted[mask == wide], whole[mask == wide], 8)
 
 
 @pytest.mark.parametrize("value", BAD)
@@ -106,14 +110,14 @@ def test_holes_do_not_spread_through_a_network(
     assert bool(drawn.isfinite().all()) and float((drawn - clean).abs().mean()) < 0.01
     latent = run_node("InvertWithEncoder", image=hurt, encoder=encoder, generator=source)[0]
     same = run_node("InvertWithEncoder", image=images, encoder=encoder, generator=source)[0]
-    # Only the hole's filling differs: 16 of 4096 pixels, each by less than its distance from the hole's border.
-    assert torch.allclose(latent.w_plus, same.w_plus, atol=0.01)
+    # Only the hole's filling differs: 16 of 4096 pixels of -1..1.
+    assert torch.allclose(latent.w_plus, same.w_plus, rtol=0, atol=2 * 16 / 4096)
     found, shown = run_node("InvertByOptimisation", image=hurt, generator=source, steps=2)[:2]
     assert bool(found.w_plus.isfinite().all()) and bool(shown.isfinite().all())
     looks = run_node("EncodeReference", image=hurt, style=style, align="off", steps=1)
     assert all(bool(part.isfinite().all()) for part in (looks[0].w_plus, looks[1], looks[2]))
     pair = run_node("Compare", image_a=hurt, image_b=images)[0]
-    assert torch.equal(pair[:, :, 64:], images) or torch.allclose(pair[:, :, 64:], images, atol=1e-6)
+    assert_close(pair[:, :, 64:], images, 3)
     assert bool(pair.isfinite().all())
     sheet, _ = run_node(
         "StylisationReport", image=hurt, source=source, latent=latent, style=style, stylised=hurt, name="odd"
@@ -140,7 +144,7 @@ def test_grey_and_alpha_are_taken(
         a, b = run_node(name, **others, **{key: photo}), run_node(name, **others, **{key: plain})
         for one, other in zip(a, b, strict=True):
             if isinstance(one, Tensor):
-                assert torch.allclose(one[..., :3], other[..., :3], atol=1e-5), name
+                assert torch.allclose(one[..., :3], other[..., :3], rtol=0, atol=GREY_LEVEL / 2), name
     faces, crops, _ = run_node("AlignFaces", image=plain, size=64)
     shaped = crops[..., :1] if channels == 1 else torch.cat([crops, torch.ones_like(crops[..., :1])], -1)
     assert run_node("PasteFaces", faces=faces, stylised=shaped)[0].shape == (1, 80, 80, 3)
@@ -159,7 +163,8 @@ def test_alpha_goes_through_to_the_pasted_photo() -> None:
         assert torch.equal(image[..., 3:], alpha) and bool(image.isfinite().all())
         edge = (mask == 0)[0, :, 6:9]
         assert bool(edge.any())
-        assert torch.allclose(image[0, :, 6:9, :3][edge], photo[0, :, 6:9, :3][edge], atol=1e-5), "no white fringe"
+        # No white fringe; the division by an alpha of 0.4 enlarges the rounding.
+        assert_close(image[0, :, 6:9, :3][edge], photo[0, :, 6:9, :3][edge], 6, 1 / 0.4)
     drawn = run_node("RunFastStylizer", stylizer=stylizer(), image=photo)[0]
     assert torch.equal(drawn[..., 3:], alpha) and bool(drawn.isfinite().all())
 

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from tolerances import GREY_LEVEL, assert_close
 
 from facestylist.procedural import LOOKS, Label, Rendered, Renderer, five_points, sample_parameters, select
 from facestylist.procedural.filters import among, boundaries, box_blur, dilate, luma, saturate, shift
@@ -70,7 +71,8 @@ def test_rendering_again_or_alone_gives_the_same_picture(
     pictures: dict[str, Rendered], people: FaceParameters, look: str, global_rng_untouched: None
 ) -> None:
     alone = Renderer().render(select(people, [1]), 96, look, supersample=1)
-    assert torch.allclose(alone.image[0], pictures[look].image[1], atol=1e-4)
+    # Rounding may move an outline by less than can be seen: half a level of -1..1.
+    assert torch.allclose(alone.image[0], pictures[look].image[1], rtol=0, atol=GREY_LEVEL)
     assert torch.equal(alone.labels[0], pictures[look].labels[1])
 
 
@@ -142,7 +144,7 @@ def test_filters() -> None:
     assert dilate(dot, 1).sum() == 9
     assert boundaries(dot.long()).sum() == 5
     grey = torch.full((1, 3, 1, 1), 0.3)
-    assert torch.allclose(saturate(grey, 2.0), grey, atol=1e-6)
+    assert_close(saturate(grey, 2.0), grey, 8)
 
 
 @pytest.mark.slow
@@ -152,5 +154,5 @@ def test_filters() -> None:
 def test_compiled_and_eager_agree(people: FaceParameters, look: str) -> None:
     eager = Renderer().render(people, 48, look, supersample=1)
     compiled = Renderer(compiled=True).render(people, 48, look, supersample=1)
-    assert (eager.image - compiled.image).abs().mean() < 5e-3
-    assert (eager.labels != compiled.labels).float().mean() < 5e-3
+    assert (eager.image - compiled.image).abs().mean() < GREY_LEVEL
+    assert (eager.labels != compiled.labels).float().mean() < 1 / 48, "less than a pixel of each row"

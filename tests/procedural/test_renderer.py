@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tolerances import GREY_LEVEL, assert_close
 
 from facestylist.faces.align import crop_to_photo_from_landmarks
 from facestylist.procedural import (
@@ -43,14 +44,15 @@ def test_a_face_does_not_depend_on_its_neighbours() -> None:
     together = Renderer().render(faces, 48, supersample=1)
     alone = Renderer().render(select(faces, [9]), 48, supersample=1)
     assert together.image.shape[0] == 10
-    assert torch.allclose(together.image[9], alone.image[0], atol=1e-4)
+    # Rounding may move an outline by less than can be seen: half a level of -1..1.
+    assert torch.allclose(together.image[9], alone.image[0], rtol=0, atol=GREY_LEVEL)
     assert torch.equal(together.labels[9], alone.labels[0])
 
 
 def test_z_is_normalised_and_complete() -> None:
     z = sample_z(3, seeded(0))
     assert z.shape == (3, Z_DIM)
-    assert torch.allclose(z.square().mean(1), torch.ones(3), atol=1e-3)
+    assert_close(z.square().mean(1), torch.ones(3), 2 * Z_DIM)
     with pytest.raises(ValueError, match="columns"):
         parameters_from_z(z[:, :20])
 
@@ -63,10 +65,10 @@ def test_select_features_concatenate() -> None:
     pairs = ((select(faces, [4, 1]), rows[[4, 1]]), (select(faces, slice(2, 5)), rows[2:5]), (joined, rows))
     # A power is rounded differently within a vector of eight and in its remainder, so not to the last bit.
     for given, expected in pairs:
-        assert torch.allclose(features(given), expected, rtol=1e-6, atol=1e-7)
+        assert_close(features(given), expected, 8)
     assert all(torch.equal(joined[name], value) for name, value in faces.items())
     colours = torch.rand(2, 3, generator=seeded(1))
-    assert torch.allclose(to_linear(to_srgb(colours)), colours, atol=1e-4)
+    assert_close(to_linear(to_srgb(colours)), colours, 8)  # two powers
 
 
 def test_every_class_appears_and_every_face_has_its_parts() -> None:
@@ -98,7 +100,7 @@ def test_pictures_are_ffhq_crops_of_their_own_landmarks() -> None:
 def test_size_scales_landmarks() -> None:
     faces = sample_parameters(2, seeded(9))
     small, large = (render(faces, size, supersample=1).landmarks for size in (32, 64))
-    assert torch.allclose(small * 2, large, atol=1e-3)
+    assert_close(small * 2, large, 4)
 
 
 def test_arguments_that_cannot_be_rendered_are_refused_with_advice() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tolerances import assert_close
 from torch import Tensor, nn
 
 from facestylist.training.augment import MAX_PROBABILITY, AdaptiveProbability, augment, flip
@@ -26,7 +27,8 @@ def test_probability_zero_changes_nothing_but_draws_the_same_numbers(pictures: T
 def test_some_pictures_change_and_the_others_stay_bit_for_bit(pictures: Tensor, cutout: bool) -> None:
     changed = augment(pictures, 0.1, torch.Generator().manual_seed(1), cutout)
     share = (changed != pictures).flatten(1).any(1).float().mean().item()
-    assert share == pytest.approx(1 - 0.9 ** (6 if cutout else 5), abs=0.08)
+    wanted = 1 - 0.9 ** (6 if cutout else 5)
+    assert share == pytest.approx(wanted, abs=4 * (wanted * (1 - wanted) / 400) ** 0.5), "within four standard errors"
     assert changed.abs().max() < 3.5 and torch.isfinite(changed).all()
 
 
@@ -41,7 +43,8 @@ def test_same_seed_same_result_and_gradient_to_every_picture(pictures: Tensor) -
 def test_colour_changes_are_what_they_say() -> None:
     grey = torch.zeros(200, 3, 4, 4)
     changed = augment(grey, 0.5, torch.Generator().manual_seed(0))
-    assert torch.allclose(changed.std((1, 2, 3)), torch.zeros(200), atol=1e-6), "a grey picture stays one grey"
+    # A grey picture stays one grey; the mean of 3 x 4 x 4 equal numbers may not be quite that number.
+    assert_close(changed.std((1, 2, 3)), torch.zeros(200), 3 * 4 * 4, float(changed.abs().max()))
     assert 0.25 < changed.abs().max() <= 0.3
 
 
@@ -57,13 +60,13 @@ def test_ada_matters_within_a_short_run() -> None:
     ada = AdaptiveProbability(0.0, target=0.6, ramp_pictures=0.5 * 300 * 8)
     for _ in range(100):
         ada.update(torch.ones(8, 1))
-    assert ada.probability == pytest.approx(2 / 3, abs=0.02)
+    assert ada.probability == pytest.approx(2 / 3)
     for _ in range(100):
         ada.update(torch.ones(8, 1))
     assert ada.probability == MAX_PROBABILITY
     for _ in range(60):
         ada.update(torch.tensor([[1.0], [-1.0]]).repeat(4, 1))
-    assert ada.probability == pytest.approx(MAX_PROBABILITY - 0.4, abs=0.02)
+    assert ada.probability == pytest.approx(MAX_PROBABILITY - 0.4)
 
 
 def test_ada_state_round_trip_between_two_decisions() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from tolerances import assert_close, rounding
 
 from facestylist.faces.warp import transform_points
 from facestylist.models.detection import Detection
@@ -59,7 +60,8 @@ def test_scenes_have_faces_of_all_sizes_and_some_have_none(sprites: FaceSprites)
     assert 2 < sum(len(s.boxes) == 0 for s in scenes) < 30
     assert sides.min() < 20 and sides.max() > 80
     points = torch.cat([s.landmarks for s in scenes])
-    assert ((points >= boxes[:, None, :2] - 1e-3) & (points <= boxes[:, None, 2:] + 1e-3)).all()
+    off = rounding(16, 128)
+    assert ((points >= boxes[:, None, :2] - off) & (points <= boxes[:, None, 2:] + off)).all()
     angles = torch.atan2(*(points[:, 1] - points[:, 0]).flip(1).unbind(1)).rad2deg()
     assert angles.abs().max() > 20 and angles.abs().median() < 25
 
@@ -200,9 +202,7 @@ def test_portraits_become_cut_outs_with_their_own_landmarks(sprites: FaceSprites
     folder = portraits_folder(tmp_path / "portraits", sprites)
     portraits = read_portraits(folder, 24, sprites)
     assert len(portraits) == 3 and len(read_portraits(folder, 24, sprites, held_out=True)) == 1
-    torch.testing.assert_close(
-        five_points(portraits.landmarks), five_points(sprites.landmarks[:3]) / 2, atol=1e-3, rtol=0
-    )
+    assert_close(five_points(portraits.landmarks), five_points(sprites.landmarks[:3]) / 2, 24)
     # The outline that is laid over them is near the true one, which the renderer knows.
     off = (portraits.landmarks - sprites.landmarks[:3] / 2).norm(dim=-1).mean()
     assert float(off) < 0.1 * 24
@@ -248,7 +248,7 @@ def test_perfect_predictions_cost_nothing() -> None:
         sure = torch.where(cells == 1, 20.0, -20.0)
         outputs.append(torch.cat([sure, middle[None], extent[None], marks[None]], dim=1))
     losses = detector_losses(outputs, [(boxes, points)])
-    assert all(float(loss) < 1e-3 for loss in losses.values())
+    assert all(float(loss) < rounding(16, 128) for loss in losses.values()), "by places in a scene of 128 pixels"
     outputs[1][:, 5:] += 1
     assert float(detector_losses(outputs, [(boxes, points)])["landmarks"]) > 0.05
 
@@ -316,4 +316,4 @@ def test_evaluation_counts(sprites: FaceSprites, shift: float, extra: bool) -> N
     seen.scenes = truth
     metrics = evaluate_detector(seen, sprites, 4, 5)
     assert metrics["recall"] == 1 and metrics["false_positives"] == float(extra)
-    assert (metrics["landmark_error"] < 1e-6) == (shift == 0)
+    assert (metrics["landmark_error"] == 0) == (shift == 0)

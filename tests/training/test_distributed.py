@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from test_finetune import quick
 from tiny_networks import make_source, make_styles
+from tolerances import rounding, roundings
 from two_processes import HALF, STEPS, TRAININGS, begin, run_two, train_together
 
 from facestylist.cli.main import main
@@ -27,6 +28,15 @@ from facestylist.training.loop import Callbacks, train
 from facestylist.training.pairs import supervise
 
 SETTINGS = {"batch_size": 8, "steps": 4, "match_texture": 0.0, "freeze_d_blocks": 0}
+SHARE = 1e-3
+"""Of what training changes. A share that is left out or counted twice turns a step by about half of it, 0.5 here."""
+
+
+def depth(source: FaceGenerator) -> int:
+    """Roundings in a row of a gradient: through both networks, back, and for R1 and path lengths both once more."""
+    assert source.discriminator is not None
+    return 4 * (roundings(source.generator) + roundings(source.discriminator))
+
 
 def distance(ours: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> float:
     """The largest difference of two lists of gradients, relative to the largest number of the same tensor."""
@@ -79,12 +89,12 @@ def test_two_processes_train_what_one_does(together: tuple[Path, list[dict[str, 
         part, _ = task.compute(task.batches.draw(step, task.ada.probability))
         kinds = part.g_gradients, part.d_gradients, part.r1_gradients, part.path_gradients
         for ours, expected in zip(gradients, kinds, strict=True):
-            assert distance(ours, expected or []) < 1e-4
+            assert distance(ours, expected or []) < rounding(depth(make_source()))
     start = make_source().generator.state_dict()
     apart = norm_apart(one, whole) / norm_apart(whole, start)
-    assert apart < 1e-3
+    assert apart < SHARE
     for row, expected in zip(history, expected_history, strict=True):
-        assert row == pytest.approx(expected, rel=1e-3, abs=1e-6)
+        assert row == pytest.approx(expected, rel=SHARE, abs=rounding(8))
     assert {p.name for p in (folder / "finetune").iterdir()} >= {"losses.csv", "settings.json", "state"}
 
 
@@ -105,14 +115,13 @@ def test_other_trainings_are_shared_too_and_change_hands(
     assert not (folder / "elsewhere").exists(), "the first process writes the files"
     again, history = TRAININGS[name](folder / f"{name}-two", None, True, distributed.ALONE)
     for weights, rows in ((ours, first[name]["history"]), (again, history)):
-        # A share that is left out or counted twice turns a step by about half of it, 0.5 here. Of the codes of stage 2
-        # more than of the weights is rounding: their gradient has the signs of differences of pixels that are nearly
-        # none, and SparseAdam makes whole steps.
-        for part, share in (({"codes"} & expected.keys(), 0.05), (expected.keys() - {"codes"}, 1e-3)):
+        # Of the codes of stage 2 more than of the weights is rounding: their gradient has the signs of differences of
+        # pixels that are nearly none, and SparseAdam makes whole steps.
+        for part, share in (({"codes"} & expected.keys(), 0.05), (expected.keys() - {"codes"}, SHARE)):
             a, b, begun = ({key: found[key] for key in part} for found in (weights, expected, start))
             assert norm_apart(a, b) <= share * norm_apart(b, begun)
         for row, other in zip(rows, expected_history, strict=True):
-            assert row == pytest.approx(other, rel=1e-4, abs=1e-6)
+            assert row == pytest.approx(other, rel=SHARE, abs=rounding(8))
     for folder_name, ended in ((f"{name}-one", ours), (f"{name}-two", again)):
         assert norm_apart(ended, expected) > 0.0, "rounding tells that it has not been one process all along"
         assert len((folder / folder_name / "losses.csv").read_text().splitlines()) == STEPS + 1
@@ -154,8 +163,9 @@ def test_torchrun_trains_with_two_processes_and_one_goes_on(tmp_path: Path, caps
     assert main([*command, "--resume", str(run), "--out", str(one), "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["scores"][0] == told["scores"][0]
+    # Adam makes steps of rounding here (see `smooth`): weights come out a little apart, and losses less.
     for name, value in told["last"].items():
-        assert again["last"][name] == pytest.approx(value, rel=2e-2, abs=1e-5), name
+        assert again["last"][name] == pytest.approx(value, rel=0.02, abs=rounding(100)), name
     start, a, b = (load_generator(path).generator.state_dict() for path in (tmp_path / "source.safetensors", two, one))
     # Equal but for rounding; and not equal, as they would be had each of the two trained alone on whole batches.
     assert 0.0 < norm_apart(a, b) < 0.3 * norm_apart(a, start)
@@ -186,9 +196,9 @@ def test_parts_of_a_batch_make_the_gradients_of_the_whole(source: FaceGenerator)
     for step in (1, 2):
         whole, parts = (task.compute(task.batches.draw(step, task.ada.probability))[0] for task in tasks)
         for kind in ("g_gradients", "d_gradients", "r1_gradients"):
-            assert distance(getattr(parts, kind) or [], getattr(whole, kind) or []) < 1e-4
+            assert distance(getattr(parts, kind) or [], getattr(whole, kind) or []) < rounding(depth(source))
         for name, value in whole.terms.items():
-            assert parts.terms[name].item() == pytest.approx(value.item(), rel=1e-4)
+            assert parts.terms[name].item() == pytest.approx(value.item(), rel=rounding(depth(source)))
 
 
 def test_an_uneven_batch_is_refused(source: FaceGenerator) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_networks import make_source, make_styles
+from tolerances import assert_close, rounding
 from torch import Tensor
 
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
@@ -114,7 +115,7 @@ def test_one_pass_gradients_equal_the_textbook_ones(source: FaceGenerator, style
     """The shared fake batch and its single pass through D give what two separate losses would."""
     terms_off = {"semantic_weight": 0.0, "match_texture": 0.0, "r1_gamma": 0.0, "path_length_weight": 0.0}
     config = quick(augment="off", freeze_d_blocks=0, **terms_off)
-    task, twin = (FinetuneTask(source, styles, config) for _ in range(2))
+    task, twin, before = (FinetuneTask(source, styles, config) for _ in range(3))
     task.step(1)
     w_plus = twin.batches.latents(config.batch_size, twin.batches.random, mix=True)
     reals = twin.batches.next_styles(config.batch_size)
@@ -130,12 +131,12 @@ def test_one_pass_gradients_equal_the_textbook_ones(source: FaceGenerator, style
             # Fused Adam on the CPU walks both by position in memory, so they have to be laid out alike.
             parameter.grad = torch.empty_like(parameter).copy_(gradient)
         optimiser.step()
-    for ours, textbook in (
-        (task.generator_parameters, twin.generator_parameters),
-        (task.discriminator_parameters, twin.discriminator_parameters),
+    for ours, textbook, start in (
+        (task.generator_parameters, twin.generator_parameters, before.generator_parameters),
+        (task.discriminator_parameters, twin.discriminator_parameters, before.discriminator_parameters),
     ):
-        moved = [(a - b).abs().max().item() for a, b in zip(ours, textbook, strict=True)]
-        assert max(moved) < 1e-5
+        apart = max((a - b).abs().max().item() for a, b in zip(ours, textbook, strict=True))
+        assert apart < 0.01 * max((a - b).abs().max().item() for a, b in zip(ours, start, strict=True))
 
 
 def test_semantic_constraint_holds_the_features(source: FaceGenerator, styles: Tensor) -> None:
@@ -202,7 +203,7 @@ def test_previews_show_source_now_average_and_nearest_style(source: FaceGenerato
     assert last.min() >= 0 and last.max() <= 1
     assert torch.equal(first[:, :32], last[:, :32]) and not torch.equal(first[:, 32:96], last[:, 32:96])
     nearest = last[:, 96:, :32] * 2 - 1
-    assert (styles - nearest).abs().amax((1, 2, 3)).min() < 1e-5
+    assert (styles - nearest).abs().amax((1, 2, 3)).min() < rounding(4)
     assert with_previews.history == finetune(source, styles, quick()).history, "previews change nothing"
 
 
@@ -330,7 +331,7 @@ def test_a_guide_pulls_and_is_in_the_table(source: FaceGenerator, styles: Tensor
     free = finetune(source, styles, config, guides=[Darkness(0.0, below=0.5)])
     guided = finetune(source, styles, config, guides=[Darkness(300.0, below=0.5)])
     assert "guide darkness" not in free.history[0], "a weight of 0 is not computed"
-    assert guided.history[0]["guide darkness"] == pytest.approx(0.25, abs=0.01)
+    assert guided.history[0]["guide darkness"] == pytest.approx(0.25, rel=rounding(2 * 3 * 32 * 32))
     assert guided.history[-1]["guide darkness"] < 0.5 * guided.history[0]["guide darkness"]
 
 
@@ -347,7 +348,7 @@ def test_guides_are_part_of_what_a_run_is(source: FaceGenerator, styles: Tensor,
 
 KILLED_TEN_TIMES = """
 import os, random, signal, sys, time
-sys.path.insert(0, {here!r})
+sys.path[:0] = {here!r}
 from pathlib import Path
 import torch
 from tiny_networks import make_source, make_styles
@@ -391,7 +392,7 @@ train(Path({folder!r}) / "never", Path({folder!r}) / "whole.pt")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the kills are of forked processes")
 def test_killed_ten_times_equals_never_killed(tmp_path: Path) -> None:
     """SIGKILL at ten random moments, wherever they fall: within steps, within a write."""
-    script = KILLED_TEN_TIMES.format(here=str(Path(__file__).parent), folder=str(tmp_path))
+    script = KILLED_TEN_TIMES.format(here=[str(place) for place in Path(__file__).parents[:2]], folder=str(tmp_path))
     # One thread: a forked process has none of its parent's.
     subprocess.run([sys.executable, "-c", script], env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, timeout=1800)
     killed, whole = (torch.load(tmp_path / name, weights_only=True) for name in ("killed.pt", "whole.pt"))
@@ -410,7 +411,7 @@ def test_gradients_of_another_memory_layout_reach_the_right_weights() -> None:
     optimiser = torch.optim.Adam([plain], lr=0.1, betas=(0.0, 0.99), eps=1e-8, fused=False)
     plain.grad = gradient
     optimiser.step()
-    assert torch.allclose(ours, plain, atol=1e-6)
+    assert_close(ours, plain, 8)
 
 
 @pytest.mark.parametrize("choice", [{"freeze_g_blocks": 2}, {"train_layers": "modulation"}])

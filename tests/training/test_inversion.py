@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from tiny_networks import make_source
+from tolerances import assert_same_errors, rounding, roundings
 from torch import Tensor, nn
 
 from facestylist.models.types import FaceEncoder, FaceGenerator, FaceLatent
@@ -56,7 +57,7 @@ def test_from_the_mean_it_recovers_a_known_latent(
     assert distance < 0.3
     assert found.w_space == source.w_space and found.noise is None
     redrawn = mean_squared_error(reconstruct(source, found), pictures)
-    assert torch.allclose(redrawn, found.reconstruction_error, rtol=1e-4)
+    assert_same_errors(redrawn, found.reconstruction_error, source.generator)
 
 
 def test_w_comes_before_w_plus(source: FaceGenerator, pictures: Tensor) -> None:
@@ -85,7 +86,8 @@ def test_a_given_start_is_improved_and_never_made_worse(
 def test_faces_do_not_influence_each_other(source: FaceGenerator, pictures: Tensor) -> None:
     together = invert_by_optimisation(pictures, source, config=InversionConfig(steps=10)).w_plus
     alone = invert_by_optimisation(pictures[1:2], source, config=InversionConfig(steps=10)).w_plus
-    assert torch.allclose(together[1:2], alone, atol=1e-3)
+    moved = float((alone - source.mean_latent).abs().max())
+    assert (together[1:2] - alone).abs().max() < 0.01 * moved
 
 
 def test_works_in_inference_mode_with_everything_made_there(pictures: Tensor, source: FaceGenerator) -> None:
@@ -96,7 +98,8 @@ def test_works_in_inference_mode_with_everything_made_there(pictures: Tensor, so
         found = invert_by_optimisation(pictures.clone(), made_there, config=InversionConfig(steps=5))
         invert_by_optimisation(pictures.clone(), made_there, start, InversionConfig(steps=2, noise="optimised"))
         assert torch.is_inference_mode_enabled()
-    assert torch.allclose(found.w_plus, reference.w_plus, atol=1e-3) and not found.w_plus.is_inference()
+    moved = float((reference.w_plus - source.mean_latent).abs().max())
+    assert (found.w_plus - reference.w_plus).abs().max() < 0.01 * moved and not found.w_plus.is_inference()
 
 
 def test_the_generator_is_left_alone(source: FaceGenerator, pictures: Tensor) -> None:
@@ -122,9 +125,10 @@ def test_optimised_noise_comes_closer_and_stays_noise(source: FaceGenerator, tru
     assert noise_regulariser(list(fitted.noise)).max() < noise_regulariser(other_noise).min(), "no structure in it"
     assert [tuple(n.shape) for n in fitted.noise] == [(3, 1, *s[2:]) for s in source.generator.noise_shapes]
     for noise in fitted.noise:
-        assert noise.mean((2, 3)).abs().max() < 1e-3 and (noise.std((2, 3)) - 1).abs().max() < 1e-2
+        near = rounding(2 * noise[0].numel())
+        assert noise.mean((2, 3)).abs().max() < near and (noise.std((2, 3)) - 1).abs().max() < near
     redrawn = mean_squared_error(reconstruct(source, fitted), noisy)
-    assert torch.allclose(redrawn, fitted.reconstruction_error, rtol=1e-3)
+    assert_same_errors(redrawn, fitted.reconstruction_error, source.generator)
     again = invert_by_optimisation(noisy, source, fitted, InversionConfig(steps=1))
     assert again.noise is not None, "a start brings its noise"
     assert (again.reconstruction_error <= fitted.reconstruction_error * 1.001).all()
@@ -184,7 +188,7 @@ def test_features_are_each_faces_own(source: FaceGenerator, pictures: Tensor) ->
     discriminator = source.discriminator
     assert discriminator is not None
     together, alone = (discriminator_features(discriminator, p) for p in (pictures, pictures[:1]))
-    assert torch.allclose(feature_distance([f[:1] for f in together], alone), torch.zeros(1), atol=1e-5)
+    assert feature_distance([f[:1] for f in together], alone).max() < rounding(roundings(discriminator))
     assert [level.shape[2] for level in pyramid(pictures)] == [32, 16, 8]
 
 
@@ -302,7 +306,8 @@ def test_faces_in_parts_are_the_same_faces(source: FaceGenerator, truth: FaceLat
         whole = invert_by_optimisation(pictures, source, start, InversionConfig(**settings))
         steps.clear()
         parts = invert_by_optimisation(pictures, source, start, InversionConfig(**settings, batch_size=2), callbacks)
-        assert torch.allclose(whole.w_plus, parts.w_plus, atol=1e-4)
+        moved = float((whole.w_plus - start.w_plus).abs().max())
+        assert (whole.w_plus - parts.w_plus).abs().max() <= 0.01 * moved
         assert whole.noise is not None and parts.noise is not None
         assert [n.shape for n in whole.noise] == [n.shape for n in parts.noise]
     assert steps == [(k, 6) for k in range(1, 7)]
@@ -328,7 +333,7 @@ def test_an_interrupt_hands_over_the_best_so_far(
     assert best.reconstruction_error[0] < before[0] and best.reconstruction_error[1] <= before[1] * 1.001
     assert torch.isinf(best.reconstruction_error[2]) and torch.equal(best.w_plus[2], near.w_plus[2]), "not looked at"
     redrawn = mean_squared_error(reconstruct(source, best), pictures)
-    assert torch.allclose(redrawn[:2], best.reconstruction_error[:2], rtol=1e-3)
+    assert_same_errors(redrawn[:2], best.reconstruction_error[:2], source.generator)
 
 
 def test_an_encoder_of_another_generator_is_refused(source: FaceGenerator, pictures: Tensor) -> None:

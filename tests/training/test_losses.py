@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from tolerances import assert_close, rounding
 
 from facestylist.training.losses import (
     discriminator_loss,
@@ -32,10 +33,10 @@ def test_r1_of_a_linear_discriminator_is_its_squared_weight() -> None:
     weight = torch.linspace(-1, 1, 3 * 4 * 4).requires_grad_()
     pictures = torch.rand(5, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     penalty, logits = r1_penalty(lambda x: x.flatten(1) @ weight[:, None], pictures)
-    assert penalty.item() == pytest.approx(weight.square().sum().item())
+    assert penalty.item() == pytest.approx(weight.square().sum().item(), rel=rounding(3 * 4 * 4 + 5))
     assert logits.shape == (5, 1)
     (gradient,) = torch.autograd.grad(penalty, weight)
-    assert torch.allclose(gradient, 2 * weight)
+    assert_close(gradient, 2 * weight, 8)
 
 
 def test_path_length_of_a_linear_generator() -> None:
@@ -46,10 +47,11 @@ def test_path_length_of_a_linear_generator() -> None:
     direction = torch.randn(pictures.shape, generator=torch.Generator().manual_seed(1)) / 8
     lengths = 3.0 * direction.flatten(1).norm(dim=1)
     penalty, mean = path_length_penalty(pictures, w_plus, torch.zeros(()), torch.Generator().manual_seed(1))
-    assert mean.item() == pytest.approx(0.01 * lengths.mean().item(), rel=1e-5)
-    assert penalty.item() == pytest.approx((lengths - mean).square().mean().item(), rel=1e-5)
+    depth = 3 * 8 * 8 + 4  # a length, and the mean of four
+    assert mean.item() == pytest.approx(0.01 * lengths.mean().item(), rel=rounding(depth))
+    assert penalty.item() == pytest.approx((lengths - mean).square().mean().item(), rel=rounding(2 * depth))
     (gradient,) = torch.autograd.grad(penalty, scale)
-    assert gradient.item() == pytest.approx((2 * (lengths - mean) * lengths / 3).mean().item(), rel=1e-4)
+    assert gradient.item() == pytest.approx((2 * (lengths - mean) * lengths / 3).mean().item(), rel=rounding(3 * depth))
 
 
 def test_gamma_heuristic() -> None:
@@ -61,10 +63,12 @@ def test_texture_statistics_see_colour_and_texture_but_not_place() -> None:
     feature = torch.randn(2, 3, 8, 8, generator=random)
     (moments,) = second_moments([feature])
     flat = feature.transpose(0, 1).flatten(1)
-    assert torch.allclose(moments[:3, :3], flat @ flat.t() / 128, atol=1e-6)
-    assert torch.allclose(moments[3, :3], flat.mean(1), atol=1e-6) and moments[3, 3] == 1
+    assert_close(moments[:3, :3], flat @ flat.t() / 128, 128)
+    assert_close(moments[3, :3], flat.mean(1), 128, float(flat.abs().mean(1).max()))
+    assert moments[3, 3] == 1
     shifted = second_moments([feature.roll((3, 2), (2, 3))])
-    assert texture_distance(shifted, [moments]).item() == pytest.approx(0.0, abs=1e-10)
+    # Squares of 4 x 4 such differences.
+    assert texture_distance(shifted, [moments]).item() <= 4 * 4 * rounding(128) ** 2
     brighter = [feature + 0.5]
     assert texture_distance(second_moments(brighter), [moments]).item() > 0.05
 

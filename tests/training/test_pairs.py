@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny_networks import make_source, make_styles
+from tolerances import GREY_LEVEL, assert_close, rounding, roundings
 
 from facestylist.models.sampling import sample_latent, synthesise
 from facestylist.models.types import FaceGenerator, FaceLatent, StylePairs
@@ -142,7 +143,8 @@ def test_anchors_and_photos_are_the_pictures_themselves(
     photo = torch.nonzero(pairs.origin == 1)[:, 0]
     before, _ = draw(pairs, photo, source, target, move=False)
     assert torch.equal(before, from_bytes(pairs.photos[pairs.picture[photo]]))
-    assert pairs.scores["reconstruction_error"][photo].max() < 1e-4
+    # Half a level of -1..1, squared.
+    assert pairs.scores["reconstruction_error"][photo].max() < GREY_LEVEL**2
     assert pairs.scores["reconstruction_error"][anchor].isnan().all()
 
 
@@ -172,7 +174,7 @@ def test_moved_pictures_show_no_border(source: FaceGenerator, target: FaceGenera
     made = make_pairs(source, target, config)
     corners = torch.tensor([[-1.0, -1, 1], [1, -1, 1], [-1, 1, 1], [1, 1, 1]]).t()
     reach = (_matrices(made.affine) @ corners).abs().amax((1, 2))
-    assert float(reach.max()) <= 1.0 + 1e-6 and float(reach.max()) > 0.9
+    assert float(reach.max()) <= 1.0 + rounding(8) and float(reach.max()) > 0.9
     assert float(made.affine[:, 0].abs().max()) > 30
 
 
@@ -185,7 +187,8 @@ def test_a_shift_goes_right_and_down_and_a_scale_enlarges(pairs: StylePairs) -> 
         return move_pictures(picture, one, [0])
 
     shifted = moved(0.0, 1.0, 0.25, 0.125)
-    assert torch.allclose(shifted[:, :, 12:16, 16:20], torch.ones(1, 3, 4, 4), atol=1e-3)
+    # Places among 32 pixels are rounded; a step from pixel to pixel is 2 at most.
+    assert_close(shifted[:, :, 12:16, 16:20], torch.ones(1, 3, 4, 4), 8, 32 * 2)
     assert float(shifted[:, :, 6:10, 6:10].mean()) < -0.9
     assert float((moved(0.0, 1.5, 0.0, 0.0) > 0).sum()) > 1.5 * float((picture > 0).sum())
     # Turning by 90 degrees clockwise brings the top left to the top right.
@@ -349,7 +352,7 @@ def test_parts_of_a_run_are_read_as_one(
         zip(*(draw(half, range(len(half)), source, target) for half in halves), strict=True),
         strict=True,
     ):
-        assert torch.allclose(a, torch.cat(b), atol=1e-5)
+        assert_close(a, torch.cat(b), roundings(source.generator))
     assert whole.report["rows"][0]["made"] == 2 * pairs.report["rows"][0]["made"]
     (tmp_path / "p-00000-of-00002.safetensors").unlink()
     with pytest.raises(ValueError, match="not all of one run"):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from tiny_networks import make_source
+from tolerances import assert_close
 
 from facestylist.models.types import FaceGenerator, StylePairs
 from facestylist.training.loop import Callbacks
@@ -123,7 +124,7 @@ def test_a_sheet_has_a_row_for_each_level(source: FaceGenerator, target: FaceGen
     rows = torch.nonzero(pairs.level == 3)[:1, 0]
     for place, side in enumerate(draw(pairs, rows, source, target, move=False)):
         x = 12 + 32 * place
-        assert torch.allclose(one[:, 36:68, x : x + 32] * 255, to_bytes(side)[0].float(), atol=0.01)
+        assert_close(one[:, 36:68, x : x + 32] * 255, to_bytes(side)[0].float(), 3, 255)
     worst = preview_pairs(pairs, source, target, per_row=1, size=32, order="worst structure first")
     assert worst.shape[1] == sheet.shape[1]
     with pytest.raises(ValueError, match="is no order"):

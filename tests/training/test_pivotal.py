@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from tiny_networks import make_source, make_styles
+from tolerances import assert_same_errors
 from torch import Tensor
 
 from facestylist.models.sampling import sample_latent, synthesise
@@ -38,10 +39,10 @@ def tuned(source: FaceGenerator, pivots: FaceLatent, faces: Tensor) -> PivotalRe
 def test_it_comes_closer_to_every_face(
     source: FaceGenerator, pivots: FaceLatent, faces: Tensor, tuned: PivotalResult
 ) -> None:
-    assert torch.allclose(tuned.error_before, mean_squared_error(synthesise(source, pivots), faces), rtol=1e-3)
+    assert_same_errors(tuned.error_before, mean_squared_error(synthesise(source, pivots), faces), source.generator)
     assert (tuned.error_after < 0.4 * tuned.error_before).all(), (tuned.error_before, tuned.error_after)
     redrawn = mean_squared_error(synthesise(tuned.generator, pivots), faces)
-    assert torch.allclose(redrawn, tuned.error_after, rtol=1e-3)
+    assert_same_errors(redrawn, tuned.error_after, source.generator)
     assert 0 < tuned.steps <= 40 and "3 faces" in tuned.generator.provenance["pivotal_tuning"]
 
 
@@ -77,10 +78,9 @@ def test_locality_holds_other_faces(source: FaceGenerator, pivots: FaceLatent, f
 
 def test_faces_in_parts_learn_the_same(source: FaceGenerator, pivots: FaceLatent, faces: Tensor) -> None:
     settings = {"steps": 3, "preview_interval": 0, "locality_weight": 0.0}
-    errors = [
-        tune_to_faces(faces, source, pivots, PivotalConfig(**settings, batch_size=size)).error_after for size in (1, 4)
-    ]
-    assert torch.allclose(errors[0], errors[1], rtol=1e-3)
+    one, four = (tune_to_faces(faces, source, pivots, PivotalConfig(**settings, batch_size=size)) for size in (1, 4))
+    learnt = (one.error_before - one.error_after).abs().max()
+    assert (one.error_after - four.error_after).abs().max() < 0.01 * learnt
 
 
 def test_cancelling_keeps_the_best(source: FaceGenerator, pivots: FaceLatent, faces: Tensor) -> None:
@@ -106,7 +106,8 @@ def test_cancelling_keeps_the_best(source: FaceGenerator, pivots: FaceLatent, fa
         tune_to_faces(faces, source, pivots, config, Callbacks(on_progress=interrupt), kept.append)
     assert kept[0].error_after.mean() < kept[0].error_before.mean()
     redrawn = mean_squared_error(synthesise(kept[0].generator, pivots), faces)
-    assert torch.allclose(redrawn, kept[0].error_after, rtol=1e-3), "the error is that of the weights handed over"
+    # The error is that of the weights handed over.
+    assert_same_errors(redrawn, kept[0].error_after, source.generator)
 
 
 def test_it_never_makes_the_faces_worse(source: FaceGenerator, pivots: FaceLatent, faces: Tensor) -> None:

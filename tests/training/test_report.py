@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 from tiny_networks import make_styles
+from tolerances import rounding
 
 from facestylist.models.sampling import sample_latent, synthesise
 from facestylist.models.types import FaceGenerator
@@ -32,7 +33,8 @@ def test_kernel_discrepancy_is_the_unbiased_estimate() -> None:
     scaled = [(t - 3.0) / (2.0 + 1e-3) for t in (a, b)]
     k = [[(p @ q.t() + 1) ** 3 for q in scaled] for p in scaled]
     by_hand = k[0][0][0, 1] + (k[1][1].sum() - k[1][1].trace()) / 6 - 2 * k[0][1].mean()
-    assert kernel_discrepancy(a, b) == pytest.approx(float(by_hand), rel=1e-5)
+    near = rounding(16, max(float(m.abs().max()) for row in k for m in row))
+    assert kernel_discrepancy(a, b) == pytest.approx(float(by_hand), abs=near)
     assert math.isnan(kernel_discrepancy(a[:1], b))
 
 
@@ -45,13 +47,13 @@ def test_distances_are_0_for_the_same_and_grow(source: FaceGenerator) -> None:
     lighter = pictures + 0.2
     lines, colours = (sliced_patch_distance(lighter, pictures, part=part) for part in ("details", "colours"))
     assert lines < 0.2 * colours
-    assert structure_distance(critic, pictures, pictures).abs().max() < 1e-6
+    assert structure_distance(critic, pictures, pictures).abs().max() == 0
     moved = structure_distance(critic, pictures[:3], other[:3])
     assert moved.shape == (3,) and (moved > structure_distance(critic, pictures[:3], pictures[:3] * 0.9)).all()
     assert d_kid(critic, pictures[:5], pictures[5:]) < d_kid(critic, -pictures[:5], pictures[5:])
     maps = [torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))]
     assert appearance_distance(maps, maps) == 0 < appearance_distance([maps[0] + 1], maps)
-    assert appearance_distance([maps[0].flip(3)], maps) == pytest.approx(0, abs=1e-6), "what is where does not count"
+    assert appearance_distance([maps[0].flip(3)], maps) < 5 * 5 * rounding(8 * 8) ** 2, "what is where does not count"
 
 
 def test_a_report_of_the_source_itself_says_that_nothing_moved(source: FaceGenerator) -> None:
@@ -63,7 +65,7 @@ def test_a_report_of_the_source_itself_says_that_nothing_moved(source: FaceGener
     assert report.reconstruction_error == (0.0, 0.0) and report.faces == 2 and report.style_pictures == 12
     assert same.semantic_feature == same.semantic_self == 0
     assert same.structure_distance is not None and red.structure_distance is not None
-    assert abs(same.structure_distance) < 1e-6 < 1e-4 < red.structure_distance
+    assert abs(same.structure_distance) < 0.001 * red.structure_distance
     assert red.semantic_feature is None and red.d_kid is None, "four pictures are too few for a distance of sets"
     assert same.d_kid is not None and same.patch_distance is not None
     assert json.loads(json.dumps(report.as_json()))["styles"][0]["name"] == "same"

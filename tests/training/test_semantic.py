@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from tolerances import rounding
 from torch import Tensor
 
 from facestylist.models.types import FaceGenerator
@@ -89,13 +90,16 @@ def test_self_similarity_is_smooth_l1_of_the_whole_map(features: dict[int, Tenso
         maps.append(x.transpose(1, 2) @ x)
     assert (maps[0] - maps[1]).abs().max() < 1.0, "within SmoothL1's quadratic part"
     expected = F.smooth_l1_loss(maps[0], maps[1])
-    assert self_similarity_distance(target, source).item() == pytest.approx(expected.item(), rel=1e-4)
+    # Found as a difference of squares of these maps, from sums over 16 x 16 places and as many pairs of channels.
+    near = rounding(2 * 16 * 16, float(maps[1].square().mean()))
+    assert self_similarity_distance(target, source).item() == pytest.approx(expected.item(), abs=near)
 
 
 def test_self_similarity_ignores_the_scale_of_every_position(features: dict[int, Tensor]) -> None:
     random = torch.Generator().manual_seed(3)
     scaled = {r: f * (0.2 + 3 * torch.rand(f.shape[0], 1, r, r, generator=random)) for r, f in features.items()}
-    assert self_term(scaled, features).item() == pytest.approx(0.0, abs=1e-7)
+    moved = {r: f.roll(r // 4, 3) for r, f in features.items()}
+    assert self_term(scaled, features).item() < 0.001 * self_term(moved, features).item()
     assert feature_term(scaled, features).item() > 0.05
 
 
@@ -106,18 +110,18 @@ def test_self_similarity_ignores_a_change_of_colours_but_not_of_places(features:
         rotation = torch.linalg.qr(torch.randn(f.shape[1], f.shape[1], generator=random))[0]
         turned[r] = torch.einsum("oc,nchw->nohw", rotation, f)
     moved = {r: f.roll(r // 4, 3) for r, f in features.items()}
-    assert self_term(turned, features).item() < 1e-6
+    assert self_term(turned, features).item() < 0.001 * self_term(moved, features).item()
     assert self_term(moved, features).item() > 1e-3
 
 
 def test_feature_term_is_relative_to_the_sources_power(features: dict[int, Tensor]) -> None:
-    assert feature_term({r: f * 1.5 for r, f in features.items()}, features).item() == pytest.approx(0.25, rel=1e-4)
+    assert feature_term({r: f * 0.5 for r, f in features.items()}, features).item() == pytest.approx(0.25)
     louder = {r: f * 10 for r, f in features.items()}
-    assert feature_term({r: f * 1.5 for r, f in louder.items()}, louder).item() == pytest.approx(0.25, rel=1e-4)
+    assert feature_term({r: f * 0.5 for r, f in louder.items()}, louder).item() == pytest.approx(0.25)
 
 
 def test_relation_term_ignores_what_all_faces_share_and_needs_three(features: dict[int, Tensor]) -> None:
-    assert relation_term({r: f * 2.0 for r, f in features.items()}, features).item() == pytest.approx(0.0, abs=1e-9)
+    assert relation_term({r: f * 2.0 for r, f in features.items()}, features).item() == 0.0
     collapsed = {r: f.mean(0, keepdim=True).expand_as(f) for r, f in features.items()}
     assert relation_term(collapsed, features).item() > 1e-6
     two = {r: f[:2] for r, f in features.items()}

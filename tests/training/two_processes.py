@@ -133,8 +133,9 @@ def train_together(folder: Path, processes: Processes) -> dict[str, Any]:
 def run_two(work: str, folder: Path) -> list[Any]:
     """What `work`, `module.function` of (folder, processes), gives in each of two processes over gloo."""
     module, function = work.split(".")
+    folders = [str(place) for place in Path(__file__).parents[:2]]
     script = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from pathlib import Path; import torch\n"
+        f"import sys; sys.path[:0] = {folders!r}; from pathlib import Path; import torch\n"
         f"from facestylist.training.distributed import launch; from {module} import {function}\n"
         f"processes = launch('cpu'); assert processes.count == 2; folder = Path({str(folder)!r})\n"
         f"torch.save({function}(folder, processes), folder / f'rank{{processes.rank}}.pt')"
