@@ -1,6 +1,6 @@
 """Fills the numbers and the picture of docs/embedded.md from what the training wrote.
 
-    python -m facestylist.bench.embedded_card [--results docs/embedded-results.json] [--assets assets] [--docs docs]
+    python -m facestylist.bench.embedded_card [--results FILE.json] [--assets assets/rendered] [--docs docs]
 
 `--results` is the `results.json` of the training's work folder. The table goes between the two marker comments in
 `embedded.md`, the picture to `pictures/embedded.jpg`.
@@ -177,7 +177,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Writes the table and the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=Path("docs/embedded-results.json"))
-    parser.add_argument("--assets", type=Path, default=ASSETS)
+    parser.add_argument("--assets", type=Path, default=ASSETS / "rendered")
     parser.add_argument("--faces", type=int, default=DIVERSITY_FACES, help="how many to measure diversity with")
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     options = parser.parse_args(arguments)

@@ -38,9 +38,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options.work.mkdir(parents=True, exist_ok=True)
-    source = checkpoints.load_generator("embedded")
+    source = checkpoints.load_generator("rendered")
     photos, look = (renders(name, source.resolution, options.renders) for name in ("photo", options.look))
-    codes = invert_with_encoder(photos.held, checkpoints.load_encoder("embedded"), source)
+    codes = invert_with_encoder(photos.held, checkpoints.load_encoder("rendered"), source)
     judge = train_judge(options.work / f"judge-{source.resolution}.pt", source.resolution)
     logger.info("| pictures | rate | %s |", " | ".join((*PER_FACE, *PER_STYLE)))
     for count in map(int, options.counts.split(",")):

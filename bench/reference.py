@@ -113,7 +113,7 @@ def measured(
     renderer: Renderer,
 ) -> Outcome:
     """One look's numbers."""
-    style = checkpoints.load_generator(f"embedded:{look}")
+    style = checkpoints.load_generator(f"rendered:{look}")
     size, count = source.resolution, options.references
     twin_pictures, twins = drawn(options.work, look, look, 0, options.faces, size, renderer)
     references, _ = drawn(options.work, f"{look}-reference", look, options.faces, count, size, renderer)
@@ -200,7 +200,7 @@ def pictures(
     some = faces.replace(w_plus=faces.w_plus[list(chosen)], reconstruction_error=None)
     led, varied = [], []
     for look in PICTURE_LOOKS:
-        style = checkpoints.load_generator(f"embedded:{look}")
+        style = checkpoints.load_generator(f"rendered:{look}")
         size, count = source.resolution, options.references
         references, _ = drawn(options.work, f"{look}-reference", look, options.faces, count, size, renderer)
         read = encode_reference(
@@ -230,7 +230,7 @@ def pictures(
 def main(arguments: list[str] | None = None) -> None:
     """Measures, and writes the table and the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    styles = [name.partition(":")[2] for name in list_embedded() if ":" in name]
+    styles = [name.partition(":")[2] for name in list_embedded(of="rendered") if ":" in name]
     parser.add_argument("--looks", default=",".join(styles))
     parser.add_argument("--faces", type=int, default=24)
     parser.add_argument("--references", type=int, default=4)
@@ -245,7 +245,7 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options.work.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    source, encoder = checkpoints.load_generator("embedded"), checkpoints.load_encoder("embedded")
+    source, encoder = checkpoints.load_generator("rendered"), checkpoints.load_encoder("rendered")
     judge = train_judge(options.work / f"judge-{source.resolution}.pt", source.resolution)
     renderer = Renderer()
     photos, _ = drawn(options.work, "photo", "photo", 0, options.faces, source.resolution, renderer)

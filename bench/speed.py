@@ -145,7 +145,7 @@ def _status(field: str) -> float:
 
 def load_once(path: Path) -> dict[str, float]:
     """Loads a file in this process: seconds, processor seconds, and the rise of resident memory, peak and kept."""
-    load_generator("embedded")
+    load_generator("rendered")
     if PROCESS.is_dir():
         (PROCESS / "clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
     before, wall, processor = _status("VmRSS"), time.perf_counter(), time.process_time()

@@ -86,7 +86,7 @@ def fine_tune(run: Run, source: FaceGenerator, pictures: Tensor, callbacks: Call
         return finetune(source, pictures, replace(first, steps=run.steps), callbacks).generator
     start = run.steps // 3
     stylist = finetune(source, pictures, replace(first, steps=start), callbacks).generator
-    anchors = destylise(source, None, pictures, checkpoints.load_encoder("embedded"))
+    anchors = destylise(source, None, pictures, checkpoints.load_encoder("rendered"))
     pairs = make_pairs(source, stylist, ANCHORS, anchors)
     second = pair_settings(run.look, replace(config, style_pair_steps=run.steps - start, seed=run.seed))
     return supervise(source, stylist, pairs, replace(second, preview_interval=0), callbacks).generator
@@ -178,9 +178,9 @@ def compare(
     looks: Sequence[str], arms: Sequence[tuple[str, int]], steps: int, rate: float, work: Path, folder: Path
 ) -> list[str]:
     """Lines of all tables; arms come with their numbers of seeds."""
-    source = checkpoints.load_generator("embedded")
+    source = checkpoints.load_generator("rendered")
     photos = renders("photo", source.resolution, folder)
-    codes = invert_with_encoder(photos.held, checkpoints.load_encoder("embedded"), source)
+    codes = invert_with_encoder(photos.held, checkpoints.load_encoder("rendered"), source)
     judge = train_judge(work / f"judge-{source.resolution}.pt", source.resolution)
     lines: list[str] = []
     for name in looks:
@@ -197,7 +197,7 @@ def compare(
 @torch.no_grad()
 def patches_apart(runs: Sequence[Run], work: Path, folder: Path) -> list[str]:
     """Lines of a table: the patch distance of each finished run, of mean colours, and of what patches show besides."""
-    source = checkpoints.load_generator("embedded")
+    source = checkpoints.load_generator("rendered")
     lines = ["| run | patches | colours | details |", "|---|---:|---:|---:|"]
 
     def add(name: str, made: Tensor, look: Renders) -> None:
@@ -222,9 +222,9 @@ def fresh_faces(style: FaceGenerator, count: int) -> Tensor:
 @torch.no_grad()
 def draw_sheet(runs: Sequence[Run], work: Path, folder: Path, path: Path) -> None:
     """Saves held-out people: as photos, as their twins in each look, and as the finished ones of `runs` draw them."""
-    source = checkpoints.load_generator("embedded")
+    source = checkpoints.load_generator("rendered")
     photos = renders("photo", source.resolution, folder, SHEET_PEOPLE).held
-    codes = invert_with_encoder(photos, checkpoints.load_encoder("embedded"), source)
+    codes = invert_with_encoder(photos, checkpoints.load_encoder("rendered"), source)
     rows = {"photo": photos}
     for run in runs:
         weights = weights_of(run, source, work)

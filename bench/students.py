@@ -44,7 +44,7 @@ from .renders import renders
 
 logger = logging.getLogger(__name__)
 
-PREFIX = "embedded:student-"
+PREFIX = "rendered:student-"
 LONGEST = 512
 """Photographs are drawn at this length."""
 SOFTNESS = 1.5
@@ -170,7 +170,7 @@ def on_photographs(students: Mapping[str, FaceStylizer], photos: Mapping[str, Te
 
 def on_twins(students: Mapping[str, FaceStylizer], options: argparse.Namespace) -> list[str]:
     """Lines of the table."""
-    source = checkpoints.load_generator("embedded")
+    source = checkpoints.load_generator("rendered")
     size, count = source.resolution, options.faces
     photos = renders("photo", size, options.renders).held[:count]
     started = time.process_time()
@@ -183,7 +183,7 @@ def on_twins(students: Mapping[str, FaceStylizer], options: argparse.Namespace) 
     ]
     for look, stylizer in students.items():
         twins = renders(look, size, options.renders).held[:count]
-        style = checkpoints.load_generator(f"embedded:{look}")
+        style = checkpoints.load_generator(f"rendered:{look}")
         started = time.process_time()
         long_way = twin_distances(resize(synthesise(style, latents), size), twins)
         spent = inverting + (time.process_time() - started) / count
@@ -199,7 +199,7 @@ def on_twins(students: Mapping[str, FaceStylizer], options: argparse.Namespace) 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures, and writes the document and the sheet."""
-    shipped = [name.removeprefix(PREFIX) for name in list_embedded("stylizer")]
+    shipped = [name.removeprefix(PREFIX) for name in list_embedded("stylizer", "rendered")]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--portraits", type=Path, metavar="DIR", help="photographs; without them that part is left out")
     parser.add_argument("--students", default=",".join(shipped))

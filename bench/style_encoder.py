@@ -1,6 +1,6 @@
 """What an encoder taught on a style reads in drawings, beside the shipped one, which was shown photo-like faces.
 
-    facestylist train-encoder --generator embedded:sketch --steps 1500 --out encoder.safetensors
+    facestylist train-encoder --generator rendered:sketch --steps 1500 --out encoder.safetensors
     python -m facestylist.bench.style_encoder --encoder encoder.safetensors [--look sketch] [--faces 128]
         [--work .work/bench] [--renders .work/renders-128] [--sheet FILE.jpg]
 
@@ -39,7 +39,7 @@ def compare(
     encoders: Sequence[str], look: str, count: int, work: Path, folder: Path
 ) -> tuple[list[str], dict[str, Tensor]]:
     """Lines of the table, and rows of pictures `[N, 3, S, S]` by what they show."""
-    source, style = checkpoints.load_generator("embedded"), checkpoints.load_generator(f"embedded:{look}")
+    source, style = checkpoints.load_generator("rendered"), checkpoints.load_generator(f"rendered:{look}")
     photos, drawings = (renders(name, source.resolution, folder, count) for name in ("photo", look))
     judge = train_judge(work / f"judge-{source.resolution}.pt", source.resolution)
     held, drawn, labels = photos.held[:count], drawings.held[:count], photos.labels[:count]
@@ -55,7 +55,7 @@ def compare(
             decibels = float(peak_signal_to_noise(mean_squared_error(made, wanted)).mean())
             cells += [f"{decibels:.1f}", f"{whole:.4f}", f"{face:.4f}"]
         cells.append(f"{float(mean_iou(parse(judge, person), labels).mean()):.3f}")
-        title = "shipped" if name == "embedded" else "of the style"
+        title = "shipped" if name == "rendered" else "of the style"
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
         rows |= {f"{title}: drawn again": again, f"{title}: the person": person}
     return lines, rows
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--sheet", type=Path, default=None)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    encoders = ("embedded", options.encoder)
+    encoders = ("rendered", options.encoder)
     lines, rows = compare(encoders, options.look, options.faces, options.work, options.renders)
     for line in lines:
         logger.info("%s", line)

@@ -165,7 +165,7 @@ def main() -> None:
         "noisy": noisy_faces(photos, landmarks, options.noise / 100, missing, options.seed),
         "detected": align_faces(photos, found, SIZE, on_no_face="skip", order="largest", max_faces=1),
     }
-    source, encoder = checkpoints.load_generator("embedded"), checkpoints.load_encoder("embedded")
+    source, encoder = checkpoints.load_generator("rendered"), checkpoints.load_encoder("rendered")
     style = checkpoints.load_generator(f"embedded:{options.look}")
     rows, shown = [], []
     exact = noisy_faces(photos, landmarks, 0.0, set(), 0)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..models.embedded import SETS, is_embedded
 from .console import UsageError
 
 if TYPE_CHECKING:
@@ -75,6 +76,16 @@ def find_file(name: str) -> str:
         except ValueError:
             continue
     return name
+
+
+def own_encoder(source: str) -> str | None:
+    """The name of the encoder that ships with a shipped generator; None for any other."""
+    return source if source in SETS else None
+
+
+def source_of(style: str) -> str:
+    """The name of the shipped generator that a style belongs to, as far as its name tells."""
+    return style.partition(":")[0] if is_embedded(style) else "embedded"
 
 
 def style_file(name: str) -> str:

@@ -175,13 +175,14 @@ def list_embedded_styles() -> list[str]:
 
 
 def list_models(kind: str) -> list[str]:
-    """What a node's drop-down list offers: the shipped networks first, then the user's files."""
+    """What a node's drop-down list offers: the shipped networks, the user's files, then the rendered cast."""
     if kind == "face_stylizers":
-        return embedded.list_embedded("stylizer") + list_model_files(kind)
-    shipped = ["embedded"]
+        cast = embedded.list_embedded("stylizer", "rendered")
+        return [*embedded.list_embedded("stylizer"), *list_model_files(kind), *cast]
     if kind == "stylegan":
-        shipped += [f"embedded:{style}" for style in list_embedded_styles()]
-    return shipped + list_model_files(kind)
+        styles = [f"embedded:{style}" for style in list_embedded_styles()]
+        return ["embedded", *styles, *list_model_files(kind), *embedded.list_embedded(of="rendered")]
+    return ["embedded", *list_model_files(kind), "rendered"]
 
 
 def find_model(kind: str, name: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..console import Console
-from ..files import face_finder, find_file, load_encoder, load_generator, load_stylizer, need
+from ..files import face_finder, find_file, load_encoder, load_generator, load_stylizer, need, own_encoder
 from ..options import positive
 
 HELP = "the tables of docs/benchmarks.md: speed, quality, inversion or likeness"
@@ -103,13 +103,13 @@ def _quality(args: argparse.Namespace, say: Say) -> Result:
     from ...models.embedded import STYLE_PREFIX, list_embedded
 
     faces = args.faces or (2 if args.quick else 32)
-    names = [name for name in list_embedded() if name != "embedded"]
+    names = [name for name in list_embedded(of="rendered") if name != "rendered"]
     need(bool(names), f"no shipped style is here; their files begin with {STYLE_PREFIX}")
-    source = load_generator("embedded")
+    source = load_generator("rendered")
     judge = train_judge(args.work / f"judge-{source.resolution}.pt", source.resolution) if args.judge else None
     rows = measure_quality(
         source,
-        load_encoder("embedded"),
+        load_encoder("rendered"),
         [load_generator(name) for name in (names[:1] if args.quick else names)],
         lambda look: renders(look, source.resolution, args.renders, faces),
         judge,
@@ -124,16 +124,16 @@ def _inversion(args: argparse.Namespace, say: Say) -> Result:
 
     faces = args.faces or (2 if args.quick else 32)
     searched = args.searched or min(faces, 1 if args.quick else 4)
-    source = load_generator("embedded")
+    source = load_generator("rendered")
     photos = renders("photo", source.resolution, args.renders, faces).held
     steps = args.steps or (2 if args.quick else 200)
-    rows = measure_inversion(source, load_encoder("embedded"), photos, searched, steps, say)
+    rows = measure_inversion(source, load_encoder("rendered"), photos, searched, steps, say)
     return {"methods": _records(rows)}, inversion_table(rows)
 
 
 def _likeness(args: argparse.Namespace, say: Say) -> Result:
     need(args.photos is not None and args.photos.is_dir(), "likeness needs --photos, a folder with photos of people")
-    encoder_name = args.encoder or ("embedded" if args.generator == "embedded" else "")
+    encoder_name = args.encoder or own_encoder(args.generator) or ""
     need(bool(encoder_name), "--generator needs its --encoder")
     from ...bench.likeness import Likeness, likeness_table, measure_likeness, read_groups, read_photos, save_sheet
     from ...bench.style_scale import lite0_features
@@ -187,12 +187,13 @@ def _identity_network(name: str | None) -> Any:
 def _styles(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
     """(generators, students) by name: the shipped ones, those given in their place; --quick takes one of each."""
     from ...models.checkpoints import inspect
-    from ...models.embedded import list_embedded
+    from ...models.embedded import SETS, list_embedded
 
-    shipped = [name for name in list_embedded() if name != "embedded"] if args.generator == "embedded" else []
+    shipped = list_embedded(of=args.generator)[1:] if args.generator in SETS else []
     styles = {name.partition(":")[2]: name for name in shipped[: 1 if args.quick else None]}
-    names = list_embedded("stylizer")[: 1 if args.quick else None]
-    students = {name.removeprefix("embedded:student-"): name for name in names}
+    of = args.generator if args.generator in SETS else "embedded"
+    names = list_embedded("stylizer", of)[: 1 if args.quick else None]
+    students = {name.partition("student-")[2]: name for name in names}
     for name, file in _named(args.style, "--style").items():
         file = find_file(file)
         (students if inspect(file).kind == "stylizer" else styles)[name] = file

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...models.files import check_writable
 from ...training.config import LATENT_SPACES, NOISE_MODES, PivotalConfig
 from ..console import Console
-from ..files import load_encoder, load_generator, need, write_array
+from ..files import load_encoder, load_generator, need, own_encoder, write_array
 from ..options import fraction, positive
 from ..photos import Photos
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--generator", required=True, metavar="FILE", help="a StyleGAN2 checkpoint, or embedded")
     start = parser.add_mutually_exclusive_group()
-    start.add_argument("--encoder", metavar="FILE", help="where to start; with --generator embedded: the embedded one")
+    start.add_argument("--encoder", metavar="FILE", help="where to start; with --generator embedded: its own")
     start.add_argument(
         "--start", metavar="FILE", help="latents to start from: .npy, .pt or .safetensors, one for each IMAGE"
     )
@@ -81,8 +81,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
         f"--pivotal is {args.pivotal}; its name has to end in .safetensors",
     )
     encoder_name = args.encoder
-    if encoder_name is None and args.start is None and args.generator == "embedded":
-        encoder_name = "embedded"
+    if encoder_name is None and args.start is None:
+        encoder_name = own_encoder(args.generator)
     begun = encoder_name is not None or args.start is not None
     steps = args.steps if args.steps is not None else (0 if encoder_name else 200)
     need(steps >= 0, "--steps is below 0")

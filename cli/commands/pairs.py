@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ...models.files import check_writable
 from ...training.pairs.config import PairsConfig
 from ..console import Console
-from ..files import find_file, load_encoder, load_generator, need, style_file
+from ..files import find_file, load_encoder, load_generator, need, own_encoder, source_of, style_file
 from ..options import add_settings, read_config
 from ..sharding import Shard, current_shard
 from .invert import find_latents
@@ -31,7 +31,7 @@ SEED_STRIDE = 2**32
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--source", default="embedded", metavar="FILE", help="what the style was fine-tuned from")
+    parser.add_argument("--source", metavar="FILE", help="what the style was fine-tuned from (default: embedded)")
     parser.add_argument("--target", required=True, metavar="NAME|FILE", help="an embedded style, or a checkpoint")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the pairs, a .safetensors file")
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name; flags go before them")
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     faces.add_argument("--photos", type=Path, metavar="DIR", help="photos of people that become pairs too")
     faces.add_argument("--styles", type=Path, metavar="DIR", help="pictures of the style, as targets of level 3")
     faces.add_argument("--no-align", dest="align", action="store_false", help="they are aligned faces already")
-    faces.add_argument("--encoder", metavar="FILE", help="the source's encoder (default: embedded for embedded)")
+    faces.add_argument("--encoder", metavar="FILE", help="the source's encoder (default: the shipped one)")
     faces.add_argument(
         "--steps", type=int, metavar="N",
         help="optimisation steps: for photos 100 after an encoder, else 300; style pictures need them without one only",
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     export_dir = args.export and shard.named(args.export)
     if export_dir and export_dir.exists() and any(export_dir.iterdir()):
         raise ValueError(f"{export_dir} exists already and is not empty. Choose another folder.")
-    source, target = load_generator(args.source), load_generator(style_file(args.target))
+    source, target = load_generator(args.source or source_of(args.target)), load_generator(style_file(args.target))
     identity = load_identity(find_file(args.identity)) if args.identity else None
     photos = _photos(args, source, shard)
     anchors = _anchors(args, source, target, shard)
@@ -145,7 +145,7 @@ def _pictures(args: argparse.Namespace, folder: Path | None, source: FaceGenerat
 
 def _encoder(args: argparse.Namespace) -> FaceEncoder | None:
     """The source's encoder, where there is one."""
-    name = args.encoder or ("embedded" if args.source == "embedded" else None)
+    name = args.encoder or own_encoder(args.source or source_of(args.target))
     return load_encoder(name) if name else None
 
 

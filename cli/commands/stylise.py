@@ -10,7 +10,17 @@ from ...models.files import check_writable
 from ...training.mode_config import ApplyConfig, VariationConfig
 from ..console import Console
 from ..fast import run_fast
-from ..files import about, face_finder, load_encoder, load_generator, need, style_file, write_pictures
+from ..files import (
+    about,
+    face_finder,
+    load_encoder,
+    load_generator,
+    need,
+    own_encoder,
+    source_of,
+    style_file,
+    write_pictures,
+)
 from ..options import fraction, positive
 from ..photos import Photos
 from .align import add_detection
@@ -30,9 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strength", type=fraction, default=1.0, metavar="S", help="0 to 1 (default: 1)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the pictures go")
     parser.add_argument(
-        "--source", default="embedded", metavar="FILE", help="what the style was fine-tuned from (default: embedded)"
+        "--source", metavar="FILE", help="what the style was fine-tuned from (default: the shipped one)"
     )
-    parser.add_argument("--encoder", metavar="FILE", help="the source's encoder (default: embedded for embedded)")
+    parser.add_argument("--encoder", metavar="FILE", help="the source's encoder (default: the shipped one)")
     parser.add_argument("--steps", type=int, metavar="N", help="optimisation steps after the encoder (default: 0)")
     parser.add_argument(
         "--pivotal", type=positive, metavar="N",
@@ -100,11 +110,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
     need((args.style is None) != (args.stylizer is None), "give one of --style and --stylizer")
     check_writable(args.out, folder=True)
     if args.fast and args.stylizer is None:
-        args.stylizer = f"embedded:student-{args.style.removeprefix('embedded:').removeprefix('student-')}"
+        name = args.style.rpartition(":")[2].removeprefix("student-")
+        args.stylizer = f"{source_of(args.style)}:student-{name}"
     if args.stylizer is not None:
         run_fast(args, console)
         return
-    encoder_name = args.encoder or ("embedded" if args.source == "embedded" else None)
+    args.source = args.source or source_of(args.style)
+    encoder_name = args.encoder or own_encoder(args.source)
     steps = args.steps if args.steps is not None else (0 if encoder_name else 200)
     need(steps >= 0, "--steps is below 0")
     need(steps > 0 or encoder_name is not None, "with --steps 0 an --encoder is needed")

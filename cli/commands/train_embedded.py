@@ -14,11 +14,12 @@ from ..console import Console
 from ..files import need, read_settings
 from ..sharding import require_one_process
 
+CAST = ASSETS / "rendered"
 HELP = "train the embedded networks from nothing (hours)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, default=ASSETS, metavar="DIR", help="default: the pack's own assets")
+    parser.add_argument("--out", type=Path, default=CAST, metavar="DIR", help="default: the pack's own assets/rendered")
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name")
     parser.add_argument(
         "--run-dir", type=Path, default=Path("runs") / "embedded", metavar="RUN",
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> None:
     require_one_process("train-embedded")
-    need(not (args.quick and args.out == ASSETS), "--quick makes useless networks; give it another folder with --out")
+    need(not (args.quick and args.out == CAST), "--quick makes useless networks; give it another folder with --out")
     check_writable(args.run_dir, args.out, folder=True)
     console.kept = partial(_kept, args.run_dir)
     values: dict[str, Any] = read_settings(args.config) if args.config else {}

@@ -8,7 +8,7 @@ from pathlib import Path
 from ...training.config import to_mapping
 from ...training.pairs.supervision_config import PairSupervisionConfig
 from ..console import Console
-from ..files import load_generator, need, style_file
+from ..files import load_generator, need, source_of, style_file
 from ..options import add_settings, read_config
 from ..runs import begin_run
 from ..sharding import training_processes
@@ -17,7 +17,7 @@ HELP = "train a style further with pairs"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--source", default="embedded", metavar="FILE", help="what the style was fine-tuned from")
+    parser.add_argument("--source", metavar="FILE", help="what the style was fine-tuned from (default: embedded)")
     parser.add_argument("--style", required=True, metavar="FILE", help="the style, with its discriminator")
     parser.add_argument("--pairs", type=Path, required=True, metavar="FILE", help="pairs made with the two")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the style, a .safetensors file")
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...training.pairs.supervise import supervise
 
     processes = training_processes()
-    source, style = load_generator(args.source), load_generator(style_file(args.style))
+    source, style = load_generator(args.source or source_of(args.style)), load_generator(style_file(args.style))
     if processes.device is not None:
         source, style = source.to(processes.device), style.to(processes.device)
     pairs = load_pairs(args.pairs)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...training.config import to_mapping
 from ...training.stylizer.config import StylizerConfig
 from ..console import Console
-from ..files import load_generator, load_stylizer, need, style_file
+from ..files import load_generator, load_stylizer, need, source_of, style_file
 from ..options import add_settings, read_config
 from ..photos import read_usable
 from ..runs import begin_run
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     learn.add_argument("--pairs", type=Path, metavar="FILE", help="pseudo-pairs made by `pairs`; needs --target")
     learn.add_argument("--before", type=Path, metavar="DIR", help="photos; each has a picture of its name in --after")
     learn.add_argument("--after", type=Path, metavar="DIR", help="the photos in the style, of the same sizes")
-    parser.add_argument("--source", default="embedded", metavar="FILE", help="the pairs' source (default: embedded)")
+    parser.add_argument("--source", metavar="FILE", help="the pairs' source (default: embedded)")
     parser.add_argument("--target", metavar="NAME|FILE", help="the pairs' style")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="with --look: photographs of anything at all")
     parser.add_argument(
@@ -108,7 +108,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
             triples = _folder_pairs(args.before, args.after)
             shown = shown_pictures(triples)
         else:
-            made = load_pairs(args.pairs), load_generator(args.source), load_generator(style_file(args.target))
+            source = load_generator(args.source or source_of(args.target))
+            made = load_pairs(args.pairs), source, load_generator(style_file(args.target))
             triples, shown = list(drawn_pairs(*made)), shown_pairs(*made)
         batches = pair_source(triples, medium, pair_share=config.pair_share, **common)
         learnt = f"{len(triples)} pairs"

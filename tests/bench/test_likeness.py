@@ -209,7 +209,7 @@ def test_the_command_with_networks_given_by_file(
         for number, picture in enumerate(tensor_to_image(pictures)):
             write_picture(picture, tmp_path / folder / f"{number}.png")
     (tmp_path / "groups.csv").write_text("file,group\n1.png,left\n")
-    monkeypatch.setattr("facestylist.models.embedded.list_embedded", lambda kind="generator": [])
+    monkeypatch.setattr("facestylist.models.embedded.list_embedded", lambda *_, **__: [])
     monkeypatch.setattr(style_scale, "lite0_features", lambda: lambda pictures: [pictures])
     given = [
         "bench", "likeness", "--photos", str(tmp_path / "photos"), "--no-align", "--quick", "--faces", "3", "--json",

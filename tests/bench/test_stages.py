@@ -48,7 +48,7 @@ def test_patches_of_finished_runs_are_taken_apart(tmp_path: Path, monkeypatch: p
     look = stages.Renders("sketch", pictures, torch.zeros(4, 32, 32).long(), pictures, pictures)
     monkeypatch.setattr(stages, "renders", lambda *a: look)
     monkeypatch.setattr(stages, "fresh_faces", lambda style, count: pictures[:count] + 0.3)
-    source = checkpoints.load_generator("embedded")
+    source = checkpoints.load_generator("rendered")
     monkeypatch.setattr(checkpoints, "load_generator", lambda name: source)
     finished, missing = (stages.Run("pairs", "sketch", seed, 120) for seed in (0, 1))
     stages.weights_of(finished, source, tmp_path).touch()

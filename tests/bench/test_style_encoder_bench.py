@@ -15,7 +15,7 @@ from facestylist.models.sampling import sample_latent, synthesise
 
 
 def test_the_person_who_was_read_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    source, style = (checkpoints.load_generator(name) for name in ("embedded", "embedded:sketch"))
+    source, style = (checkpoints.load_generator(name) for name in ("rendered", "rendered:sketch"))
     codes, others = sample_latent(source, [1, 2]), sample_latent(source, [3, 4])
     drawn = {"photo": synthesise(source, codes).clamp(-1, 1), "sketch": synthesise(style, codes).clamp(-1, 1)}
     labels, none = torch.zeros(2, 128, 128, dtype=torch.long), torch.empty(0, 3, 128, 128)
@@ -24,7 +24,7 @@ def test_the_person_who_was_read_is_compared(monkeypatch: pytest.MonkeyPatch) ->
         judge = Judge().eval()
     monkeypatch.setattr(style_encoder, "train_judge", lambda *a: judge)
     monkeypatch.setattr(checkpoints, "load_encoder", lambda name: name)
-    read = {"embedded": others, "mine.safetensors": codes}
+    read = {"rendered": others, "mine.safetensors": codes}
     monkeypatch.setattr(style_encoder, "invert_with_encoder", lambda pictures, name, style: read[name])
     lines, rows = style_encoder.compare(tuple(read), "sketch", 2, Path(), Path())
     shipped, mine = ([float(cell) for cell in line.split("|")[2:-1]] for line in lines[2:])

@@ -11,7 +11,9 @@ from facestylist.models import checkpoints, embedded
 
 @pytest.fixture
 def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("generator", "style-sketch", "style-cartoon", "detector"):
+    (tmp_path / "rendered").mkdir()
+    for name in ("generator", "style-sketch", "style-cartoon", "detector", "rendered/generator", "rendered/style-chibi",
+                 "rendered/student-sketch"):  # fmt: skip
         (tmp_path / f"{name}.safetensors").touch()
     monkeypatch.setattr(embedded, "ASSETS", tmp_path)
     return tmp_path
@@ -21,18 +23,23 @@ def test_names_come_from_the_files_that_are_there(assets: Path) -> None:
     assert embedded.list_embedded() == ["embedded", "embedded:cartoon", "embedded:sketch"]
     assert embedded.list_embedded("detector") == ["embedded"]
     assert embedded.list_embedded("encoder") == []
+    assert embedded.list_embedded(of="rendered") == ["rendered", "rendered:chibi"]
+    assert embedded.list_embedded("stylizer", "rendered") == ["rendered:student-sketch"]
 
 
 def test_names_resolve_to_files(assets: Path) -> None:
     assert embedded.resolve("embedded") == assets / "generator.safetensors"
     assert embedded.resolve("embedded:cartoon") == assets / "style-cartoon.safetensors"
+    assert embedded.resolve("rendered:chibi") == assets / "rendered" / "style-chibi.safetensors"
+    assert embedded.resolve("rendered") == assets / "rendered" / "generator.safetensors"
+    assert embedded.resolve("rendered:student-sketch", "stylizer").parent == assets / "rendered"
     assert embedded.resolve("embedded", "detector") == assets / "detector.safetensors"
 
 
 def test_unknown_names_get_a_sentence(assets: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no embedded generator called 'embedded:oil'. Known are: embedded,"):
         embedded.resolve("embedded:oil")
-    with pytest.raises(FileNotFoundError, match="make assets"):
+    with pytest.raises(FileNotFoundError, match="Install the pack again"):
         embedded.resolve("embedded", "encoder")
     with pytest.raises(FileNotFoundError):
         embedded.resolve("embedded:/../../generator")
@@ -42,4 +49,5 @@ def test_unknown_names_get_a_sentence(assets: Path) -> None:
 
 def test_only_the_two_forms_are_names() -> None:
     assert embedded.is_embedded("embedded") and embedded.is_embedded("embedded:cartoon")
+    assert embedded.is_embedded("rendered") and embedded.is_embedded("rendered:cartoon")
     assert not embedded.is_embedded("embedded.pt") and not embedded.is_embedded("models/embedded")

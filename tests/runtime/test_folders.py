@@ -54,12 +54,14 @@ def test_listing_and_finding(places: Folders, monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(folders.embedded, "ASSETS", tmp_path / "assets")
     touch(tmp_path / "assets" / "style-sketch.safetensors")
     touch(tmp_path / "assets" / "style-cartoon.safetensors")
+    touch(tmp_path / "assets" / "generator.safetensors")
+    touch(tmp_path / "assets" / "rendered" / "style-chibi.safetensors")
     mine = touch(places.models / "stylegan" / "sub" / "mine.pkl")
     touch(places.models / "stylegan" / "readme.txt")
     with use_folders(places):
         listed = folders.list_models("stylegan")
-        assert listed == ["embedded", "embedded:cartoon", "embedded:sketch", "sub/mine.pkl"]
-        assert folders.list_models("face_encoders") == ["embedded"]
+        assert listed == ["embedded", "embedded:cartoon", "embedded:sketch", "sub/mine.pkl", "rendered:chibi"]
+        assert folders.list_models("face_encoders") == ["embedded", "rendered"]
         assert folders.find_model("stylegan", "sub/mine.pkl") == str(mine)
         assert folders.find_model("stylegan", str(mine)) == str(mine)
         assert folders.find_model("stylegan", "embedded:cartoon") == "embedded:cartoon"
