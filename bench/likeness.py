@@ -12,6 +12,7 @@ import csv
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -277,7 +278,7 @@ def measure_likeness(
     if searched:
         # Else the searches' rows, of fewer photos, could be compared with nothing.
         bench.add(f"encoder, the {searched} searched", drawn[:searched], seconds + drawing, reconstructs=True)
-        _search(bench, source, faces[:searched], codes, steps, seconds)
+        _search(bench, source, encoder, faces[:searched], codes, steps, seconds)
     scales = {name: _scale(name, features, photos, pictures_of, bench.say) for name in {**styles, **photos.drawn}}
     for name, style in styles.items():
         made, drawing = _timed(lambda style=style: synthesise(style, codes), len(faces))  # type: ignore[misc]
@@ -288,7 +289,13 @@ def measure_likeness(
 
 
 def _search(
-    bench: Likeness, source: FaceGenerator, faces: Tensor, codes: FaceLatent, steps: int, reading: float
+    bench: Likeness,
+    source: FaceGenerator,
+    encoder: FaceEncoder,
+    faces: Tensor,
+    codes: FaceLatent,
+    steps: int,
+    reading: float,
 ) -> None:
     """The rows of search and tuning, each photo by itself, as `stylise` does."""
     config, pivotal = InversionConfig(steps=steps, preview_interval=0), PivotalConfig(steps=steps, preview_interval=0)
@@ -296,10 +303,11 @@ def _search(
     searching = tuning = 0.0
     for number, face in enumerate(faces.split(1)):
         start = codes.replace(w_plus=codes.w_plus[number : number + 1], reconstruction_error=None)
-        latent, taken = _timed(lambda f=face, s=start: invert_by_optimisation(f, source, s, config), len(faces))  # type: ignore[misc]
+        search = partial(invert_by_optimisation, face, source, start, config, encoder=encoder)
+        latent, taken = _timed(search, len(faces))
         searching += taken
         found.append(synthesise(source, latent))
-        result, taken = _timed(lambda f=face, at=latent: tune_to_faces(f, source, at, pivotal), len(faces))  # type: ignore[misc]
+        result, taken = _timed(partial(tune_to_faces, face, source, latent, pivotal, encoder=encoder), len(faces))
         tuning += taken
         tuned.append(synthesise(result.generator, latent))
     bench.add(f"W+, {steps} steps", torch.cat(found), reading + searching, reconstructs=True)

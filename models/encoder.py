@@ -112,6 +112,13 @@ class Encoder(nn.Module):
         self.register_buffer("mean_latent", torch.zeros(config.w_dim))
         self.register_buffer("latent_std", torch.ones(config.w_dim))
 
+    def describe(self, image: Tensor) -> Tensor | None:
+        """What the second branch says of who is in aligned pictures `[N, 3, S, S]` of any size: `[N, D]`, in float32.
+
+        It began as a network whose descriptors of one person are nearer than `dlib.SAME_PERSON`. None without it.
+        """
+        return None if self.face is None else self.face.describe(at_least_float32(image))
+
     def forward(self, image: Tensor, mask: Tensor | None = None) -> Tensor:
         """`mask [N, fc.in_features]` is multiplied to what the branches say: dropout, in training."""
         size = self.config.resolution

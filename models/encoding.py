@@ -39,9 +39,8 @@ def average_codes(encoder: FaceEncoder, generator: FaceGenerator) -> Tensor:
     return mean
 
 
-@torch.no_grad()
 def first_codes(encoder: FaceEncoder, pictures: Tensor, generator: FaceGenerator) -> Tensor:
-    """The encoder's first answer, `[N, num_ws, w_dim]`.
+    """The encoder's first answer, `[N, num_ws, w_dim]`; differentiable.
 
     Args:
         pictures: `[N, 3, r, r]`, -1..1, at the encoder's resolution.

@@ -25,10 +25,11 @@ logger = logging.getLogger(__name__)
 
 CATEGORY = "FaceStylist/Inversion"
 MODEL_FOLDER = "face_encoders"
-LATER = ("space", "batch_size")
+LATER = ("space", "batch_size", "code_weight")
 """Settings that workflows of the first version do not have: not required, so that those still run."""
 UNFINISHED_INVERSION = "latents/unfinished_inversion.safetensors [output]"
 UNFINISHED_TUNING = "unfinished_tuning"
+COMPARED = "The generator's encoder. What it reads in the faces is compared then, too, which keeps the person."
 
 
 class LoadEncoder:
@@ -152,6 +153,7 @@ class InvertByOptimisation:
                     "FACE_LATENT",
                     "Where the search begins, usually Invert with Encoder's result. Without it: at the average face.",
                 ),
+                "encoder": socket("FACE_ENCODER", COMPARED),
                 **{spec.name: from_spec(spec) for spec in fields_of(InversionConfig) if spec.name in LATER},
             },
             "hidden": {"node_id": "UNIQUE_ID"},
@@ -162,8 +164,10 @@ class InvertByOptimisation:
         image: Tensor,
         generator: FaceGenerator,
         start: FaceLatent | None = None,
+        encoder: FaceEncoder | None = None,
         space: str = InversionConfig.space,
         batch_size: int = InversionConfig.batch_size,
+        code_weight: float = InversionConfig.code_weight,
         node_id: str | None = None,
         **settings: Any,
     ) -> tuple[FaceLatent, Tensor]:
@@ -174,14 +178,16 @@ class InvertByOptimisation:
 
         if not len(image):
             return _nobody(generator)
-        config = InversionConfig(**settings, space=space, batch_size=batch_size)
+        config = InversionConfig(**settings, space=space, batch_size=batch_size, code_weight=code_weight)
         critic = [] if generator.discriminator is None else [generator.discriminator]
         with (
             placed(generator, *critic) as network,
             ProgressReporter(config.steps, "invert", node_id=node_id) as progress,
         ):
             pictures = image_to_tensor(image)
-            latent = invert_by_optimisation(pictures, network, start, config, progress.callbacks(), _keep_latent)
+            latent = invert_by_optimisation(
+                pictures, network, start, config, progress.callbacks(), _keep_latent, encoder
+            )
             return latent, tensor_to_image(synthesise(network, latent))
 
 
@@ -217,7 +223,8 @@ class PivotalTuning:
                     "FACE_GENERATOR",
                     "A style fine-tuned from the generator, to be changed along with it. For more of them there is "
                     "Align Style with Tuned Generator.",
-                )
+                ),
+                "encoder": socket("FACE_ENCODER", COMPARED),
             },
             "hidden": {"node_id": "UNIQUE_ID"},
         }
@@ -228,6 +235,7 @@ class PivotalTuning:
         generator: FaceGenerator,
         latent: FaceLatent,
         style: FaceGenerator | None = None,
+        encoder: FaceEncoder | None = None,
         node_id: str | None = None,
         **settings: Any,
     ) -> tuple[FaceGenerator, FaceGenerator, FaceLatent, Tensor]:
@@ -245,7 +253,7 @@ class PivotalTuning:
             ProgressReporter(config.steps, "tune", node_id=node_id) as progress,
         ):
             pictures, source = image_to_tensor(image), generator.to(device)
-            result = tune_to_faces(pictures, source, latent, config, progress.callbacks(), _keep_tuning)
+            result = tune_to_faces(pictures, source, latent, config, progress.callbacks(), _keep_tuning, encoder)
             pictures_now = tensor_to_image(synthesise(result.generator, latent))
         tuned = result.generator.to("cpu")
         moved = tuned if style is None else align_style(style, generator, tuned)

@@ -350,6 +350,10 @@ class InversionConfig:
         8, "Faces searched for at once. Less memory with fewer; the result of each face is the same.",
         min=1, max=256, step=1, unit="faces", advanced=True,
     )  # fmt: skip
+    code_weight: float = setting(
+        0.1, "Weight of the distance in what an encoder reads, where one is connected: it keeps the person.",
+        min=0.0, max=100.0, step=0.05, advanced=True,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -394,6 +398,10 @@ class PivotalConfig:
         min=0, max=10_000, step=1, unit="iterations", advanced=True,
     )  # fmt: skip
     seed: int = setting(0, "Same seed, same faces, same settings: same result.", min=0, max=2**63 - 1, step=1)
+    code_weight: float = setting(
+        0.1, "Weight of the distance in what an encoder reads, where one is connected: it keeps the person.",
+        min=0.0, max=100.0, step=0.05, advanced=True,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check_fields(self)

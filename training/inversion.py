@@ -23,11 +23,13 @@ from .interrupts import hand_over, held_back
 from .likeness import (
     Likeness,
     check_pictures,
+    codes_of,
     comparison,
     critic_of,
     discriminator_features,
     feature_distance,
     frozen,
+    likeness_loss,
     mean_squared_error,
     peak_signal_to_noise,
     pyramid,
@@ -126,6 +128,7 @@ def invert_by_optimisation(
     config: InversionConfig | None = None,
     callbacks: Callbacks | None = None,
     keep: Callable[[FaceLatent], Any] | None = None,
+    encoder: FaceEncoder | None = None,
 ) -> FaceLatent:
     """Latents found by gradient descent on the difference between `images [N, 3, S, S]` (-1..1) and their pictures.
 
@@ -135,17 +138,19 @@ def invert_by_optimisation(
                stop, after which the best so far is returned. Their exceptions propagate.
     keep       given the best so far when an exception (an interrupt) is about to propagate; what it raises itself is
                logged.
+    encoder    reads pictures for the generator; what it says of a face is compared, too.
 
-    The result holds each face's best latent of all steps, its mean squared error, and the noise it was found with. A
-    face that an early end left untouched has its starting latent, in what `keep` gets with an error of infinity.
-    Works under `torch.inference_mode()`. Raises ValueError for pictures or a start that do not fit.
+    The result holds each face's best latent of all steps (the one with the least loss), its mean squared error, and the
+    noise it was found with. A face that an early end left untouched has its starting latent, in what `keep` gets with
+    an error of infinity. Works under `torch.inference_mode()`. Raises ValueError for pictures, a start or an encoder
+    that do not fit.
     """
     config, callbacks = config or InversionConfig(), callbacks or Callbacks()
     check_pictures(images)
     if start is not None:
         _check_start(start, images, generator)
     with torch.inference_mode(False), torch.enable_grad(), held_back() as interrupts:
-        setting = _Setting(generator, config)
+        setting = _Setting(generator, config, encoder)
         parts = [slice(first, first + config.batch_size) for first in range(0, len(images), config.batch_size)]
         searches: list[_Search] = []
         stopped = False
@@ -184,11 +189,12 @@ def invert_by_optimisation(
 class _Setting:
     """What all searches of one generator share."""
 
-    def __init__(self, generator: FaceGenerator, config: InversionConfig) -> None:
+    def __init__(self, generator: FaceGenerator, config: InversionConfig, encoder: FaceEncoder | None) -> None:
         self.source, self.config, self.device = generator, config, device_of(generator)
         self.network = frozen(generator.generator)
         self.critic = critic_of(generator, config.feature_weight)
         self.mean, self.spread = w_statistics(self.network, generator.mean_latent.to(self.device), config.seed)
+        self.codes = codes_of(encoder, generator, config.code_weight, self.spread)
 
 
 class _Search:
@@ -199,7 +205,7 @@ class _Search:
         self.setting, self.config, self.network = setting, config, setting.network
         self.wanted = resize(images.detach().to(device, torch.float32).clone(), source.resolution)
         self.picture = self.wanted
-        self.likeness = Likeness(self.wanted, setting.critic)
+        self.likeness = Likeness(self.wanted, setting.critic, setting.codes)
         count = len(self.wanted)
 
         # What is optimised is measured in standard deviations of w, so that one learning rate fits every generator.
@@ -224,6 +230,7 @@ class _Search:
             [p for p in (self.shared, self.deltas, *self.optimised_noise) if p.requires_grad],
             lr=config.learning_rate, betas=(0.9, 0.999),
         )  # fmt: skip
+        self.least_loss = torch.full((count,), math.inf, device=device)
         self.best_error = torch.full((count,), math.inf, device=device)
         self.best_w_plus = self.origin.clone()
         self.best_noise = [n.detach().clone() for n in self.optimised_noise]
@@ -237,16 +244,14 @@ class _Search:
         w_plus = self._w_plus(step)
         self.picture = self.network.synthesis(w_plus, noise=self.noise)
         terms = self.likeness.terms(self.picture)
-        loss = config.pixel_weight * terms["pixel"]
-        if "feature" in terms:
-            loss = loss + config.feature_weight * terms["feature"]
+        loss = likeness_loss(terms, config)
+        self._keep_best(w_plus, loss)
         if step > self.w_steps and config.delta_penalty > 0:
             terms["delta"] = self.deltas.square().mean((1, 2))
             loss = loss + config.delta_penalty * terms["delta"]
         if self.optimised_noise:
             terms["noise"] = noise_regulariser(self.optimised_noise)
             loss = loss + config.noise_regulariser * terms["noise"]
-        self._keep_best(w_plus)
         self.optimiser.zero_grad(set_to_none=True)
         # The sum, not the mean: the step of one face must not depend on how many others there are.
         loss.sum().backward()
@@ -261,7 +266,7 @@ class _Search:
         """Judges the latent after the last update too, and lets go of what only further steps would need."""
         w_plus = self._w_plus(self.config.steps)
         self.picture = self.network.synthesis(w_plus, noise=self.noise)
-        self._keep_best(w_plus)
+        self._keep_best(w_plus, likeness_loss(self.likeness.terms(self.picture), self.config))
         del self.likeness, self.optimiser
 
     def _w_plus(self, step: int) -> Tensor:
@@ -269,9 +274,10 @@ class _Search:
         return self.origin + moved * self.setting.spread
 
     @torch.no_grad()
-    def _keep_best(self, w_plus: Tensor) -> None:
+    def _keep_best(self, w_plus: Tensor, loss: Tensor) -> None:
         error = mean_squared_error(self.picture, self.wanted)
-        better = error < self.best_error
+        better = loss < self.least_loss
+        self.least_loss = torch.where(better, loss.detach(), self.least_loss)
         self.best_error = torch.where(better, error, self.best_error)
         self.best_w_plus = torch.where(better[:, None, None], w_plus.detach(), self.best_w_plus)
         for best, now in zip(self.best_noise, self.optimised_noise, strict=True):

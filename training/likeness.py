@@ -1,12 +1,14 @@
-"""How alike two faces are, to inversion and pivotal tuning: pixels at several scales, a discriminator's features.
+"""How alike two faces are, to inversion and pivotal tuning: pixels at several scales, a discriminator's features, and
+what an encoder reads.
 
-The published methods use LPIPS. The features of the generator's own discriminator do its work here: nothing has to be
-downloaded, and JoJoGAN (Chong & Forsyth, arXiv 2112.11641) showed that they are a good metric.
+The published methods use LPIPS and an identity network. The features of the generator's own discriminator (a good
+metric: JoJoGAN, Chong & Forsyth, arXiv 2112.11641) and its encoder do their work here: nothing has to be downloaded.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,6 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..models.discriminator import Discriminator
+from ..models.dlib import SAME_PERSON
+from ..models.encoder import Encoder
+from ..models.encoding import first_codes, is_iterative
+from ..models.types import FaceEncoder, FaceGenerator
 
 PREVIEW_FACES = 4
 SMALLEST_FACE = 16
@@ -25,24 +31,38 @@ class Likeness:
 
     Args:
         wanted: `[N, 3, R, R]`, -1..1.
-        critic: a discriminator of this resolution that collects no gradients; None compares pixels alone.
+        critic: a discriminator of this resolution that collects no gradients; None leaves its features out.
+        codes: what an encoder says of pictures `[N, 3, R, R]` (`codes_of`). None leaves it out.
     """
 
-    def __init__(self, wanted: Tensor, critic: Discriminator | None) -> None:
-        self.wanted, self.critic = wanted, critic
+    def __init__(
+        self, wanted: Tensor, critic: Discriminator | None, codes: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        self.wanted, self.critic, self.codes = wanted, critic, codes
         self._pyramid = pyramid(wanted)
         self._features: list[Tensor] = []
         if critic is not None:
             with torch.no_grad():
                 self._features = discriminator_features(critic, wanted)
+        if codes is not None:
+            with torch.no_grad():
+                self._codes = codes(wanted)
 
     def terms(self, pictures: Tensor, faces: slice = slice(None)) -> dict[str, Tensor]:
-        """`pixel` and, with a critic, `feature`: `[N]` each, of the pictures of `faces`."""
+        """`pixel` and, with a critic, `feature`, with an encoder `code`: `[N]` each, of the pictures of `faces`."""
         terms = {"pixel": pyramid_distance(pyramid(pictures), [level[faces] for level in self._pyramid])}
         if self.critic is not None:
             features = discriminator_features(self.critic, pictures)
             terms["feature"] = feature_distance(features, [layer[faces] for layer in self._features])
+        if self.codes is not None:
+            terms["code"] = (self.codes(pictures) - self._codes[faces]).square().mean(1)
         return terms
+
+
+def likeness_loss(terms: dict[str, Tensor], config: Any) -> Tensor:
+    """`[N]`: the sum of `Likeness.terms`, weighted by `pixel_weight`, `feature_weight` and `code_weight`."""
+    weights = {"pixel": config.pixel_weight, "feature": config.feature_weight, "code": config.code_weight}
+    return torch.stack([weights[name] * term for name, term in terms.items()]).sum(0)
 
 
 def mean_squared_error(pictures: Tensor, wanted: Tensor) -> Tensor:
@@ -98,6 +118,34 @@ def critic_of(generator: Any, weight: float) -> Discriminator | None:
         return None
     critic: Discriminator = frozen(discriminator)
     return critic
+
+
+def codes_of(
+    encoder: FaceEncoder | None, generator: FaceGenerator, weight: float, spread: Tensor
+) -> Callable[[Tensor], Tensor] | None:
+    """What an encoder says of pictures, `[N, 3, S, S] -> [N, D]`: who it is, where it has a branch for that, a mean
+    square difference of 1 being somebody else; or its codes, in standard deviations `spread` of w.
+
+    None without an encoder, or with ReStyle's, which compares pictures instead of reading them.
+    """
+    if encoder is None or weight <= 0 or is_iterative(encoder):
+        return None
+    if (encoder.num_ws, encoder.w_dim) != (generator.num_ws, generator.w_dim):
+        raise ValueError(
+            f"The encoder gives {encoder.num_ws} codes of length {encoder.w_dim}, but the generator takes "
+            f"{generator.num_ws} of length {generator.w_dim}. Load the encoder that was trained for this generator."
+        )
+    network = frozen(encoder.network).to(spread.device)
+    reader = encoder.replace(network=network)
+
+    def codes(pictures: Tensor) -> Tensor:
+        return (first_codes(reader, resize(pictures, encoder.resolution), generator) / spread).flatten(1)
+
+    def who(pictures: Tensor) -> Tensor:
+        descriptors: Tensor = network.describe(pictures)
+        return descriptors * (descriptors.shape[1] ** 0.5 / SAME_PERSON)
+
+    return who if isinstance(network, Encoder) and network.face is not None else codes
 
 
 def resize(pictures: Tensor, size: int) -> Tensor:

@@ -11,6 +11,7 @@ style, `theta_style + (theta_tuned - theta_source)`, so that style and source st
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +20,21 @@ import torch
 from torch import Tensor
 
 from ..models.sampling import device_of, name_of
-from ..models.types import FaceGenerator, FaceLatent
+from ..models.types import FaceEncoder, FaceGenerator, FaceLatent
 from .config import PivotalConfig
 from .interrupts import hand_over, held_back
 from .inversion import w_statistics
-from .likeness import Likeness, check_pictures, comparison, critic_of, frozen, mean_squared_error, resize
+from .likeness import (
+    Likeness,
+    check_pictures,
+    codes_of,
+    comparison,
+    critic_of,
+    frozen,
+    likeness_loss,
+    mean_squared_error,
+    resize,
+)
 from .loop import Callbacks
 
 BETAS = (0.9, 0.999)
@@ -50,6 +61,7 @@ def tune_to_faces(
     config: PivotalConfig | None = None,
     callbacks: Callbacks | None = None,
     keep: Callable[[PivotalResult], Any] | None = None,
+    encoder: FaceEncoder | None = None,
 ) -> PivotalResult:
     """A copy of `generator` tuned to draw `images [N, 3, S, S]` (-1..1, aligned) from their latents.
 
@@ -59,15 +71,16 @@ def tune_to_faces(
                which the best so far is returned. Their exceptions propagate.
     keep       given the best so far when an exception (an interrupt) is about to propagate; what it raises itself is
                logged.
+    encoder    reads pictures for the generator; what it says of the faces is compared, too.
 
-    The result has the weights with the least mean error over all steps; the source and its mapping network are left as
+    The result has the weights with the least mean loss over all steps; the source and its mapping network are left as
     they are. Works under `torch.inference_mode()`. Raises ValueError for faces or latents that do not fit.
     """
     config, callbacks = config or PivotalConfig(), callbacks or Callbacks()
     check_pictures(images)
     _check_pivots(latent, images, generator)
     with torch.inference_mode(False), torch.enable_grad(), held_back() as interrupts:
-        tuning = _Tuning(images, generator, latent, config)
+        tuning = _Tuning(images, generator, latent, config, encoder)
         try:
             for step in range(1, config.steps + 1):
                 if callbacks.should_stop is not None and callbacks.should_stop():
@@ -89,13 +102,22 @@ def tune_to_faces(
 class _Tuning:
     """The state of one tuning."""
 
-    def __init__(self, images: Tensor, source: FaceGenerator, latent: FaceLatent, config: PivotalConfig) -> None:
+    def __init__(
+        self,
+        images: Tensor,
+        source: FaceGenerator,
+        latent: FaceLatent,
+        config: PivotalConfig,
+        encoder: FaceEncoder | None,
+    ) -> None:
         self.source, self.config, self.device = source, config, device_of(source)
         self.wanted = resize(images.detach().to(self.device, torch.float32).clone(), source.resolution)
         self.pivots = latent.w_plus.detach().to(self.device, torch.float32).clone()
         given = source.generator.synthesis.noise_const() if latent.noise is None else latent.noise
         self.noise = [n.detach().to(self.device, torch.float32).clone() for n in given]
-        self.likeness = Likeness(self.wanted, critic_of(source, config.feature_weight))
+        spread = w_statistics(source.generator, source.mean_latent.to(self.device), config.seed)[1]
+        codes = codes_of(encoder, source, config.code_weight, spread)
+        self.likeness = Likeness(self.wanted, critic_of(source, config.feature_weight), codes)
         self.before = frozen(source.generator)
         self.network = copy.deepcopy(source.generator).requires_grad_(False).eval()
         self.network.synthesis.requires_grad_(True)
@@ -105,33 +127,33 @@ class _Tuning:
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(self.parameters, lr=config.learning_rate, betas=BETAS)
         self.random = torch.Generator().manual_seed(config.seed)
-        _, spread = w_statistics(self.before, source.mean_latent.to(self.device), config.seed)
         self.reach = config.locality_distance * float(spread) * source.w_dim**0.5
 
         self.done = self.best_step = 0
         self.drawn = torch.cat([self._draw(self.before, faces).detach() for faces in self._parts()])
         self.drawn_before = self.drawn
         self.error_before = mean_squared_error(self.drawn, self.wanted)
-        self.best_error = self.error_before
+        self.best_error, self.least_loss = self.error_before, math.inf
         self.best = [p.detach().clone() for p in self.parameters]
 
     def step(self) -> dict[str, float]:
         """One update from all faces; what is judged and kept as the best are the weights before it."""
         config, count = self.config, len(self.wanted)
         totals: dict[str, float] = {}
-        drawn = []
+        drawn, total = [], 0.0
         self.optimiser.zero_grad(set_to_none=True)
         # Parts of the batch add up to the gradient of the whole, so that memory does not grow with the faces.
         for faces in self._parts():
             pictures = self._draw(self.network, faces)
             terms = self.likeness.terms(pictures, faces)
-            loss = self._weighted(terms).sum() / count
+            loss = likeness_loss(terms, config).sum() / count
             loss.backward()
+            total += float(loss.detach())
             drawn.append(pictures.detach())
             for name, term in terms.items():
                 totals[name] = totals.get(name, 0.0) + float(term.detach().sum()) / count
         self.drawn = torch.cat(drawn)
-        self._keep_best()
+        self._keep_best(total)
         if config.locality_weight > 0:
             local = config.locality_weight * self._locality()
             local.backward()
@@ -143,8 +165,12 @@ class _Tuning:
     @torch.no_grad()
     def judge(self) -> None:
         """Looks at the weights after the last update too."""
-        self.drawn = torch.cat([self._draw(self.network, faces) for faces in self._parts()])
-        self._keep_best()
+        drawn, total = [], 0.0
+        for faces in self._parts():
+            drawn.append(self._draw(self.network, faces))
+            total += float(likeness_loss(self.likeness.terms(drawn[-1], faces), self.config).sum()) / len(self.wanted)
+        self.drawn = torch.cat(drawn)
+        self._keep_best(total)
 
     @torch.no_grad()
     def result(self) -> PivotalResult:
@@ -170,12 +196,6 @@ class _Tuning:
         pictures: Tensor = network.synthesis(self.pivots[faces], noise=noise, modulate="activations")
         return pictures
 
-    def _weighted(self, terms: dict[str, Tensor]) -> Tensor:
-        loss = self.config.pixel_weight * terms["pixel"]
-        if "feature" in terms:
-            loss = loss + self.config.feature_weight * terms["feature"]
-        return loss
-
     def _locality(self) -> Tensor:
         """How far the network has moved from the source at a random face near a pivot (PTI, section 3.3)."""
         size = self.before.config
@@ -188,13 +208,14 @@ class _Tuning:
             near = pivot + self.reach * away / away.norm(dim=2, keepdim=True).clamp(min=1e-8)
             wanted = self.before.synthesis(near, modulate="activations")
         pictures = self.network.synthesis(near, modulate="activations")
-        return self._weighted(Likeness(wanted, self.likeness.critic).terms(pictures)).mean()
+        terms = Likeness(wanted, self.likeness.critic, self.likeness.codes).terms(pictures)
+        return likeness_loss(terms, self.config).mean()
 
     @torch.no_grad()
-    def _keep_best(self) -> None:
-        error = mean_squared_error(self.drawn, self.wanted)
-        if torch.isfinite(error).all() and float(error.mean()) < float(self.best_error.mean()):
-            self.best_error, self.best_step = error, self.done
+    def _keep_best(self, loss: float) -> None:
+        if math.isfinite(loss) and loss < self.least_loss:
+            self.least_loss, self.best_step = loss, self.done
+            self.best_error = mean_squared_error(self.drawn, self.wanted)
             for best, now in zip(self.best, self.parameters, strict=True):
                 best.copy_(now)
 

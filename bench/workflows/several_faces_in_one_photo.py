@@ -27,7 +27,7 @@ def build() -> Canvas:
         (encoder,) = canvas.node("FaceStylistLoadEncoder")
         latent, _ = canvas.node("FaceStylistInvertWithEncoder", image=crops, encoder=encoder, generator=source)
         latent, seen = canvas.node(
-            "FaceStylistInvertByOptimisation", image=crops, generator=source, start=latent, steps=30
+            "FaceStylistInvertByOptimisation", image=crops, generator=source, start=latent, encoder=encoder, steps=30
         )
         canvas.column()
         canvas.node("PreviewImage", "As the generator knows them", images=seen)

@@ -137,7 +137,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
             console.note(f"\nThe best so far is in {args.pivotal}.")
 
         drawer, tuned_errors = tune(
-            pictures, generator, latent, args.pivotal_steps, args.locality, args.seed or 0, keep_tuned
+            pictures, generator, latent, args.pivotal_steps, args.locality, args.seed or 0, keep_tuned, encoder
         )
         save_generator(drawer, args.pivotal, dict(drawer.provenance))
         files.append(str(args.pivotal))
@@ -177,7 +177,7 @@ def find_latents(
         return latent
     config = InversionConfig(steps=steps, **settings)
     with ProgressReporter(steps, "invert") as progress:
-        return invert_by_optimisation(pictures, generator, latent, config, progress.callbacks(), keep)
+        return invert_by_optimisation(pictures, generator, latent, config, progress.callbacks(), keep, encoder)
 
 
 def tune(
@@ -188,6 +188,7 @@ def tune(
     locality: float = PivotalConfig.locality_weight,
     seed: int = 0,
     keep: Callable[[PivotalResult], Any] | None = None,
+    encoder: FaceEncoder | None = None,
 ) -> tuple[FaceGenerator, Sequence[float]]:
     """The generator tuned to the faces, and the error that is left of each.
 
@@ -198,7 +199,7 @@ def tune(
 
     config = PivotalConfig(steps=steps, locality_weight=locality, seed=seed)
     with ProgressReporter(steps, "tune") as progress:
-        result = tune_to_faces(pictures, generator, latent, config, progress.callbacks(), keep)
+        result = tune_to_faces(pictures, generator, latent, config, progress.callbacks(), keep, encoder)
     return result.generator, result.error_after.tolist()
 
 

@@ -150,7 +150,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
             if len(faces):
                 latent = find_latents(faces.crops, source, encoder, steps, {"seed": args.seed or 0})
                 if args.pivotal:
-                    tuned, left = tune(faces.crops, source, latent, args.pivotal, seed=args.seed or 0)
+                    tuned, left = tune(faces.crops, source, latent, args.pivotal, seed=args.seed or 0, encoder=encoder)
                     latent = latent.replace(reconstruction_error=torch.tensor(left))
                     drawer = with_strength(tuned, align_style(style, source, tuned), args.strength)
                 drawn = {

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny_networks import make_source
 from tolerances import assert_same_errors, rounding, roundings
 from torch import Tensor, nn
 
+from facestylist.models.encoder import Encoder, EncoderConfig
 from facestylist.models.types import FaceEncoder, FaceGenerator, FaceLatent
 from facestylist.training import inversion
 from facestylist.training.config import InversionConfig
@@ -22,7 +25,9 @@ from facestylist.training.inversion import (
     peak_signal_to_noise,
     pyramid,
     reconstruct,
+    resize,
 )
+from facestylist.training.likeness import codes_of
 from facestylist.training.loop import Callbacks
 
 pytestmark = pytest.mark.numeric
@@ -239,6 +244,68 @@ def test_more_encoder_steps_never_make_it_worse(source: FaceGenerator, truth: Fa
     once, thrice = (invert_with_encoder(pictures, encoder, source, steps=n) for n in (1, 3))
     assert once.reconstruction_error is not None and thrice.reconstruction_error is not None
     assert (thrice.reconstruction_error <= once.reconstruction_error).all()
+
+
+class Colours(nn.Module):
+    """Reads the mean colours of four quarters as a code, the same for every layer; weights `[12, w_dim]`."""
+
+    def __init__(self, generator: FaceGenerator) -> None:
+        super().__init__()
+        random = torch.Generator().manual_seed(2)
+        self.weight = nn.Parameter(torch.randn(12, generator.w_dim, generator=random), requires_grad=False)
+        self.num_ws = generator.num_ws
+
+    def forward(self, images: Tensor) -> Tensor:
+        colours = nn.functional.adaptive_avg_pool2d(images, 2).flatten(1)
+        return (colours @ self.weight)[:, None].expand(-1, self.num_ws, -1)
+
+
+def test_what_an_encoder_reads_is_compared(source: FaceGenerator, truth: FaceLatent, pictures: Tensor) -> None:
+    encoder = FaceEncoder(Colours(source), 16, source.num_ws, source.w_dim)
+    near = truth.replace(w_plus=truth.w_plus + 0.3 * torch.randn(truth.w_plus.shape, generator=torch.Generator()))
+    seen: list[dict[str, float]] = []
+    told = Callbacks(on_progress=lambda step, total, losses: seen.append(losses))
+    config = InversionConfig(steps=40, code_weight=1.0, preview_interval=0)
+    invert_by_optimisation(pictures, source, near, config, told, encoder=encoder)
+    assert seen[-1]["code"] < 0.2 * seen[0]["code"]
+    spread = inversion.w_statistics(source.generator, source.mean_latent, config.seed)[1]
+    codes = [encoder.network(resize(x, 16)) for x in (reconstruct(source, near), pictures)]
+    by_hand = float(((codes[0] - codes[1]) / spread).square().mean())
+    assert seen[0]["code"] == pytest.approx(by_hand, rel=rounding(roundings(source.generator)))
+    seen.clear()
+    invert_by_optimisation(pictures, source, near, replace(config, code_weight=0.0, steps=1), told, encoder=encoder)
+    assert set(seen[0]) == {"pixel", "feature", "delta"}
+
+
+def test_who_it_is_is_compared_where_an_encoder_says_so(source: FaceGenerator, pictures: Tensor) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(0)
+        network = Encoder(EncoderConfig(64, source.num_ws, source.w_dim, (8, 8, 8, 8, 8), face_branch=True)).eval()
+    encoder = FaceEncoder(network.requires_grad_(False), 64, source.num_ws, source.w_dim)
+    large = nn.functional.interpolate(pictures, size=(64, 64), mode="bilinear")
+    apart = (network.describe(large[:1]) - network.describe(large[1:2])).norm()
+    read = codes_of(encoder, source, 1.0, torch.tensor(1.0))
+    assert read is not None
+    found = (read(large[:1]) - read(large[1:2])).square().mean()
+    assert float(found) == pytest.approx(float(apart / 0.6) ** 2, rel=rounding(2 * 128))
+    assert codes_of(encoder, source, 0.0, torch.tensor(1.0)) is None and codes_of(None, source, 1.0, apart) is None
+    other = FaceEncoder(network, 64, source.num_ws + 2, source.w_dim)
+    with pytest.raises(ValueError, match="trained for this generator"):
+        invert_by_optimisation(pictures, source, encoder=other)
+
+
+def test_the_least_loss_is_the_best(source: FaceGenerator, truth: FaceLatent, pictures: Tensor) -> None:
+    """Of an encoder that wants what pixels do not: with nothing but its word, pixels are given up for it."""
+    encoder = FaceEncoder(Colours(source), 16, source.num_ws, source.w_dim)
+    wanted = pictures.roll(1, 0)
+    config = InversionConfig(steps=30, pixel_weight=1e-6, feature_weight=0.0, code_weight=1.0, preview_interval=0)
+    found = invert_by_optimisation(wanted, source, truth, config, encoder=encoder)
+
+    def code(latent: FaceLatent) -> Tensor:
+        drawn = resize(reconstruct(source, latent), 16)
+        return (encoder.network(drawn) - encoder.network(resize(wanted, 16))).square().mean((1, 2))
+
+    assert (code(found) < 0.2 * code(truth)).all()
 
 
 class Iterating(nn.Module):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny_networks import make_source, make_styles
 from tolerances import assert_same_errors
-from torch import Tensor
+from torch import Tensor, nn
 
 from facestylist.models.sampling import sample_latent, synthesise
-from facestylist.models.types import FaceGenerator, FaceLatent
+from facestylist.models.types import FaceEncoder, FaceGenerator, FaceLatent
 from facestylist.training.config import PivotalConfig
+from facestylist.training.inversion import w_statistics
 from facestylist.training.likeness import mean_squared_error
 from facestylist.training.loop import Callbacks
 from facestylist.training.pivotal import PivotalResult, align_style, tune_to_faces
@@ -44,6 +47,27 @@ def test_it_comes_closer_to_every_face(
     redrawn = mean_squared_error(synthesise(tuned.generator, pivots), faces)
     assert_same_errors(redrawn, tuned.error_after, source.generator)
     assert 0 < tuned.steps <= 40 and "3 faces" in tuned.generator.provenance["pivotal_tuning"]
+
+
+def test_what_an_encoder_reads_is_compared(source: FaceGenerator, pivots: FaceLatent, faces: Tensor) -> None:
+    class Reader(nn.Module):
+        """The picture's mean colours as a code."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            colours = images.mean((2, 3))
+            return nn.functional.pad(colours, (0, source.w_dim - 3))[:, None].expand(-1, source.num_ws, -1)
+
+    encoder = FaceEncoder(Reader(), 16, source.num_ws, source.w_dim)
+    seen: list[dict[str, float]] = []
+    told = Callbacks(on_progress=lambda step, total, losses: seen.append(losses))
+    config = replace(QUICK, code_weight=3.0, locality_weight=0.0)
+    found = tune_to_faces(faces, source, pivots, config, told, encoder=encoder)
+    apart = faces.mean((2, 3)) - synthesise(source, pivots).mean((2, 3))
+    spread = w_statistics(source.generator, source.mean_latent, config.seed)[1]
+    by_hand = float((apart / spread).square().sum(1).mean()) / source.w_dim
+    assert seen[0]["code"] == pytest.approx(by_hand, rel=0.02), "read at 16 px, and by hand at full size"
+    left = faces.mean((2, 3)) - synthesise(found.generator, pivots).mean((2, 3))
+    assert float(left.square().mean()) < 0.05 * float(apart.square().mean())
 
 
 def test_w_and_the_source_stay(source: FaceGenerator, pivots: FaceLatent, faces: Tensor, tuned: PivotalResult) -> None:
