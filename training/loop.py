@@ -164,8 +164,8 @@ def train(
                     if not _is_out_of_memory(error):
                         raise
                     raise OutOfMemory(
-                        f"Memory ran out in step {done + 1}. Raise `accumulate`, or lower `batch_size` or the number "
-                        + ("of processes." if run_dir is None else f"of processes. {_kept(saved)}")
+                        f"Memory ran out in step {done + 1}. Lower `batch_size`, raise `accumulate`, or start fewer "
+                        + ("processes." if run_dir is None else f"processes. {_kept(saved)}")
                     ) from error
                 done += 1
                 may_save = True

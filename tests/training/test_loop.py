@@ -213,7 +213,7 @@ def test_out_of_memory_is_a_sentence(tmp_path: Path, error: Exception) -> None:
                 raise error
             return super().step(step)
 
-    with pytest.raises(OutOfMemory, match="step 4. Raise `accumulate`, or lower `batch_size`.*after step 2 is kept"):
+    with pytest.raises(OutOfMemory, match="step 4. Lower `batch_size`, raise `accumulate`.*after step 2 is kept"):
         train(Large(), 9, run_dir=tmp_path, snapshot_interval=2)
 
 

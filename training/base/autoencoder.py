@@ -23,7 +23,7 @@ from ..optimiser import MuonAndAdam
 from ..precision import autocast
 from ..randomness import at_step
 from .losses import Judges, centre_weights, reconstruction_loss, reconstruction_terms
-from .measures import grid, measure
+from .measures import PREVIEWED, comparison, measure
 from .portraits import Portraits
 from .settings import ENCODER_SIZE, BaseTrainingConfig
 
@@ -134,7 +134,7 @@ class AutoencoderTask:
         """One update; see `loop.Task.step`."""
         config, processes, count = self.config, self.processes, self.config.batch_size
         random = at_step(config.seed, step)
-        pictures = processes.share(self.portraits.batch(count, random, config.warp)).to(self.device)
+        pictures = self.portraits.batch(count, random, config.warp, processes, self.device)
         keep = (torch.rand(count, self.encoder.fc.in_features, generator=random) >= DROPOUT).float() / (1 - DROPOUT)
         code_noise = processes.share(torch.randn(count, self.generator.config.w_dim, generator=random)).to(self.device)
         noise = random_noise(self.generator, count, random, processes)
@@ -163,7 +163,7 @@ class AutoencoderTask:
     def reconstructed(self, portraits: Portraits, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """The first `count` portraits at this resolution, what the averaged networks make of them, and their codes."""
         truths, drawn, codes = [], [], []
-        for part in portraits.floats(slice(count)).split(16):
+        for part in portraits.parts(count):
             pictures = part.to(self.device)
             with autocast(self.config.precision, self.device):
                 w = self.average["encoder"](shrunk(pictures, ENCODER_SIZE))[:, 0]
@@ -179,9 +179,8 @@ class AutoencoderTask:
 
     def preview(self) -> Tensor:
         """Held-out people, below each what is drawn of them."""
-        truth, drawn, _ = self.reconstructed(self.held_out, 16)
-        rows = [torch.cat(pair) for pair in zip(truth.split(8), drawn.split(8), strict=True)]
-        return grid(torch.cat(rows), min(8, len(truth)))
+        truth, drawn, _ = self.reconstructed(self.held_out, PREVIEWED)
+        return comparison(truth, drawn)
 
     def result(self) -> dict[str, Any]:
         """The averaged weights of both networks."""

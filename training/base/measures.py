@@ -11,7 +11,15 @@ from ..embedded.supervision import grid
 from ..embedded.supervision import measure as measure_pictures
 from .people import descriptors
 
-__all__ = ["grid", "measure", "nearest"]
+PREVIEWED, COLUMNS = 16, 8
+
+
+def comparison(truth: Tensor, drawn: Tensor, *rows: Tensor) -> Tensor:
+    """`[3, H, W]` in 0..1: portraits, below each what is drawn of it, and below all of them rows of other pictures."""
+    columns = min(COLUMNS, len(truth))
+    whole = len(truth) // columns * columns
+    pairs = zip(truth[:whole].split(columns), drawn[:whole].split(columns), strict=True)
+    return grid(torch.cat([*(torch.cat(pair) for pair in pairs), *(row[:columns] for row in rows)]), columns)
 
 
 @torch.no_grad()

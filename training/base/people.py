@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ...faces.align import align_faces
@@ -17,9 +19,10 @@ from ...models.detection import Detection
 from ...models.files import replacing
 from ...models.identity import IdentityNetwork
 from ...models.pictures import find_pictures
-from ..loop import Callbacks
+from ..identity import fingerprint
+from ..loop import SAVE_SECONDS, Callbacks
 from ..picture_files import read_picture
-from .portraits import Portraits
+from .portraits import PART, Portraits
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +32,12 @@ GREY_CHROMA, GREY_WEIGHT = 0.01, 0.25
 often such a one is shown: its face is worth learning, its lack of colour is not."""
 SMALL_WEIGHT = 0.25
 """How often a face of fewer pixels than it is drawn with is shown."""
-ONE_PERSON = 0.45
-"""Descriptor distance below which a portrait is taken for another one of a held-out person."""
+ONE_PERSON = 0.475
+"""Similarity from which a portrait is taken for another one of a held-out person (dlib: a distance of .45)."""
 FEWEST = 8
+OUT, OTHER = 1, 2
+"""Marks of a portrait that is measured on, and of another one of somebody who is held out."""
+LIST = "faces.csv"
 
 Detect = Callable[[Tensor], Sequence[Detection]]
 
@@ -61,80 +67,139 @@ def read_people(
         callbacks: progress.
 
     Raises:
-        ValueError: there are too few faces.
+        ValueError: there are too few people, the list cannot be read, or `kept` holds portraits of other photos.
     """
-    tensors = load_file(kept) if kept is not None and kept.is_file() else None
-    if tensors is None:
-        listed = folder / "faces.csv"
-        tensors = _listed(listed) if listed.is_file() else _found(folder, detect, callbacks or Callbacks())
-        if len(tensors["images"]) < FEWEST:
-            raise ValueError(
-                f"{len(tensors['images'])} faces were found in {folder}; a base takes hundreds, {FEWEST} at least."
-            )
-        if kept is not None:
-            with replacing(kept) as place:
-                save_file(tensors, place)
-    images, pixels = tensors["images"], tensors["pixels"]
-    held = tensors["held_out"] if bool(tensors["held_out"].any()) else _chosen(images, held_out, seed, identity)
-    weights = torch.ones(len(images))
-    weights[_chroma(images) < GREY_CHROMA] *= GREY_WEIGHT
-    weights[pixels < 0.75 * size] *= SMALL_WEIGHT
-    learned, kept_out = held == 0, held == 1
-    return Portraits(images[learned], weights[learned]), Portraits(images[kept_out], weights[kept_out])
-
-
-def _found(folder: Path, detect: Detect, callbacks: Callbacks) -> dict[str, Tensor]:
-    """Every face of the photos in a folder."""
-    crops, pixels, skipped = [], [], 0
+    listed = (folder / LIST).is_file()
     files = find_pictures(folder, subfolders=True)
-    for index, path in enumerate(files):
+    content = fingerprint([[str(path.relative_to(folder)), path.stat().st_size] for path in files if path.is_file()],
+                          (folder / LIST).read_bytes() if listed else b"")  # fmt: skip
+    cast = _Kept(kept, content)
+    if not cast.complete:
+        _read_list(folder / LIST, cast) if listed else _cut_out(files, detect, cast, callbacks or Callbacks())
+    if len(cast) < FEWEST:
+        raise ValueError(f"{len(cast)} faces were found in {folder}; a base takes hundreds, {FEWEST} at least.")
+    choice = "listed" if listed else fingerprint(held_out, seed, identity)
+    if cast.choice != choice:
+        if not listed:
+            cast.held_out = _chosen(cast.images, held_out, seed, identity)
+        cast.choice = choice
+        cast.save(complete=True)
+    weights = torch.ones(len(cast))
+    weights[_chroma(cast.images) < GREY_CHROMA] *= GREY_WEIGHT
+    weights[cast.pixels < 0.75 * size] *= SMALL_WEIGHT
+    learned, out = cast.held_out == 0, cast.held_out == OUT
+    if int(learned.sum()) < FEWEST or int(out.sum()) < 2:
+        raise ValueError(
+            f"Of {len(cast)} faces in {folder}, {int(learned.sum())} are left to learn from and {int(out.sum())} to "
+            f"measure on: at least {FEWEST} and 2 are needed, of different people. Give photos of more people."
+        )
+    return Portraits(cast.images[learned], weights[learned]), Portraits(cast.images[out], weights[out])
+
+
+class _Kept:
+    """Portraits as far as they are read, and the file they are kept in."""
+
+    def __init__(self, path: Path | None, content: str) -> None:
+        self.path, self.content = path, content
+        self.done, self.choice, self.complete = 0, "", False
+        self.images = torch.zeros(0, 3, SIZE, SIZE, dtype=torch.uint8)
+        self.pixels, self.held_out = torch.zeros(0), torch.zeros(0, dtype=torch.uint8)
+        if path is None or not path.is_file():
+            return
+        with safe_open(path, "pt") as file:
+            about = file.metadata() or {}
+            if about.get("content") != content:
+                raise ValueError(
+                    f"{path.parent} holds a run with other photos. Choose another --run-dir, or take away {path} to "
+                    "read the photos anew."
+                )
+            self.images, self.pixels, self.held_out = (file.get_tensor(name) for name in NAMES)
+        self.done, self.choice, self.complete = int(about["done"]), about["choice"], about["complete"] == "True"
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def add(self, images: Iterable[Tensor], pixels: Iterable[Tensor], held_out: Tensor | None = None) -> None:
+        """Pictures of 8 bits, pixels of each in its photo, and marks."""
+        self.images, self.pixels = torch.cat([self.images, *images]), torch.cat([self.pixels, *pixels])
+        new = len(self.images) - len(self.held_out)
+        marks = torch.zeros(new, dtype=torch.uint8) if held_out is None else held_out
+        self.held_out = torch.cat([self.held_out, marks])
+
+    def save(self, complete: bool = False) -> None:
+        """Writes the file, where there is to be one."""
+        if self.path is None:
+            return
+        about = {"content": self.content, "done": str(self.done), "choice": self.choice, "complete": str(complete)}
+        with replacing(self.path) as place:
+            save_file({name: getattr(self, name) for name in NAMES}, place, about)
+
+
+NAMES = ("images", "pixels", "held_out")
+
+
+def _cut_out(files: Sequence[Path], detect: Detect, cast: _Kept, callbacks: Callbacks) -> None:
+    """Every face of the photos; goes on where an interrupted run has saved."""
+    images: list[Tensor] = []
+    pixels: list[Tensor] = []
+    saved = time.monotonic()
+    for number, path in enumerate(files[cast.done :], cast.done + 1):
         try:
             faces = align_faces(read_picture(path)[None], detect, SIZE, on_no_face="skip", names=[path.name])
         except ValueError as error:
-            skipped += 1
             log.warning("Skipped %s: %s", path, error)
-            continue
-        crops.append(_bytes(faces.crops))
-        linear = faces.crop_to_photo[:, :, :2]
-        pixels.append(torch.linalg.det(linear).abs().sqrt() * SIZE)
+        else:
+            images.append(_bytes(faces.crops))
+            pixels.append(torch.linalg.det(faces.crop_to_photo[:, :, :2]).abs().sqrt() * SIZE)
         if callbacks.on_progress is not None:
-            callbacks.on_progress(index + 1, len(files), {})
-    if not crops:
-        raise ValueError(f"There is no photo in {folder} that can be read.")
-    log.info("%d faces in %d photos of %s", sum(map(len, crops)), len(files) - skipped, folder)
-    images = torch.cat(crops)
-    return {"images": images, "pixels": torch.cat(pixels), "held_out": torch.zeros(len(images), dtype=torch.uint8)}
+            callbacks.on_progress(number, len(files), {})
+        if number == len(files) or time.monotonic() - saved > SAVE_SECONDS:
+            cast.add(images, pixels)
+            cast.done, images, pixels = number, [], []
+            cast.save()
+            saved = time.monotonic()
+    log.info("%d faces in %d photos", len(cast), len(files))
 
 
-def _listed(table: Path) -> dict[str, Tensor]:
+def _read_list(table: Path, cast: _Kept) -> None:
     """Portraits that are aligned already; of a person who is held out, one is measured on and none is learned."""
-    images, pixels, held = [], [], []
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or not {"file", "held_out"} <= set(rows[0]):
+        raise ValueError(f"{table} has to be a table with the columns file and held_out, divided by commas.")
+    people = [row.get("person") or row["file"] for row in rows]
+    out = {person for person, row in zip(people, rows, strict=True) if row["held_out"] == "1"}
     seen: set[str] = set()
-    with table.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            out = row.get("held_out") == "1"
-            person = row.get("person") or row["file"]
-            if out and person in seen:
-                continue
-            seen.update([person] if out else [])
+    images, pixels, held = [], [], []
+    for person, row in zip(people, rows, strict=True):
+        try:
             picture = read_picture(table.parent / row["file"])
-            pixels.append(float(row.get("native_px") or picture.shape[-1]))
-            held.append(int(out))
-            images.append(_bytes(F.interpolate(picture[None], (SIZE, SIZE), mode="bicubic", antialias=True)))
-    return {
-        "images": torch.cat(images), "pixels": torch.tensor(pixels), "held_out": torch.tensor(held, dtype=torch.uint8),
-    }  # fmt: skip
+            native = float(row.get("native_px") or picture.shape[-1])
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{table}, {row['file']}: {error}") from error
+        if picture.shape[1] != picture.shape[2]:
+            raise ValueError(f"{row['file']} in {table} is not square; aligned faces are.")
+        held.append(0 if person not in out else OTHER if person in seen or row["held_out"] != "1" else OUT)
+        seen.update([person] if held[-1] == OUT else [])
+        images.append(_bytes(F.interpolate(picture[None], (SIZE, SIZE), mode="bicubic", antialias=True)))
+        pixels.append(native)
+    cast.add(images, [torch.tensor(pixels)], torch.tensor(held, dtype=torch.uint8))
 
 
 def _chosen(images: Tensor, count: int, seed: int, identity: IdentityNetwork | None) -> Tensor:
-    """For each portrait 1 where it is held out, 2 where it is another one of somebody who is, 0 else."""
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-    chosen = order[: min(count, len(images) // 5)]
+    """For each portrait OUT where it is held out, OTHER where it is another one of somebody who is, 0 else."""
     held = torch.zeros(len(images), dtype=torch.uint8)
-    if identity is not None:
-        known = descriptors(identity, images)
-        held[(torch.cdist(known, known[chosen]) < ONE_PERSON).any(1)] = 2
-    held[chosen] = 1
+    known = None if identity is None else descriptors(identity, images)
+    left = min(count, len(images) // 5)
+    for index in torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).tolist():
+        if left == 0:
+            break
+        if held[index]:
+            continue
+        if known is not None and identity is not None:
+            held[identity.similarity(known, known[index]) > ONE_PERSON] = OTHER
+        held[index] = OUT
+        left -= 1
     return held
 
 
@@ -143,17 +208,17 @@ def descriptors(network: IdentityNetwork, images: Tensor) -> Tensor:
     """`[N, D]` of pictures `[N, 3, S, S]`, uint8 or in -1..1."""
     device = next(network.parameters()).device
     found = []
-    for part in images.split(32):
+    for part in images.split(PART):
         pictures = part.float() / 127.5 - 1 if part.dtype == torch.uint8 else part
         found.append(network.describe(pictures.to(device)).float().cpu())
     return torch.cat(found)
 
 
-def _chroma(images: Tensor) -> Tensor:
-    """`[N]`: mean deviation from grey, of a range of 2."""
-    parts = (part.float() for part in images.split(64))
-    return torch.cat([(p - p.mean(1, keepdim=True)).abs().mean((1, 2, 3)) / 127.5 for p in parts])
-
-
 def _bytes(pictures: Tensor) -> Tensor:
     return ((pictures + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def _chroma(images: Tensor) -> Tensor:
+    """`[N]`: mean deviation from grey, of a range of 2."""
+    parts = (part.float() for part in images.split(PART))
+    return torch.cat([(p - p.mean(1, keepdim=True)).abs().mean((1, 2, 3)) / 127.5 for p in parts])

@@ -25,7 +25,7 @@ from ..precision import autocast
 from ..randomness import at_step
 from .autoencoder import draw, random_noise, schedule, shrunk
 from .losses import Judges, centre_weights, reconstruction_loss, reconstruction_terms
-from .measures import grid, measure
+from .measures import COLUMNS, PREVIEWED, comparison, measure
 from .portraits import Portraits
 from .settings import ENCODER_SIZE, BaseTrainingConfig
 
@@ -83,12 +83,12 @@ class PolishTask:
         alone = round(self.steps * ALONE_SHARE)
         together = step > alone
         # Not bent: resampling softens, and what a true picture's pixels are like is to be learned here.
-        everybody = self.portraits.batch(config.batch_size, random, 0.0)
+        pictures = self.portraits.batch(config.batch_size, random, 0.0, processes, self.device)
         z = torch.randn(config.batch_size, self.generator.config.z_dim, generator=random)
         between = torch.rand(config.batch_size, 1, generator=random)
         noise = random_noise(self.generator, config.batch_size, random, processes)
         augment = SharedAugmentation(config.batch_size, self.size, random, processes)
-        pictures, z, between = (processes.share(x).to(self.device) for x in (everybody, z, between))
+        z, between = (processes.share(x).to(self.device) for x in (z, between))
         truth = shrunk(pictures, self.size)
         made_up = max(2, round(len(pictures) * MADE_UP_SHARE))
         mapped = torch.arange(len(pictures), device=self.device)[:, None] % 2 == 0
@@ -102,7 +102,7 @@ class PolishTask:
             drawn, invented = drawn[: len(w)], drawn[len(w) :]
             real, real_features = self._judged(augment(truth))
             fake, fake_features = self._judged(augment(drawn))
-            invented_logits, _ = self._judged(invented)
+            invented_logits, _ = self._judged(augment(invented))
             terms = {"discriminator": F.softplus(-real).mean() + 0.5 * F.softplus(fake).mean()
                      + 0.5 * F.softplus(invented_logits).mean()}  # fmt: skip
             if together:
@@ -147,7 +147,7 @@ class PolishTask:
     def reconstructed(self, portraits: Portraits, count: int) -> tuple[Tensor, Tensor]:
         """The first `count` portraits at this resolution, and what the averaged generator makes of them."""
         truths, drawn = [], []
-        for part in portraits.floats(slice(count)).split(16):
+        for part in portraits.parts(count):
             with autocast(self.config.precision, self.device):
                 w = self.encoder(shrunk(part.to(self.device), ENCODER_SIZE))[:, 0]
                 drawn.append(draw(self.average, w).clamp(-1, 1).cpu())
@@ -169,9 +169,8 @@ class PolishTask:
 
     def preview(self) -> Tensor:
         """Held-out people, below each what is drawn of them; below all, samples."""
-        truth, drawn = self.reconstructed(self.held_out, 16)
-        rows = [torch.cat(pair) for pair in zip(truth.split(8), drawn.split(8), strict=True)]
-        return grid(torch.cat([*rows, self.samples(8)]), min(8, len(truth)))
+        truth, drawn = self.reconstructed(self.held_out, PREVIEWED)
+        return comparison(truth, drawn, self.samples(COLUMNS))
 
     def result(self) -> dict[str, Any]:
         """The averaged generator and the discriminator."""

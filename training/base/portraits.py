@@ -6,14 +6,19 @@ has, lit and drawn as true faces are: what is learned from them holds for people
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..distributed import ALONE, Processes
+
 KNOTS = 5
 """The bend is given on a grid of so many points a side."""
+PART = 32
+"""So many pictures at a time become floating-point numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,26 +44,39 @@ class Portraits:
             return self
         parts = [
             F.interpolate(part.float(), size=(size, size), mode="bicubic", antialias=True).clamp(0, 255).round().byte()
-            for part in self.images.split(64)
+            for part in self.images.split(PART)
         ]
         return Portraits(torch.cat(parts), self.weights)
 
-    def floats(self, index: Tensor | slice) -> Tensor:
-        """Pictures `[n, 3, S, S]` in -1..1."""
-        return self.images[index].float() / 127.5 - 1
+    def parts(self, count: int | None = None) -> Iterator[Tensor]:
+        """The first `count` pictures, or all, in -1..1, some at a time."""
+        for part in self.images[:count].split(PART):
+            yield part.float() / 127.5 - 1
 
-    def batch(self, count: int, random: torch.Generator, warp: float) -> Tensor:
-        """`[count, 3, S, S]` in -1..1, drawn with their weights, mirrored at random, bent and relit by `warp`."""
+    def batch(
+        self,
+        count: int,
+        random: torch.Generator,
+        warp: float,
+        processes: Processes = ALONE,
+        device: torch.device | None = None,
+    ) -> Tensor:
+        """This process's share of `count` pictures in -1..1, drawn with their weights, mirrored at random, bent and
+        relit by `warp`, on a device. What is drawn does not depend on device and processes."""
         index = torch.multinomial(self.weights, count, replacement=True, generator=random)
-        pictures = self.floats(index)
-        mirrored = torch.rand(count, generator=random) < 0.5
-        pictures = torch.where(mirrored[:, None, None, None], pictures.flip(3), pictures)
-        return relit(bent(pictures, random, warp), random, warp) if warp else pictures
+        mirrored = processes.share(torch.rand(count, 1, 1, 1, generator=random) < 0.5).to(device)
+        bends, lights = draw_bends(count, random, warp), draw_lights(count, random, warp)
+        pictures = self.images[processes.share(index)].to(device).float() / 127.5 - 1
+        pictures = torch.where(mirrored, pictures.flip(3), pictures)
+        if not warp:
+            return pictures
+        pictures = bent(pictures, *(processes.share(x).to(device) for x in bends))
+        return relit(pictures, *(processes.share(x).to(device) for x in lights))
 
 
-def bent(pictures: Tensor, random: torch.Generator, amount: float) -> Tensor:
-    """Each picture `[N, 3, S, S]` turned, scaled and shifted by some per cent and bent smoothly."""
-    count, size = len(pictures), pictures.shape[-1]
+def draw_bends(count: int, random: torch.Generator, amount: float) -> tuple[Tensor, Tensor]:
+    """Maps `[N, 2, 3]` that turn, scale and shift by some per cent, and smooth displacements `[N, 2, K, K]`, both in
+    half sides of the picture."""
 
     def normal(scale: float, *shape: int) -> Tensor:
         return torch.randn(count, *shape, generator=random) * (scale * amount)
@@ -66,17 +84,26 @@ def bent(pictures: Tensor, random: torch.Generator, amount: float) -> Tensor:
     angle, scale, shift = normal(0.045), 1 + normal(0.03), normal(0.02, 2)
     cosine, sine = scale * angle.cos(), scale * angle.sin()
     rows = [torch.stack([cosine, -sine, shift[:, 0]], 1), torch.stack([sine, cosine, shift[:, 1]], 1)]
-    places = F.affine_grid(torch.stack(rows, 1), [count, 3, size, size], align_corners=False)
-    bend = F.interpolate(normal(0.022, 2, KNOTS, KNOTS), size=(size, size), mode="bicubic", align_corners=True)
-    places = places + bend.permute(0, 2, 3, 1)
-    return F.grid_sample(pictures, places, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return torch.stack(rows, 1), normal(0.022, 2, KNOTS, KNOTS)
 
 
-def relit(pictures: Tensor, random: torch.Generator, amount: float) -> Tensor:
-    """Each picture a little brighter or darker, warmer or colder."""
+def draw_lights(count: int, random: torch.Generator, amount: float) -> tuple[Tensor, Tensor]:
+    """Factors `[N, 3, 1, 1]` of the colours from black up, and offsets `[N, 1, 1, 1]`."""
 
     def uniform(reach: float, channels: int = 1) -> Tensor:
-        spread = torch.rand(len(pictures), channels, 1, 1, generator=random) - 0.5
-        return spread * (2 * reach * min(amount, 2.0))
+        return (torch.rand(count, channels, 1, 1, generator=random) - 0.5) * (2 * reach * min(amount, 2.0))
 
-    return (((pictures + 1) * (1 + uniform(0.2)) * (1 + uniform(0.06, 3)) + uniform(0.08)) - 1).clamp(-1, 1)
+    return (1 + uniform(0.2)) * (1 + uniform(0.06, 3)), uniform(0.08)
+
+
+def bent(pictures: Tensor, maps: Tensor, displacements: Tensor) -> Tensor:
+    """Pictures `[N, 3, S, S]`, each turned, scaled, shifted and bent; see `draw_bends`."""
+    places = F.affine_grid(maps, list(pictures.shape), align_corners=False)
+    size = pictures.shape[-2:]
+    bend = F.interpolate(displacements, size=size, mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+    return F.grid_sample(pictures, places + bend, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def relit(pictures: Tensor, factors: Tensor, offsets: Tensor) -> Tensor:
+    """Pictures `[N, 3, S, S]` in -1..1, each a little brighter or darker, warmer or colder; see `draw_lights`."""
+    return ((pictures + 1) * factors + offsets - 1).clamp(-1, 1)

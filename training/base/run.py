@@ -30,7 +30,7 @@ from ...models.identity import IdentityNetwork
 from ...models.types import FaceEncoder, FaceGenerator
 from ..distributed import ALONE, Processes, check_batch
 from ..identity import fingerprint, settings_of
-from ..loop import Callbacks, train
+from ..loop import Callbacks, CannotResume, train
 from ..run_folder import SETTINGS, check_settings, write_settings
 from .autoencoder import AutoencoderTask, grown
 from .card import write_card
@@ -97,12 +97,16 @@ class BaseTraining:
             "identity": fingerprint(self.judges.identity) if self.judges.identity is not None else None,
             "perceptual": type(self.judges.perceptual).__name__,
         }  # fmt: skip
+        refused = None
         if processes.first:
             run_dir.mkdir(parents=True, exist_ok=True)
-            if (run_dir / SETTINGS).exists():
-                check_settings(run_dir, self.identity)
-            else:
-                write_settings(run_dir, self.identity)
+            try:
+                (check_settings if (run_dir / SETTINGS).exists() else write_settings)(run_dir, self.identity)
+            except CannotResume as error:
+                refused = str(error)
+        refused = processes.broadcast(refused)
+        if refused is not None:
+            raise CannotResume(refused)
 
     # ------------------------------------------------------------------ stages
     def run(self) -> BaseResult:
@@ -110,23 +114,25 @@ class BaseTraining:
         weights: dict[str, Any] = {}
         for size in self.config.sizes:
             weights = self._stage(f"{size}px", self._autoencoder, size, weights, self.config.stage_minutes(size))
-        encoder, generator = self._networks(weights)
-        codes = self._codes(encoder)
-        whiten(encoder, generator, codes)
-        fill_mapping(generator.mapping)
+        with torch.random.fork_rng(devices=[]):  # networks draw initial weights even when others are loaded over them
+            encoder, generator = self._new_encoder(), Generator(self.config.generator(self.config.size))
+            discriminator = Discriminator(self.config.discriminator())
+        whitened = self._once("whitened", lambda: self._whitened(encoder, generator, weights))
+        encoder.load_state_dict(whitened["encoder"])
+        generator.load_state_dict(whitened["generator"])
         minutes = self.config.minutes * POLISH_SHARE
         polished = self._stage("polish", self._polish, encoder, generator, minutes)
         generator.load_state_dict(polished["generator"])
-        discriminator = Discriminator(self.config.discriminator())
         discriminator.load_state_dict(polished["discriminator"])
         return self._result(encoder, generator, discriminator)
 
-    def _networks(self, weights: Mapping[str, Any]) -> tuple[Encoder, Generator]:
-        encoder = self._new_encoder()
+    def _whitened(self, encoder: Encoder, generator: Generator, weights: Mapping[str, Any]) -> dict[str, Any]:
+        """Encoder and generator in the basis that samples are drawn in. Kept: in rounding, bases differ widely."""
         encoder.load_state_dict(weights["encoder"])
-        generator = Generator(self.config.generator(self.config.size))
         generator.load_state_dict(weights["generator"])
-        return encoder.eval(), generator.eval()
+        whiten(encoder, generator, self._codes(encoder.eval()))
+        fill_mapping(generator.mapping)
+        return {"encoder": encoder.state_dict(), "generator": generator.state_dict()}
 
     def _new_encoder(self) -> Encoder:
         face = self.judges.identity
@@ -169,24 +175,37 @@ class BaseTraining:
         path, processes = self.run_dir / f"{name}.pt", self.processes
         if not processes.broadcast(path.exists()):
             log.info("Stage %s", name)
+            before, started = self.results().get(name, {}), time.monotonic()
+            spent = 0.0 if "steps" in before else before.get("minutes", 0.0)  # by interrupted runs this one continues
             # Initial weights come from the global generator: it is set aside, and seeded anew for each stage.
             with torch.random.fork_rng(devices=[]):
                 torch.random.default_generator.manual_seed((zlib.crc32(name.encode()) + self.config.seed) % 2**32)
                 task = make(*arguments[:-1])
             task.steps = self._steps(name, task, arguments[-1])
-            started = time.monotonic()
-            train(
-                task, task.steps, self.callbacks, self.run_dir / name, resume=True,
-                settings=self.identity | {"stage": name}, preview_interval=max(PREVIEW_STEPS, task.steps // 10),
-                processes=processes,
-            )  # fmt: skip
+            done: dict[str, Any] = {}
+            try:
+                history = train(
+                    task, task.steps, self.callbacks, self.run_dir / name, resume=True,
+                    settings=self.identity | {"stage": name}, preview_interval=max(PREVIEW_STEPS, task.steps // 10),
+                    processes=processes,
+                )  # fmt: skip
+                if processes.first:
+                    done = {"steps": int(history[-1]["step"])} | task.measure()
+            finally:
+                if processes.first:
+                    self._note(name, {"minutes": round(spent + (time.monotonic() - started) / 60, 1)} | done)
             if processes.first:
-                minutes = round((time.monotonic() - started) / 60, 1)
-                self._note(name, {"steps": task.steps, "minutes": minutes} | task.measure())
-                weights = task.result()
-                write_atomically(path, lambda file: torch.save(weights, file))
-        loaded = torch.load(path, map_location="cpu", weights_only=True) if processes.first else None
-        return dict(processes.broadcast(loaded))
+                _save(task.result(), path)
+        return self._once(name, dict)
+
+    def _once(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The weights in a file of the run, which the first process makes where there is none; in all processes."""
+        path, loaded = self.run_dir / f"{name}.pt", None
+        if self.processes.first:
+            if not path.exists():
+                _save(make(), path)
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+        return dict(self.processes.broadcast(loaded))
 
     def _steps(self, name: str, task: Any, minutes: float) -> int:
         """How many steps fit into the time."""
@@ -195,15 +214,14 @@ class BaseTraining:
         known = self.processes.broadcast(plan.get(name))
         if known is not None:
             return int(known)
-        before, seconds = copy.deepcopy(task.state_dict()), []
-        # A polish first has steps that are cheaper: one of the dearer kind is measured.
+        before, times = copy.deepcopy(task.state_dict()), [0.0]
+        # A polish first has steps that are cheaper: of those that are measured, the last are of the dearer kind.
         task.steps = MEASURED_STEPS
-        for step in range(1, MEASURED_STEPS + 1):
-            started = time.monotonic()
-            task.step(step)
-            seconds.append(time.monotonic() - started)
+        clock = Callbacks(on_progress=lambda *_: times.append(time.monotonic()))
+        train(task, MEASURED_STEPS, clock, processes=self.processes)
         task.load_state_dict(before)
-        steps: int = self.processes.broadcast(max(FEWEST_STEPS, round(minutes * 60 / min(seconds[1:]))))
+        seconds = min(b - a for a, b in zip(times[1:], times[2:], strict=False)) if self.processes.first else 1.0
+        steps: int = self.processes.broadcast(max(FEWEST_STEPS, round(minutes * 60 / seconds)))
         if self.processes.first:
             write_atomically(path, json.dumps(plan | {name: steps}, indent=2).encode())
         return steps
@@ -213,7 +231,7 @@ class BaseTraining:
         """w of everybody who was learned from, `[N, w_dim]`."""
         encoder = encoder.to(self.device)
         portraits = self.portraits.at(encoder.config.resolution)
-        codes = [encoder(part.to(self.device))[:, 0].cpu() for part in portraits.floats(slice(None)).split(32)]
+        codes = [encoder(part.to(self.device))[:, 0].cpu() for part in portraits.parts()]
         encoder.cpu()
         return torch.cat(codes)
 
@@ -247,6 +265,10 @@ class BaseTraining:
             "nearest_learned_of_held_out": nearest(known, others),
             "nearest_sample": float(apart.amin(1).median()),
         }
+
+
+def _save(weights: dict[str, Any], path: Path) -> None:
+    write_atomically(path, lambda file: torch.save(weights, file))
 
 
 def save_base(result: BaseResult, out: Path, config: BaseTrainingConfig, half: bool = True) -> list[Path]:

@@ -29,7 +29,10 @@ GENERATOR_LR, DISCRIMINATOR_LR, MOMENTUM = 4e-4, 4e-3, 0.9
 
 
 class SharedAugmentation:
-    """Brightness, contrast and a shift, the same for the true and the made picture of a face. Differentiable."""
+    """Brightness, contrast and a shift, the same for the true and the made picture of a face. Differentiable.
+
+    Fewer pictures than were counted get those of the first ones.
+    """
 
     def __init__(self, count: int, size: int, random: torch.Generator, processes: Processes = ALONE) -> None:
         self.brightness = processes.share((torch.rand(count, 1, 1, 1, generator=random) - 0.5) * 0.3)
@@ -39,12 +42,11 @@ class SharedAugmentation:
 
     def __call__(self, pictures: Tensor) -> Tensor:
         mean = pictures.mean((1, 2, 3), keepdim=True)
-        pictures = (pictures - mean) * self.contrast.to(pictures) + mean + self.brightness.to(pictures)
+        contrast, brightness = (x[: len(pictures)].to(pictures) for x in (self.contrast, self.brightness))
+        pictures = (pictures - mean) * contrast + mean + brightness
         size = pictures.shape[-1]
         padded = F.pad(pictures, (self.margin,) * 4, mode="replicate")
-        return torch.stack(
-            [p[:, y : y + size, x : x + size] for p, (x, y) in zip(padded, self.shift, strict=True)]
-        )
+        return torch.stack([p[:, y : y + size, x : x + size] for p, (x, y) in zip(padded, self.shift, strict=False)])
 
 
 def _interleave(real: Tensor, fake: Tensor, group: int) -> Tensor:
