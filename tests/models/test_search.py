@@ -149,11 +149,13 @@ class Upright:
 
     def __init__(self, score: float = 0.9, at_any_turn: bool = False) -> None:
         self.asked, self.score, self.at_any_turn = 0, score, at_any_turn
+        self.last_was_upright = False
 
     def __call__(self, photo: torch.Tensor, floor: float) -> tuple[torch.Tensor, torch.Tensor]:
         self.asked += 1
         where = [(off < 0.5).nonzero().float().mean(0).flip(0) + 0.5 for off in distance_to_colours(photo[None])[0]]
-        if not (self.at_any_turn or bool(where[3][1] - where[0][1] > 25)):
+        self.last_was_upright = bool(where[3][1] - where[0][1] > 25)
+        if not (self.at_any_turn or self.last_was_upright):
             return torch.zeros(0, 5, 2), torch.zeros(0)
         return torch.stack(where)[None], torch.tensor([self.score])
 
@@ -177,7 +179,37 @@ def test_other_turns_are_asked_until_a_face_is_sure(turn: float, asked: int) -> 
 def test_a_face_that_lies_shows_where_its_neighbours_are_upright(turn: float, asked: int) -> None:
     propose = Upright(at_any_turn=True)
     found = FaceSearch(propose, Dots(), 640).find(dotted(turn), 0.6)
-    assert len(found) == 1 and found[0].sure and propose.asked == asked
+    assert len(found) == 1 and found[0].sure
+    assert propose.asked == asked and propose.last_was_upright
+
+
+class Reversed(Upright):
+    """Proposes the face on the other side of the eyes."""
+
+    def __call__(self, photo: torch.Tensor, floor: float) -> tuple[torch.Tensor, torch.Tensor]:
+        points, scores = super().__call__(photo, floor)
+        return points[:, :2].sum(1, keepdim=True) - points, scores
+
+
+class Fooled(Dots):
+    """Takes a face that is upside down for one with its mouth on the other side of the eyes, if not for a sure one."""
+
+    def forward(self, closeups: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        heat, logits = super().forward(closeups)
+        places = expected_place(heat) * heat.shape[-1]
+        seen = distance_to_colours(closeups).flatten(2).amin(-1).amax(-1) < 1
+        reverse = seen & (places[:, 3:, 1].mean(1) < places[:, :2, 1].mean(1))
+        for index in reverse.nonzero().flatten().tolist():
+            rows = 2 * int(places[index, :2, 1].mean().round()) - torch.arange(heat.shape[-2]) - 1
+            heat[index] = heat[index][:, rows.clamp(0, len(rows) - 1)]
+            logits[index] = 4.0
+        return heat, logits
+
+
+def test_of_a_face_and_its_reverse_the_truer_one_counts() -> None:
+    found = FaceSearch(Reversed(at_any_turn=True), Fooled(), 640).find(dotted(180.0), 0.6)
+    assert len(found) == 1 and found[0].sure
+    torch.testing.assert_close(found[0].landmarks, dots(180.0), atol=1.0, rtol=0)
 
 
 def test_a_photo_without_a_face_is_asked_at_all_turns_and_stays_empty() -> None:
