@@ -22,7 +22,7 @@ demo: $(STAMP)
 
 # Two files of tests at a time, each with one thread: on two cores that takes half as long as one with two.
 test: lint
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP) $(MYPY_ROOT)/facestylist
 	@$(RUN) -m ruff check --quiet .

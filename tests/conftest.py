@@ -10,6 +10,11 @@ import pytest
 from comfy_server import ComfyServer, serving
 
 ROOT = Path(__file__).resolve().parent.parent
+LONGEST = [
+    "test_other_processor.py", "test_front_end.py", "test_real_comfyui.py", "test_interrupted_trainings.py",
+    "test_devices.py", "test_bundled_workflows.py", "test_distributed.py", "test_embedded_training.py",
+    "test_finetune.py", "test_demo.py", "test_reference_encoders.py",
+]  # fmt: skip
 
 
 def pytest_configure() -> None:
@@ -22,6 +27,11 @@ def pytest_configure() -> None:
     found = Path(str(facestylist.__file__)).resolve().parent
     if found != ROOT:
         raise pytest.UsageError(f"`facestylist` is {found}, not {ROOT}. Run `make test` in this folder.")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest begin, so that none of them is what everything waits for in the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")
