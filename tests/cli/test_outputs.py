@@ -22,6 +22,7 @@ FILES = {
 FOLDERS = {
     "render": ["--count", "1"], "stylise": ["a.png", "--style", "cartoon"], "align": ["a.png"],
     "generate": ["embedded"], "demo": [], "train-embedded": ["--quick"],
+    "train-base": ["--photos", "."],
 }  # fmt: skip
 COMMANDS = [
     *([name, *rest, "--out", "afile/x.safetensors"] for name, rest in FILES.items()),
