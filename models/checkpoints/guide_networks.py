@@ -33,10 +33,14 @@ DINO_BLOCK = {
     "norm2": "norm2", "mlp.fc1": "fc1", "mlp.fc2": "fc2", "mlp.w12": "fc1", "mlp.w3": "fc2",
 }  # fmt: skip
 TRANSFORMERS_BLOCK = {
-    "attention.output.dense": "proj", "layer_scale1.lambda1": "scale1", "layer_scale2.lambda1": "scale2",
-    "norm1": "norm1", "norm2": "norm2", "mlp.fc1": "fc1", "mlp.fc2": "fc2", "mlp.weights_in": "fc1",
-    "mlp.weights_out": "fc2",
+    "attention.output.dense": "proj", "attention.o_proj": "proj", "layer_scale1.lambda1": "scale1",
+    "layer_scale2.lambda1": "scale2", "norm1": "norm1", "norm2": "norm2", "mlp.fc1": "fc1", "mlp.fc2": "fc2",
+    "mlp.weights_in": "fc1", "mlp.weights_out": "fc2",
 }  # fmt: skip
+TRANSFORMERS_QKV = (
+    tuple(f"attention.attention.{part}" for part in ("query", "key", "value")),
+    tuple(f"attention.{part}_proj" for part in "qkv"),  # from its version 5 on
+)
 State = dict[str, Tensor]
 
 
@@ -226,9 +230,12 @@ def _from_transformers(state: State) -> State:
         ours = _renamed(rest, TRANSFORMERS_BLOCK)
         if ours:
             renamed[f"blocks.{index}.{ours}"] = tensor
-        elif rest in ("attention.attention.query.weight", "attention.attention.query.bias"):
-            parts = [state[name.replace("query", part)] for part in ("query", "key", "value")]
-            renamed[f"blocks.{index}.qkv.{rest.rpartition('.')[2]}"] = torch.cat(parts)
+            continue
+        module, _, kind = rest.rpartition(".")
+        for query, *others in TRANSFORMERS_QKV:
+            if module == query:
+                parts = [state[f"encoder.layer.{index}.{part}.{kind}"] for part in (query, *others)]
+                renamed[f"blocks.{index}.qkv.{kind}"] = torch.cat(parts)
     return renamed
 
 

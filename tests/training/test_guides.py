@@ -208,9 +208,17 @@ def test_dino_in_every_layout_is_the_same(tmp_path: Path) -> None:
     state = dino_state()
     torch.save({"teacher": {f"backbone.{name}": tensor for name, tensor in state.items()}}, tmp_path / "a.pth")
     torch.save(as_transformers(state), tmp_path / "b.pth")
+    # The names of its version 5.
+    later = {"attention.attention.query": "attention.q_proj", "attention.attention.key": "attention.k_proj",
+             "attention.attention.value": "attention.v_proj", "attention.output.dense": "attention.o_proj"}  # fmt: skip
+    renamed = as_transformers(state)
+    for old, new in later.items():
+        renamed = {name.replace(old, new): tensor for name, tensor in renamed.items()}
+    torch.save(renamed, tmp_path / "c.pth")
     picture = torch.rand(1, 3, 28, 42, generator=torch.Generator().manual_seed(1)) * 2 - 1
     expected = load_dino(tmp_path / "a.pth")(picture)
     assert torch.equal(load_dino(tmp_path / "b.pth")(picture), expected)
+    assert torch.equal(load_dino(tmp_path / "c.pth")(picture), expected)
     with torch.inference_mode():
         # As ComfyUI holds it: half precision, made in inference mode.
         clip = {name: tensor.half() for name, tensor in as_transformers(state).items()}
