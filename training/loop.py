@@ -13,7 +13,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,7 +26,7 @@ from .kept import CannotResume
 from .run_folder import RunFolder
 
 __all__ = ["Callbacks", "CannotResume", "DiskFull", "NonFiniteLoss", "OutOfMemory", "RunFolder", "Task",
-           "TrainingDiverged", "require_finite", "train"]
+           "TrainingDiverged", "interrupting", "require_finite", "train"]
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,20 @@ class Callbacks:
     """`(step, picture [3, H, W] in 0..1)`."""
     should_stop: Callable[[], bool] | None = None
     """Asked after each step; true ends the training in good order, with its result."""
+
+
+def interrupting(callbacks: Callbacks) -> Callbacks:
+    """The same callbacks, but asked to stop they interrupt: an unfinished stage never counts as finished."""
+    ask = callbacks.should_stop
+    if ask is None:
+        return callbacks
+
+    def should_stop() -> bool:
+        if ask():
+            raise KeyboardInterrupt
+        return False
+
+    return replace(callbacks, should_stop=should_stop)
 
 
 class Task(Protocol):

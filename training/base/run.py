@@ -13,7 +13,7 @@ import logging
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from ...models.identity import IdentityNetwork
 from ...models.types import FaceEncoder, FaceGenerator
 from ..distributed import ALONE, Processes, check_batch
 from ..identity import fingerprint, settings_of
-from ..loop import Callbacks, CannotResume, train
+from ..loop import Callbacks, CannotResume, interrupting, train
 from ..run_folder import SETTINGS, check_settings, write_settings
 from .autoencoder import AutoencoderTask, grown
 from .card import write_card
@@ -91,7 +91,7 @@ class BaseTraining:
         check_batch(config.batch_size, processes.count, f"{processes.count} processes")
         self.portraits, self.held_out, self.config, self.run_dir = portraits, held_out, config, run_dir
         self.judges, self.device = judges or Judges(), device or torch.device("cpu")
-        self.callbacks, self.processes = _interrupting(callbacks or Callbacks()), processes
+        self.callbacks, self.processes = interrupting(callbacks or Callbacks()), processes
         self.identity = {
             **settings_of(config), "portraits": fingerprint(portraits.images, held_out.images),
             "identity": fingerprint(self.judges.identity) if self.judges.identity is not None else None,
@@ -277,17 +277,3 @@ def save_base(result: BaseResult, out: Path, config: BaseTrainingConfig, half: b
     save_generator(result.generator, out / "generator.safetensors", about, half=half)
     save_encoder(result.encoder, out / "encoder.safetensors", about, half=half)
     return [out / "generator.safetensors", out / "encoder.safetensors", write_card(result.figures, out / "card.md")]
-
-
-def _interrupting(callbacks: Callbacks) -> Callbacks:
-    """The same callbacks, but asked to stop they interrupt: an unfinished stage never counts as finished."""
-    ask = callbacks.should_stop
-    if ask is None:
-        return callbacks
-
-    def should_stop() -> bool:
-        if ask():
-            raise KeyboardInterrupt
-        return False
-
-    return replace(callbacks, should_stop=should_stop)

@@ -15,7 +15,7 @@ import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from ...models.generator import Generator
 from ...models.types import FaceEncoder, FaceGenerator
 from ...procedural import Renderer, can_compile, sample_z
 from ..identity import fingerprint
-from ..loop import Callbacks, train
+from ..loop import Callbacks, interrupting, train
 from ..run_folder import SETTINGS, check_settings, write_settings
 from .config import EmbeddedConfig
 from .dataset import HELD_OUT_SEED, SHARD_SIZE, FaceData, available_seeds, load_shards, render_shard
@@ -44,20 +44,6 @@ log = logging.getLogger(__name__)
 FREE_TO_CHANGE = ("compiled", "style_images", "style_steps", "style_pair_steps")
 """Settings that may change while the work folder stays; what a style was made with, its `recipe` tells."""
 START_LR, GROW_LR, FULL_LR = 1.2e-2, 8e-3, 6e-3
-
-
-def interrupting(callbacks: Callbacks) -> Callbacks:
-    """The same callbacks, but asked to stop they interrupt: an unfinished stage or style never counts as finished."""
-    ask = callbacks.should_stop
-    if ask is None:
-        return callbacks
-
-    def should_stop() -> bool:
-        if ask():
-            raise KeyboardInterrupt
-        return False
-
-    return replace(callbacks, should_stop=should_stop)
 
 
 class Training:
