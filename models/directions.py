@@ -115,7 +115,7 @@ def move_along(
     step = (directions.vectors[index] * (strength * directions.scale[index])).expand(num_ws, -1)
     w_plus = latent.w_plus.clone()
     w_plus[:, acting] += step[acting].to(w_plus.device, w_plus.dtype)
-    return latent.replace(w_plus=w_plus, reconstruction_error=None)
+    return latent.replace(w_plus=w_plus, reconstruction_error=None, identity_distance=None)
 
 
 @torch.no_grad()

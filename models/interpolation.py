@@ -91,6 +91,7 @@ def mix_latents(
         noise=_mix_noise(a, b, amounts),
         w_space=a.w_space or b.w_space,
         reconstruction_error=None,
+        identity_distance=None,
     )
 
 
@@ -134,6 +135,7 @@ def walk_between_latents(
         w_plus=_with_exact_ends(a, b, t, torch.lerp(a, b, t)),
         noise=latent.noise if shared else None,
         reconstruction_error=None,
+        identity_distance=None,
     )
 
 
@@ -171,11 +173,12 @@ def walk_between_seeds(
 
 def part_of(latent: FaceLatent, faces: slice | list[int]) -> FaceLatent:
     """Some of the faces, with what is known of each; noise that all share stays whole."""
-    noise, error = latent.noise, latent.reconstruction_error
+    noise, error, distance = latent.noise, latent.reconstruction_error, latent.identity_distance
     return latent.replace(
         w_plus=latent.w_plus[faces],
         noise=None if noise is None else tuple(n if n.shape[0] == 1 else n[faces] for n in noise),
         reconstruction_error=None if error is None else error[faces],
+        identity_distance=None if distance is None else distance[faces],
     )
 
 

@@ -1,8 +1,9 @@
 """Latents in files: ours, and those that other projects leave behind. Nothing in a file is ever executed.
 
-Ours is one `.safetensors`: `w_plus [N, num_ws, w_dim]`, `noise.<i> [1 or N, 1, r, r]` and `reconstruction_error [N]`
-where known, and in the metadata the identity of the W they belong to. Of other projects' files whatever array has the
-shape of latents (`arrays.py`): NVIDIA's projector, e4e, PTI, pSp, ReStyle, JoJoGAN, rosinality's projector.
+Ours is one `.safetensors`: `w_plus [N, num_ws, w_dim]`, `noise.<i> [1 or N, 1, r, r]`, `reconstruction_error [N]` and
+`identity_distance [N]` where known, and in the metadata the identity of the W they belong to. Of other projects' files
+whatever array has the shape of latents (`arrays.py`): NVIDIA's projector, e4e, PTI, pSp, ReStyle, JoJoGAN, rosinality's
+projector.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ CODE_NAMES = (
     "ws", "w", "projected_w", "code", "codes",
 )  # fmt: skip
 """What the entry with the codes is called in the files of various projects, in order of preference."""
+MEASURED = ("reconstruction_error", "identity_distance")
 CODE_SIZES = (4, 26)
 """Least and greatest number of codes that a generator has (8 px to 16384 px)."""
 
@@ -55,8 +57,9 @@ def save_latents(latent: FaceLatent, path: str | Path) -> Path:
     tensors = {"w_plus": _plain(latent.w_plus)}
     for index, noise in enumerate(latent.noise or ()):
         tensors[f"noise.{index:02}"] = _plain(noise)
-    if latent.reconstruction_error is not None:
-        tensors["reconstruction_error"] = _plain(latent.reconstruction_error)
+    for name in MEASURED:
+        if getattr(latent, name) is not None:
+            tensors[name] = _plain(getattr(latent, name))
     return save_bytes(
         path, save(tensors, our_metadata(KIND, w_space=latent.w_space, generator=latent.generator))
     )
@@ -129,12 +132,11 @@ def _ours(path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str]) ->
     if not isinstance(w_plus, Tensor) or w_plus.ndim != 3:
         raise ValueError(f"{path}: it is incomplete: `w_plus` is missing. Take another copy of the file.")
     noise = tuple(arrays[name].clone() for name in sorted(arrays) if name.startswith("noise."))
-    error = arrays.get("reconstruction_error")
     return FaceLatent(
         w_plus=w_plus.clone(),
         noise=noise or None,
         w_space=metadata.get("w_space", ""),
-        reconstruction_error=None if error is None else error.clone(),
+        **{name: arrays[name].clone() for name in MEASURED if name in arrays},
         generator=metadata.get("generator", ""),
     )
 

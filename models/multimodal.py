@@ -112,7 +112,13 @@ def with_appearance(faces: FaceLatent, looks: FaceLatent, amounts: Tensor) -> Fa
     noise = faces.noise
     if noise is not None:
         noise = tuple(n if n.shape[0] == 1 else n.repeat_interleave(count, 0) for n in noise)
-    return faces.replace(w_plus=mixed, noise=noise, w_space=faces.w_space or looks.w_space, reconstruction_error=None)
+    return faces.replace(
+        w_plus=mixed,
+        noise=noise,
+        w_space=faces.w_space or looks.w_space,
+        reconstruction_error=None,
+        identity_distance=None,
+    )
 
 
 def vary(

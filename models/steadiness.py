@@ -77,7 +77,7 @@ def steady_latents(
     noise = latent.noise
     if noise is not None:
         noise = tuple(n if len(n) == 1 else n[representative.to(n.device)] for n in noise)
-    return latent.replace(w_plus=w_plus, noise=noise, reconstruction_error=None)
+    return latent.replace(w_plus=w_plus, noise=noise, reconstruction_error=None, identity_distance=None)
 
 
 def _best(latent: FaceLatent, members: Tensor) -> int:

@@ -153,6 +153,9 @@ class FaceLatent:
     """`[N]` mean squared error of the reconstruction in -1..1, None where unknown."""
     generator: str = ""
     """Name of the generator they were found with, for messages."""
+    identity_distance: Tensor | None = None
+    """`[N]` distance of the face from its reconstruction in the encoder's descriptor, `dlib.SAME_PERSON` and less being
+    the same person; None where unknown."""
 
     def __len__(self) -> int:
         return self.w_plus.shape[0]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..models.types import FaceEncoder, FaceGenerator, FaceLatent
+    from ..runtime.progress import ProgressReporter
     from ..training.pivotal import PivotalResult
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,10 @@ CATEGORY = "FaceStylist/Inversion"
 MODEL_FOLDER = "face_encoders"
 LATER = ("space", "batch_size", "code_weight")
 """Settings that workflows of the first version do not have: not required, so that those still run."""
+WAY_OUT = (
+    "Refine it with more steps of Invert by Optimisation and with Tune Generator to Faces (PTI), or use a fast "
+    "stylizer, which draws the photo itself."
+)
 UNFINISHED_INVERSION = "latents/unfinished_inversion.safetensors [output]"
 UNFINISHED_TUNING = "unfinished_tuning"
 COMPARED = "The generator's encoder. What it reads in the faces is compared then, too, which keeps the person."
@@ -121,7 +126,8 @@ class InvertWithEncoder:
         ):
             pictures = image_to_tensor(image)
             latent = invert_with_encoder(pictures, encoder, network, steps or None, callbacks=progress.callbacks())
-            return latent, tensor_to_image(synthesise(network, latent))
+            drawn = synthesise(network, latent)
+            return _compared(latent, encoder, pictures, drawn, progress), tensor_to_image(drawn)
 
 
 class InvertByOptimisation:
@@ -189,7 +195,8 @@ class InvertByOptimisation:
             latent = invert_by_optimisation(
                 pictures, network, start, config, progress.callbacks(), _keep_latent, encoder
             )
-            return latent, tensor_to_image(synthesise(network, latent))
+            drawn = synthesise(network, latent)
+            return _compared(latent, encoder, pictures, drawn, progress), tensor_to_image(drawn)
 
 
 class PivotalTuning:
@@ -255,10 +262,12 @@ class PivotalTuning:
         ):
             pictures, source = image_to_tensor(image), generator.to(device)
             result = tune_to_faces(pictures, source, latent, config, progress.callbacks(), _keep_tuning, encoder)
-            pictures_now = tensor_to_image(synthesise(result.generator, latent))
+            drawn = synthesise(result.generator, latent)
+            latent = latent.replace(reconstruction_error=result.error_after.cpu())
+            latent = _compared(latent, encoder, pictures, drawn, progress)
         tuned = result.generator.to("cpu")
         moved = tuned if style is None else align_style(style, generator, tuned)
-        return tuned, moved, latent.replace(reconstruction_error=result.error_after.cpu()), pictures_now
+        return tuned, moved, latent, tensor_to_image(drawn)
 
 
 class AlignStyle:
@@ -287,6 +296,20 @@ class AlignStyle:
         from ..training.pivotal import align_style
 
         return (align_style(style, source, tuned),)
+
+
+def _compared(
+    latent: FaceLatent, encoder: FaceEncoder | None, pictures: Tensor, drawn: Tensor, progress: ProgressReporter
+) -> FaceLatent:
+    """The latents with each face's distance from its reconstruction; the node says which are not alike."""
+    from ..training.likeness import face_distances, unlike
+
+    latent = latent.replace(identity_distance=face_distances(encoder, pictures, drawn))
+    warning = unlike(latent.identity_distance, WAY_OUT)
+    if warning:
+        progress.text(warning)
+        logger.warning("%s", warning)
+    return latent
 
 
 def _keep_latent(latent: FaceLatent) -> None:

@@ -49,6 +49,7 @@ def report_sheet(
         f"Reconstruction: {_number(report.psnr, '{:.1f}')} dB; mean squared error "
         + ", ".join(f"{e:.4f}" for e in report.reconstruction_error[:8])
         + (" ..." if report.faces > 8 else ""),
+        *([] if report.identity_distance is None else [_distances(report.identity_distance)]),
         *report.notes,
     ]
     table = LINE * (len(report.styles) + 1) if report.styles else 0
@@ -123,6 +124,13 @@ def _bins(values: Sequence[float], count: int) -> list[tuple[float, float]]:
         if part:
             found.append((start / max(len(values) - 1, 1), sum(part) / len(part)))
     return found
+
+
+def _distances(distances: tuple[float, ...]) -> str:
+    from ..models.dlib import SAME_PERSON
+
+    shown = ", ".join(f"{d:.2f}" for d in distances[:8]) + (" ..." if len(distances) > 8 else "")
+    return f"Distance of each face from its reconstruction (up to {SAME_PERSON}: the same person): {shown}"
 
 
 def _number(value: float | None, form: str) -> str:

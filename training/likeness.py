@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,9 @@ from ..models.encoding import first_codes, is_iterative
 from ..models.types import FaceEncoder, FaceGenerator
 
 PREVIEW_FACES = 4
+READ_AT_ONCE = 16
+NAMED_FACES = 8
+"""In one sentence."""
 SMALLEST_FACE = 16
 """Fewer pixels a side show nobody."""
 
@@ -148,6 +151,33 @@ def codes_of(
         return descriptors * (descriptors.shape[1] ** 0.5 / SAME_PERSON)
 
     return who if isinstance(network, Encoder) and network.face is not None else codes
+
+
+@torch.no_grad()
+def face_distances(encoder: FaceEncoder | None, pictures: Tensor, drawn: Tensor) -> Tensor | None:
+    """How far apart faces `[N, 3, S, S]` and what is drawn of them `[N, 3, R, R]` are (-1..1), `[N]` on the CPU: up to
+    `dlib.SAME_PERSON` they show the same person. None where the encoder has no branch that tells people apart.
+    """
+    network = None if encoder is None else encoder.network
+    if not isinstance(network, Encoder) or network.face is None:
+        return None
+    device = network.mean_latent.device
+    found = []
+    for face, picture in zip(pictures.split(READ_AT_ONCE), drawn.split(READ_AT_ONCE), strict=True):
+        seen = [cast(Tensor, network.describe(part.to(device).clamp(-1.0, 1.0))) for part in (face, picture)]
+        found.append(torch.linalg.vector_norm(seen[0] - seen[1], dim=1).cpu())
+    return torch.cat(found)
+
+
+def unlike(distances: Tensor | None, way_out: str) -> str:
+    """Which faces come out as somebody else, in a sentence, and what to do; empty where there are none."""
+    far = [] if distances is None else [n for n, d in enumerate(distances.tolist()) if not d <= SAME_PERSON]
+    if not far or distances is None:
+        return ""
+    named = ", ".join(str(n + 1) for n in far[:NAMED_FACES]) + (" and others" if len(far) > NAMED_FACES else "")
+    faces = f"Faces {named} of {len(distances)} do" if len(far) > 1 else f"Face {named} of {len(distances)} does"
+    worst = f"distance {float(distances.max()):.2f}, up to {SAME_PERSON} it is the same person"
+    return f"{faces} not look like the photo when drawn ({worst}). {way_out}"
 
 
 def resize(pictures: Tensor, size: int) -> Tensor:

@@ -50,6 +50,8 @@ class Report:
     """Mean squared error of each face as inverted, pictures in -1..1."""
     psnr: float | None
     """Mean over the faces, in dB."""
+    identity_distance: tuple[float, ...] | None
+    """Of each face from its reconstruction, see `FaceLatent`; None where it was not measured."""
     styles: tuple[StyleNumbers, ...]
     style_pictures: int
     notes: tuple[str, ...] = ()
@@ -132,7 +134,7 @@ def make_report(
             )
     drawn = synthesise(source, latent)
     error = mean_squared_error(drawn, resize(images.to(drawn), source.resolution))
-    notes = []
+    distances, notes = latent.identity_distance, []
     if critic_of(source, 1.0) is None:
         notes.append("The source has no discriminator: structure distance and D-KID were not measured.")
     if style_pictures is None:
@@ -147,6 +149,7 @@ def make_report(
         faces=len(latent),
         reconstruction_error=tuple(float(e) for e in error),
         psnr=_finite(float(peak_signal_to_noise(error).mean())),
+        identity_distance=None if distances is None else tuple(float(d) for d in distances),
         styles=tuple(rows),
         style_pictures=0 if style_pictures is None else len(style_pictures),
         notes=tuple(notes),

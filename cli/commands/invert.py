@@ -74,6 +74,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...models.latents import load_latents, save_latents
     from ...models.sampling import synthesise
     from ...training.inversion import mean_squared_error
+    from ...training.likeness import face_distances, unlike
     from ..files import write_pictures
 
     need(
@@ -121,8 +122,11 @@ def run(args: argparse.Namespace, console: Console) -> None:
         console.note(f"\nThe best so far is in {args.out}.")
 
     latent = find_latents(pictures, generator, encoder, steps, settings, args.encoder_steps, start, keep)
-    error = mean_squared_error(synthesise(generator, latent).cpu(), pictures)
-    latent = latent.replace(reconstruction_error=error)
+    drawn = synthesise(generator, latent).cpu()
+    error = mean_squared_error(drawn, pictures)
+    latent = latent.replace(
+        reconstruction_error=error, identity_distance=face_distances(encoder, pictures, drawn)
+    )
     write(latent)
     files = [str(args.out)]
     records: list[dict[str, Any]] = [
@@ -143,13 +147,21 @@ def run(args: argparse.Namespace, console: Console) -> None:
         files.append(str(args.pivotal))
         for record, value in zip(records, tuned_errors, strict=True):
             record["error_tuned"] = value
+        drawn = synthesise(drawer, latent).cpu()
+    distances = face_distances(encoder, pictures, drawn)
+    if distances is not None:
+        for record, value in zip(records, distances.tolist(), strict=True):
+            record["identity_distance"] = value
+    warning = unlike(distances, "Give more --steps, tune with --pivotal, or draw with `stylise --fast`.")
     if args.reconstructions:
-        write_pictures(synthesise(drawer, latent), [args.reconstructions / f"{stem}.png" for _, stem, _ in done])
+        write_pictures(drawn, [args.reconstructions / f"{stem}.png" for _, stem, _ in done])
     for record in records:
         tuned = f", after tuning {record['error_tuned']:.5f}" if "error_tuned" in record else ""
         console.line(f"{record['image']}: mean squared error {record['error']:.5f}{tuned}")
     for path in files:
         console.line(path)
+    if warning:
+        console.note(warning)
     console.result({"files": files, "shape": list(latent.w_plus.shape), "images": records, **photos.told()})
     photos.check()
 

@@ -105,6 +105,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...models.blending import with_strength
     from ...models.sampling import synthesise
     from ...runtime.images import alpha_of, image_to_tensor, read_photo
+    from ...training.likeness import face_distances, unlike
     from ...training.pivotal import align_style
 
     need((args.style is None) != (args.stylizer is None), "give one of --style and --stylizer")
@@ -146,6 +147,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         for photo, stem, (pictures, alpha, faces) in photos.each("stylise", read):
             files: list[Path] = []
             errors: list[float] = []
+            distances: Tensor | None = None
             results = {label: pictures}
             if len(faces):
                 latent = find_latents(faces.crops, source, encoder, steps, {"seed": args.seed or 0})
@@ -157,6 +159,11 @@ def run(args: argparse.Namespace, console: Console) -> None:
                     f"{label}{suffix}": synthesise(drawer, codes).cpu()
                     for suffix, codes in appearances(args, drawer, latent, look).items()
                 }
+                painter = tuned if args.pivotal else source
+                distances = face_distances(encoder, faces.crops, synthesise(painter, latent))
+                warning = unlike(distances, "Give --steps 100, add --pivotal 200, or use --fast.")
+                if warning:
+                    console.note(f"{photo}: {warning}")
                 results = {
                     name: paste_faces(pictures, faces, stylised, args.feather, args.colour_match, region=args.region)[0]
                     for name, stylised in drawn.items()
@@ -174,7 +181,12 @@ def run(args: argparse.Namespace, console: Console) -> None:
             files = made + files
             for path in files:
                 console.line(str(path))
-            records.append({"photo": photo, "faces": len(faces), "files": [str(f) for f in files], "errors": errors})
+            records.append(
+                {
+                    "photo": photo, "faces": len(faces), "files": [str(f) for f in files], "errors": errors,
+                    "identity_distances": None if distances is None else distances.tolist(),
+                }
+            )  # fmt: skip
     console.result({"style": label, "photos": records, **photos.told()})
     photos.check()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import pytest
 import torch
 
 from facestylist.cli.main import main
-from facestylist.models.checkpoints import load_generator, save_generator
+from facestylist.models.checkpoints import load_generator, save_encoder, save_generator
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
+from facestylist.models.encoder import Encoder, EncoderConfig
 from facestylist.models.generator import Generator, GeneratorConfig
 from facestylist.models.latents import load_latents
-from facestylist.models.types import FaceGenerator, FaceLatent
-from facestylist.training import inversion, pivotal
+from facestylist.models.types import FaceEncoder, FaceGenerator, FaceLatent
+from facestylist.training import inversion, likeness, pivotal
 
 
 @pytest.fixture
@@ -53,6 +55,23 @@ def test_latents_go_out_and_in(faces: list[str], capsys: pytest.CaptureFixture[s
     assert main([*base, "--space", "w", "--steps", "2", "--out", "w.npy"]) == 0
     one = np.load("w.npy")
     assert np.array_equal(one, np.repeat(one[:, :1], 8, axis=1))
+
+
+def test_a_face_that_comes_out_as_somebody_else_is_told_of(
+    faces: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Encoder(EncoderConfig(64, 8, 8, (8, 8, 8, 8, 8), face_branch=True)).eval()
+    save_encoder(FaceEncoder(network.requires_grad_(False), 64, 8, 8), "encoder.safetensors")
+    call = ["invert", *faces, "--generator", "source.safetensors", "--encoder", "encoder.safetensors", "--json"]
+    for alike, told in ((math.inf, False), (1e-9, True)):
+        monkeypatch.setattr(likeness, "SAME_PERSON", alike)
+        assert main([*call, "--out", "w.safetensors", "--pivotal", "t.safetensors", "--pivotal-steps", "1"]) == 0
+        out, err = capsys.readouterr()
+        assert ("Faces 1, 2 of 2 do not look like the photo" in err and "stylise --fast" in err) == told
+        assert all(row["identity_distance"] > 0 for row in json.loads(out)["images"])
+    assert load_latents("w.safetensors").identity_distance.shape == (2,)
 
 
 def test_tuning_saves_a_generator_of_the_same_w(faces: list[str], capsys: pytest.CaptureFixture[str]) -> None:

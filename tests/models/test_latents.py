@@ -35,12 +35,14 @@ def test_our_file_keeps_everything_to_the_bit(source: FaceGenerator, tmp_path: P
     random = torch.Generator().manual_seed(2)
     noise = [torch.randn(2, *shape[1:], generator=random) for shape in source.generator.noise_shapes]
     latent = sample_latent(source, [1, 2]).replace(
-        noise=(*noise[:2], shared, *noise[3:]), reconstruction_error=torch.tensor([0.1, 0.2]), generator="base"
+        noise=(*noise[:2], shared, *noise[3:]), reconstruction_error=torch.tensor([0.1, 0.2]), generator="base",
+        identity_distance=torch.tensor([0.3, 0.7]),
     )
     path = save_latents(latent, tmp_path / "deep" / "faces.safetensors")
     again = load_latents(path, source)
     assert torch.equal(again.w_plus, latent.w_plus)
     assert torch.equal(again.reconstruction_error, torch.tensor([0.1, 0.2]))
+    assert torch.equal(again.identity_distance, torch.tensor([0.3, 0.7]))
     assert again.noise is not None and latent.noise is not None
     assert all(torch.equal(x, y) for x, y in zip(again.noise, latent.noise, strict=True))
     assert (again.w_space, again.generator) == (source.w_space, "base")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import math
+
 import pytest
 import torch
 from node_bench import RESOLUTION, run_node
 from tolerances import assert_close, roundings
 from torch import Tensor
 
+from facestylist.models.encoder import Encoder, EncoderConfig
 from facestylist.models.types import FaceEncoder, FaceGenerator
+from facestylist.training import likeness
 
 pytestmark = pytest.mark.usefixtures("global_rng_untouched")
 
@@ -60,6 +65,31 @@ def test_encoder_then_optimisation(source: FaceGenerator, encoder: FaceEncoder) 
     better, refined = run_node("InvertByOptimisation", image=target, generator=source, start=latent, steps=25)
     assert (refined - target).square().mean() < 0.8 * (picture - target).square().mean()
     assert bool((better.reconstruction_error <= latent.reconstruction_error).all())
+
+
+def test_a_face_that_cannot_be_drawn_is_told_of(
+    source: FaceGenerator, style: FaceGenerator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(0)
+        config = EncoderConfig(64, source.num_ws, source.w_dim, (8, 8, 8, 8, 8), face_branch=True)
+        encoder = FaceEncoder(Encoder(config).eval().requires_grad_(False), 64, source.num_ws, source.w_dim)
+    target, _ = run_node("SampleFaces", generator=source, seed=8, count=2)
+    for alike, told in ((math.inf, False), (1e-9, True)):
+        monkeypatch.setattr(likeness, "SAME_PERSON", alike)
+        latent, drawn = run_node("InvertWithEncoder", image=target, encoder=encoder, generator=source)
+        searched, _ = run_node("InvertByOptimisation", image=target, generator=source, encoder=encoder, steps=1)
+        _, _, tuned, _ = run_node(
+            "PivotalTuning", image=target, generator=source, latent=latent, encoder=encoder, steps=1
+        )
+        for found in (latent, searched, tuned):
+            assert found.identity_distance.shape == (2,) and (found.identity_distance > 0).all()
+        assert caplog.text.count("Faces 1, 2 of 2 do not look like the photo") == (3 if told else 0)
+    assert "use a fast stylizer" in caplog.text
+    (numbers,) = run_node("StylisationReport", image=target, source=source, latent=latent, style=style)[1:]
+    assert json.loads(numbers)["identity_distance"] == latent.identity_distance.tolist()
+    (moved,) = run_node("MixLatents", latent_a=latent, latent_b=latent.replace(w_plus=latent.w_plus + 1), amount=0.5)
+    assert moved.identity_distance is None, "nobody compared this face"
 
 
 def test_optimisation_needs_no_encoder(source: FaceGenerator) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from tiny_networks import make_source
-from tolerances import assert_same_errors, rounding, roundings
+from tolerances import assert_close, assert_same_errors, rounding, roundings
 from torch import Tensor, nn
 
 from facestylist.models.encoder import Encoder, EncoderConfig
@@ -27,7 +27,7 @@ from facestylist.training.inversion import (
     reconstruct,
     resize,
 )
-from facestylist.training.likeness import codes_of
+from facestylist.training.likeness import codes_of, face_distances, unlike
 from facestylist.training.loop import Callbacks
 
 pytestmark = pytest.mark.numeric
@@ -277,11 +277,16 @@ def test_what_an_encoder_reads_is_compared(source: FaceGenerator, truth: FaceLat
     assert set(seen[0]) == {"pixel", "feature", "delta"}
 
 
-def test_who_it_is_is_compared_where_an_encoder_says_so(source: FaceGenerator, pictures: Tensor) -> None:
+def with_face_branch(source: FaceGenerator) -> FaceEncoder:
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(0)
         network = Encoder(EncoderConfig(64, source.num_ws, source.w_dim, (8, 8, 8, 8, 8), face_branch=True)).eval()
-    encoder = FaceEncoder(network.requires_grad_(False), 64, source.num_ws, source.w_dim)
+    return FaceEncoder(network.requires_grad_(False), 64, source.num_ws, source.w_dim)
+
+
+def test_who_it_is_is_compared_where_an_encoder_says_so(source: FaceGenerator, pictures: Tensor) -> None:
+    encoder = with_face_branch(source)
+    network = encoder.network
     large = nn.functional.interpolate(pictures, size=(64, 64), mode="bilinear")
     apart = (network.describe(large[:1]) - network.describe(large[1:2])).norm()
     read = codes_of(encoder, source, 1.0, torch.tensor(1.0))
@@ -292,6 +297,25 @@ def test_who_it_is_is_compared_where_an_encoder_says_so(source: FaceGenerator, p
     other = FaceEncoder(network, 64, source.num_ws + 2, source.w_dim)
     with pytest.raises(ValueError, match="trained for this generator"):
         invert_by_optimisation(pictures, source, encoder=other)
+
+
+def test_a_face_that_comes_out_as_somebody_else_is_named(source: FaceGenerator, pictures: Tensor) -> None:
+    encoder = with_face_branch(source)
+    large = nn.functional.interpolate(pictures, size=(64, 64), mode="bilinear")
+    apart = face_distances(encoder, pictures, pictures.roll(1, 0))
+    assert apart is not None and (apart > 0).all()
+    described = encoder.network.describe(pictures)
+    assert_close(apart, (described - described.roll(1, 0)).norm(dim=1), 2 * 128)
+    assert torch.equal(face_distances(encoder, large, large), torch.zeros(len(large)))
+    assert face_distances(None, large, large) is None
+    assert face_distances(FaceEncoder(Colours(source), 16, source.num_ws, source.w_dim), large, large) is None
+
+    way = "Do this."
+    assert unlike(None, way) == "" and unlike(torch.tensor([0.1, 0.59]), way) == ""
+    one = unlike(torch.tensor([0.1, 0.75]), way)
+    assert one.startswith("Face 2 of 2 does not") and "0.75" in one and one.endswith("Do this.")
+    assert unlike(torch.tensor([0.9, 0.1, 0.7]), way).startswith("Faces 1, 3 of 3 do not")
+    assert "and others of 20" in unlike(torch.ones(20), way) and unlike(torch.tensor([torch.nan]), way)
 
 
 def test_the_least_loss_is_the_best(source: FaceGenerator, truth: FaceLatent, pictures: Tensor) -> None:
