@@ -27,7 +27,6 @@ from .measures import PREVIEWED, comparison, measure
 from .portraits import Portraits
 from .settings import ENCODER_SIZE, BaseTrainingConfig
 
-EMA_DECAY = 0.998
 CODE_NOISE, CODE_WEIGHT = 0.065, 1e-3
 """Neighbouring codes have to draw neighbouring faces; the weight keeps the codes' deviation near 1."""
 FACE_RATE, READOUT_RATE, READOUT_DECAY = 0.025, 0.25, 0.05
@@ -73,6 +72,13 @@ def draw(generator: Generator, w: Tensor, noise: Any = "const") -> Tensor:
     return cast(Tensor, picture).float()
 
 
+def set_gradients(parameters: list[nn.Parameter], gradients: tuple[Tensor, ...], processes: Processes) -> None:
+    """Hands gradients to optimisers, as the mean over all processes."""
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    processes.average_gradients(parameters)
+
+
 class AutoencoderTask:
     """See `loop.Task`. `encoder` and `generator` are trained in place; their averages are the result.
 
@@ -87,7 +93,8 @@ class AutoencoderTask:
         processes: those that train together.
     """
 
-    terms = ("pixel", "chroma", "edges", "perceptual", "identity")
+    terms: tuple[str, ...] = ("pixel", "chroma", "edges", "perceptual", "identity")
+    ema_decay = 0.998
     steps = 1
     """How many there will be; the learning rate follows them."""
 
@@ -116,7 +123,7 @@ class AutoencoderTask:
             "generator": copy.deepcopy(generator).eval().requires_grad_(False),
         }
         self.ema = [
-            ExponentialMovingAverage(live, self.average[name], EMA_DECAY)
+            ExponentialMovingAverage(live, self.average[name], self.ema_decay)
             for name, live in (("encoder", self.encoder), ("generator", self.generator))
         ]
         face = list(encoder.face.parameters()) if encoder.face is not None else []
@@ -146,10 +153,12 @@ class AutoencoderTask:
         loss = reconstruction_loss(terms, config) + CODE_WEIGHT * w.square().mean()
         numbers = require_finite(processes.mean_of_terms(terms))
         gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
-        processes.average_gradients(self.parameters)
-        rate = config.learning_rate * schedule(step, self.steps)
+        self._update(gradients, config.learning_rate * schedule(step, self.steps))
+        return numbers
+
+    def _update(self, gradients: tuple[Tensor, ...], rate: float) -> None:
+        """One step of both networks, at this learning rate of the generator's."""
+        set_gradients(self.parameters, gradients, self.processes)
         self.optimise_generator.step(rate)
         self.optimise_encoder.step(rate / 2)
         for group in self.optimise_readout.param_groups:
@@ -157,7 +166,6 @@ class AutoencoderTask:
         self.optimise_readout.step()
         for average in self.ema:
             average.update()
-        return numbers
 
     @torch.no_grad()
     def reconstructed(self, portraits: Portraits, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -190,7 +198,7 @@ class AutoencoderTask:
         """See `loop.Task.state_dict`; portraits follow from the step's number."""
         return {
             "encoder": self.encoder.state_dict(), "generator": self.generator.state_dict(),
-            "average": self.result(), "updates": self.ema[0].updates,
+            "average": AutoencoderTask.result(self), "updates": self.ema[0].updates,
             "optimise_generator": self.optimise_generator.state_dict(),
             "optimise_encoder": self.optimise_encoder.state_dict(),
             "optimise_readout": self.optimise_readout.state_dict(),

@@ -117,14 +117,18 @@ class BaseTraining:
         with torch.random.fork_rng(devices=[]):  # networks draw initial weights even when others are loaded over them
             encoder, generator = self._new_encoder(), Generator(self.config.generator(self.config.size))
             discriminator = Discriminator(self.config.discriminator())
-        whitened = self._once("whitened", lambda: self._whitened(encoder, generator, weights))
-        encoder.load_state_dict(whitened["encoder"])
-        generator.load_state_dict(whitened["generator"])
+        self._whiten("whitened", encoder, generator, weights)
         minutes = self.config.minutes * POLISH_SHARE
         polished = self._stage("polish", self._polish, encoder, generator, minutes)
-        generator.load_state_dict(polished["generator"])
+        self._whiten("finished", encoder, generator, polished)
         discriminator.load_state_dict(polished["discriminator"])
         return self._result(encoder, generator, discriminator)
+
+    def _whiten(self, name: str, encoder: Encoder, generator: Generator, weights: Mapping[str, Any]) -> None:
+        """Loads both networks, in the basis that samples are drawn in."""
+        whitened = self._once(name, lambda: self._whitened(encoder, generator, weights))
+        encoder.load_state_dict(whitened["encoder"])
+        generator.load_state_dict(whitened["generator"])
 
     def _whitened(self, encoder: Encoder, generator: Generator, weights: Mapping[str, Any]) -> dict[str, Any]:
         """Encoder and generator in the basis that samples are drawn in. Kept: in rounding, bases differ widely."""

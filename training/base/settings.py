@@ -51,7 +51,7 @@ class BaseTrainingConfig:
         min=0.0, max=100.0, step=0.1, advanced=True,
     )  # fmt: skip
     adversarial_weight: float = setting(
-        0.1, "Weight of the discriminator in the polish: higher is crisper and less like the person.",
+        0.25, "Weight of the discriminator in the polish: higher is crisper and less like the person.",
         min=0.0, max=10.0, step=0.05, advanced=True,
     )  # fmt: skip
     learning_rate: float = setting(
