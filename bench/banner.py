@@ -77,9 +77,10 @@ def banner() -> Image.Image:
         a = index * strip if index else -lean
         b = (index + 1) * strip if index < len(LOOKS) - 1 else width + lean
         cut = Image.new("L", (2 * width, 2 * tall), 0)
-        ImageDraw.Draw(cut).polygon([(2 * x, y) for x, y in (
-            (a + lean, 0), (b + lean, 0), (b - lean, 2 * tall), (a - lean, 2 * tall)
-        )], fill=255)  # fmt: skip
+        ImageDraw.Draw(cut).polygon(
+            [(2 * x, y) for x, y in ((a + lean, 0), (b + lean, 0), (b - lean, 2 * tall), (a - lean, 2 * tall))],
+            fill=255,
+        )
         layer = Image.new("RGB", (width, tall), PAPER)
         layer.paste(picture, (left, (tall - size) // 2))
         sheet.paste(layer, (0, 0), cut.resize((width, tall), Image.Resampling.LANCZOS))

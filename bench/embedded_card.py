@@ -34,15 +34,23 @@ logger = logging.getLogger(__name__)
 
 BEGIN, END = "<!-- numbers: begin -->", "<!-- numbers: end -->"
 STAGES = {
-    "render": "rendering", "start": "supervised start", "mapping": "mapping", "grow": "new block",
-    "full": "whole generator", "polish": "adversarial polish", "codes": "encoder, codes",
+    "render": "rendering",
+    "start": "supervised start",
+    "mapping": "mapping",
+    "grow": "new block",
+    "full": "whole generator",
+    "polish": "adversarial polish",
+    "codes": "encoder, codes",
     "encoder": "encoder, pictures",
-}  # fmt: skip
+}
 """Stages in the order they run, and what they are called in the table."""
 COLUMNS = {
-    "psnr": ("PSNR, dB", "{:.2f}"), "l1": ("L1", "{:.4f}"), "face_l1": ("face L1", "{:.4f}"),
-    "gradient_energy": ("gradient energy", "{:.2f}"), "w_error": ("w error", "{:.3f}"),
-}  # fmt: skip
+    "psnr": ("PSNR, dB", "{:.2f}"),
+    "l1": ("L1", "{:.4f}"),
+    "face_l1": ("face L1", "{:.4f}"),
+    "gradient_energy": ("gradient energy", "{:.2f}"),
+    "w_error": ("w error", "{:.3f}"),
+}
 PEOPLE, CELL = 8, 128
 DIVERSITY_FACES, DIVERSITY_SIZE = 512, 32
 

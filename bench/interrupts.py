@@ -125,8 +125,18 @@ def trainings(folder: Path) -> dict[str, Training]:
     (folder / "embedded.toml").write_text(EMBEDDED, encoding="utf-8")
     styles = ["--styles", str(folder / "styles"), "--no-align", "--batch-size", "2", "--precision", "fp32"]
     style, pairs = folder / "style.safetensors", folder / "pairs.safetensors"
-    keep_all = ["--drop-quality", "0", "--drop-structure", "0", "--max-saturated", "1", "--min-contrast", "0",
-                "--duplicate-bits", "-1"]  # fmt: skip
+    keep_all = [
+        "--drop-quality",
+        "0",
+        "--drop-structure",
+        "0",
+        "--max-saturated",
+        "1",
+        "--min-contrast",
+        "0",
+        "--duplicate-bits",
+        "-1",
+    ]
     for first in (
         ["finetune", *source, *styles, "--steps", "1", "--run-dir", str(folder / "first"), "--out", str(style)],
         ["pairs", *source, "--target", str(style), "--count", "4", *keep_all, "--out", str(pairs)],
@@ -145,21 +155,87 @@ def trainings(folder: Path) -> dict[str, Training]:
     fast = ["--size", "48", "--width", "0.25", "--batch-size", "2", "--adversarial-weight", "0.01"]
     made = [
         Training("finetune", (*source, *styles, "--steps", "8", "--score-interval", "4", *SNAPSHOTS), by_name),
-        Training("train-pairs", (*source, "--style", str(style), "--pairs", str(pairs), "--steps", "8",
-                                 "--batch-size", "2", "--free-batch-size", "1", "--discriminator-alone", "2",
-                                 "--learn-noise", "--noise-strength", "0.05", *SNAPSHOTS), by_name),
-        Training("train-stylizer", ("--before", str(folder / "before"), "--after", str(folder / "after"), *fast,
-                                    "--steps", "10", "--device", "cpu", *SNAPSHOTS), by_switch),
-        Training("train-encoder", ("--generator", source[1], "--images", str(folder / "styles"), "--steps", "10",
-                                   "--batch-size", "2", "--width", "0.25", "--picture-start", "0.5", "--device",
-                                   "cpu", *SNAPSHOTS), by_switch),
-        Training("train-detector", ("--config", str(folder / "detector.toml"), "--device", "cpu"), by_switch,
-                 rendered=("*.npz",)),
-        Training("train-base", ("--photos", str(folder / "faces"), "--config", str(folder / "base.toml"), "--device",
-                                "cpu"), as_it_is, folder=True, rendered=("portraits.safetensors", "plan.json")),
-        Training("train-embedded", ("--quick", "--config", str(folder / "embedded.toml"), "--device", "cpu"), as_it_is,
-                 folder=True, rendered=("data/*", "style-*.pt")),
-    ]  # fmt: skip
+        Training(
+            "train-pairs",
+            (
+                *source,
+                "--style",
+                str(style),
+                "--pairs",
+                str(pairs),
+                "--steps",
+                "8",
+                "--batch-size",
+                "2",
+                "--free-batch-size",
+                "1",
+                "--discriminator-alone",
+                "2",
+                "--learn-noise",
+                "--noise-strength",
+                "0.05",
+                *SNAPSHOTS,
+            ),
+            by_name,
+        ),
+        Training(
+            "train-stylizer",
+            (
+                "--before",
+                str(folder / "before"),
+                "--after",
+                str(folder / "after"),
+                *fast,
+                "--steps",
+                "10",
+                "--device",
+                "cpu",
+                *SNAPSHOTS,
+            ),
+            by_switch,
+        ),
+        Training(
+            "train-encoder",
+            (
+                "--generator",
+                source[1],
+                "--images",
+                str(folder / "styles"),
+                "--steps",
+                "10",
+                "--batch-size",
+                "2",
+                "--width",
+                "0.25",
+                "--picture-start",
+                "0.5",
+                "--device",
+                "cpu",
+                *SNAPSHOTS,
+            ),
+            by_switch,
+        ),
+        Training(
+            "train-detector",
+            ("--config", str(folder / "detector.toml"), "--device", "cpu"),
+            by_switch,
+            rendered=("*.npz",),
+        ),
+        Training(
+            "train-base",
+            ("--photos", str(folder / "faces"), "--config", str(folder / "base.toml"), "--device", "cpu"),
+            as_it_is,
+            folder=True,
+            rendered=("portraits.safetensors", "plan.json"),
+        ),
+        Training(
+            "train-embedded",
+            ("--quick", "--config", str(folder / "embedded.toml"), "--device", "cpu"),
+            as_it_is,
+            folder=True,
+            rendered=("data/*", "style-*.pt"),
+        ),
+    ]
     return {training.name: training for training in made}
 
 
@@ -312,8 +388,10 @@ class Trials:
                 break
             kept = kept_step(place / "run")
             resume = bool(kept) and not self.training.folder
-            came_to = "kept" if kept or any(len(rows) > 1 for rows in loss_tables(place / "run").values()) else (
-                came_to if came_to == "kept" else "nothing yet"
+            came_to = (
+                "kept"
+                if kept or any(len(rows) > 1 for rows in loss_tables(place / "run").values())
+                else (came_to if came_to == "kept" else "nothing yet")
             )
         found, tables = results(place / "out"), loss_tables(place / "run")
         if found.keys() != self.weights.keys() or any(not torch.equal(found[k], v) for k, v in self.weights.items()):

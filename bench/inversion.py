@@ -105,9 +105,16 @@ def _row(method: str, pictures: Tensor, wanted: Tensor, seconds: float, bar: flo
     told = measure(pictures, wanted)
     count = len(wanted)
     return Row(
-        method, count, float(psnr.mean()), float(psnr.min()), told["l1"], told["face_l1"], told["gradient_energy"],
-        seconds / count, bar,
-    )  # fmt: skip
+        method,
+        count,
+        float(psnr.mean()),
+        float(psnr.min()),
+        told["l1"],
+        told["face_l1"],
+        told["gradient_energy"],
+        seconds / count,
+        bar,
+    )
 
 
 def _told(row: Row) -> str:

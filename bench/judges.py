@@ -31,9 +31,13 @@ FEATURES = sum(WIDTHS)
 
 def _block(before: int, after: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(before, after, 3, padding=1), nn.GroupNorm(8, after), nn.SiLU(),
-        nn.Conv2d(after, after, 3, padding=1), nn.GroupNorm(8, after), nn.SiLU(),
-    )  # fmt: skip
+        nn.Conv2d(before, after, 3, padding=1),
+        nn.GroupNorm(8, after),
+        nn.SiLU(),
+        nn.Conv2d(after, after, 3, padding=1),
+        nn.GroupNorm(8, after),
+        nn.SiLU(),
+    )
 
 
 class Judge(nn.Module):

@@ -12,9 +12,25 @@ import zipfile
 from collections.abc import Callable
 
 NUMBERS = (
-    "0", "-1", "1e999", "NaN", "Infinity", "-0.0", "9223372036854775808", "1" + "0" * 400, "null", "true", '"x"', "[]",
-    "{}", '""', "[1]", "4294967296", "0.5", "1e-320",
-)  # fmt: skip
+    "0",
+    "-1",
+    "1e999",
+    "NaN",
+    "Infinity",
+    "-0.0",
+    "9223372036854775808",
+    "1" + "0" * 400,
+    "null",
+    "true",
+    '"x"',
+    "[]",
+    "{}",
+    '""',
+    "[1]",
+    "4294967296",
+    "0.5",
+    "1e-320",
+)
 INTERESTING = (0, 1, 127, 128, 255, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1, (1 << 64) - 1)
 
 Change = Callable[[bytes, random.Random], bytes]

@@ -48,7 +48,7 @@ from .mutate import (
     object_pickle,
     safetensors_header,
     safetensors_metadata,
-)  # fmt: skip
+)
 
 OURS = (ValueError, checkpoints.CheckpointError, CannotResume, picture_files.UnusablePicture)
 """Exactly these: a UnicodeDecodeError is a ValueError, too, and no sentence for people."""
@@ -208,10 +208,25 @@ def _pictures() -> dict[str, bytes]:
     made = {}
     noise = np.random.RandomState(0).randint(0, 256, (40, 48, 4)).astype(np.uint8)
     for name, mode in (
-        ("png", "RGBA"), ("png", "P"), ("png", "I;16"), ("jpeg", "RGB"), ("jpeg", "CMYK"), ("webp", "RGBA"),
-        ("tiff", "RGB"), ("tiff", "F"), ("bmp", "RGB"), ("gif", "P"), ("ppm", "RGB"), ("tga", "RGB"), ("ico", "RGBA"),
-        ("jpeg2000", "RGB"), ("avif", "RGB"), ("mpo", "RGB"), ("png", "1"), ("tiff", "I;16"),
-    ):  # fmt: skip
+        ("png", "RGBA"),
+        ("png", "P"),
+        ("png", "I;16"),
+        ("jpeg", "RGB"),
+        ("jpeg", "CMYK"),
+        ("webp", "RGBA"),
+        ("tiff", "RGB"),
+        ("tiff", "F"),
+        ("bmp", "RGB"),
+        ("gif", "P"),
+        ("ppm", "RGB"),
+        ("tga", "RGB"),
+        ("ico", "RGBA"),
+        ("jpeg2000", "RGB"),
+        ("avif", "RGB"),
+        ("mpo", "RGB"),
+        ("png", "1"),
+        ("tiff", "I;16"),
+    ):
         image = Image.fromarray(noise)
         image = Image.fromarray(noise[..., 0].astype(np.uint16) * 257) if mode == "I;16" else image.convert(mode)
         buffer = io.BytesIO()
@@ -243,9 +258,14 @@ def parsers() -> dict[str, Parser]:
     """Every reader of files that others may have written."""
     generator = small_generator()
     ros, nv = to_rosinality(generator), to_nvidia(generator)
-    torch_files = [saved(partial(torch.save, content)) for content in (
-        ros, nv, {"g_ema": {name: tensor.numpy() for name, tensor in ros["g_ema"].items()}},
-    )]  # fmt: skip
+    torch_files = [
+        saved(partial(torch.save, content))
+        for content in (
+            ros,
+            nv,
+            {"g_ema": {name: tensor.numpy() for name, tensor in ros["g_ema"].items()}},
+        )
+    ]
     old_files = [saved(lambda path: torch.save(ros, path, _use_new_zipfile_serialization=False))]
     pickles = [nvidia_pickle(generator), *(pickle.dumps(ros, protocol) for protocol in (2, 4))]
     ours = saved(partial(checkpoints.save_generator, generator), ".safetensors")
@@ -264,10 +284,17 @@ def parsers() -> dict[str, Parser]:
     for name in ("state/step-00000002.pt", "settings.json", "losses.csv"):
         RUN_FILES[name] = _run_file(name)
     mesh = {
-        "frames": [[{"landmarks_xy": np.random.RandomState(0).rand(468, 2).round(2).tolist(),
-                     "bbox_xyxy": [1, 2, 30, 40], "score": 0.9}]],
+        "frames": [
+            [
+                {
+                    "landmarks_xy": np.random.RandomState(0).rand(468, 2).round(2).tolist(),
+                    "bbox_xyxy": [1, 2, 30, 40],
+                    "score": 0.9,
+                }
+            ]
+        ],
         "image_size": [64, 64],
-    }  # fmt: skip
+    }
     pictures = list(_pictures().values())
     toml = 'style_name = "ink"\nsteps = 10\nlearning_rate = 2e-4\nflip_styles = true\naugment = "ada"\nseed = 3\n'
 

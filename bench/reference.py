@@ -192,9 +192,13 @@ def table(outcomes: list[Outcome], options: argparse.Namespace, minutes: float) 
 
 @torch.no_grad()
 def pictures(
-    source: FaceGenerator, encoder: FaceEncoder, faces: FaceLatent, photos: Tensor, options: argparse.Namespace,
+    source: FaceGenerator,
+    encoder: FaceEncoder,
+    faces: FaceLatent,
+    photos: Tensor,
+    options: argparse.Namespace,
     renderer: Renderer,
-) -> None:  # fmt: skip
+) -> None:
     """docs/pictures/reference.jpg and variations.jpg."""
     chosen = range(3)
     some = faces.replace(w_plus=faces.w_plus[list(chosen)], reconstruction_error=None)
@@ -256,9 +260,16 @@ def main(arguments: list[str] | None = None) -> None:
         o = outcomes[-1]
         logger.info(
             "%s: closer %.3f (texture %.3f, colour %.3f), distance %.3f, mIoU %.4f -> %.4f, error %.4f, %.0f s",
-            look, o.closer.float().mean(), o.closer_texture.float().mean(), o.closer_colour.float().mean(),
-            o.after.mean(), o.miou_before.mean(), o.miou_after.mean(), o.error, time.monotonic() - started,
-        )  # fmt: skip
+            look,
+            o.closer.float().mean(),
+            o.closer_texture.float().mean(),
+            o.closer_colour.float().mean(),
+            o.after.mean(),
+            o.miou_before.mean(),
+            o.miou_after.mean(),
+            o.error,
+            time.monotonic() - started,
+        )
     text = table(outcomes, options, (time.monotonic() - started) / 60)
     write_atomically(options.out, lambda file: file.write(text.encode()))
     if not options.no_pictures:

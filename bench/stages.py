@@ -124,10 +124,11 @@ def table(look: str, rows: dict[str, list[dict[str, Any]]], perfect: float) -> l
     """Lines of one look's table: a row per arm, a row per comparison."""
     some = next(iter(rows.values()))
     lines = [
-        f"**{look}**, {len(some)} seeds, {len(some[0]['L1'])} people, true twins are read with mIoU {perfect:.3f}", "",
+        f"**{look}**, {len(some)} seeds, {len(some[0]['L1'])} people, true twins are read with mIoU {perfect:.3f}",
+        "",
         f"| | {' | '.join((*PER_FACE, *PER_STYLE))} | CPU seconds |",
         "|---|" + "---:|" * (len(PER_FACE + PER_STYLE) + 1),
-    ]  # fmt: skip
+    ]
     for arm, found in rows.items():
         cells = [f"{float(torch.tensor([row[name] for row in found]).mean()):.4f}" for name in (*PER_FACE, *PER_STYLE)]
         seconds = float(torch.tensor([row["seconds"] for row in found]).median())

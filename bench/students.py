@@ -76,8 +76,10 @@ def cartoon_filters(photo: Tensor) -> Tensor:
 
 
 BASELINES: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "sketch": pencil_filters, "impasto": oil_filters, "cartoon": cartoon_filters,
-}  # fmt: skip
+    "sketch": pencil_filters,
+    "impasto": oil_filters,
+    "cartoon": cartoon_filters,
+}
 """A plain pipeline for each look; pictures `[N, 3, H, W]` in 0..1."""
 
 
@@ -229,8 +231,10 @@ def main(arguments: list[str] | None = None) -> None:
             f"student, and of the long way, inversion by {options.steps} steps of optimisation from the mean face and "
             "then the style generator; of the whole picture and of the middle of the face. Seconds are those of one "
             "core for a face.",
-            "", *on_twins(students, options), "",
-        ]  # fmt: skip
+            "",
+            *on_twins(students, options),
+            "",
+        ]
     document = "\n".join(text)
     write_atomically(options.out, lambda file: file.write(document.encode()))
 

@@ -69,9 +69,7 @@ class Canvas:
         display_names: what the front end calls a class, for nodes that have no title of their own.
     """
 
-    def __init__(
-        self, root: Graph, input_types: Mapping[str, InputTypes], display_names: Mapping[str, str]
-    ) -> None:
+    def __init__(self, root: Graph, input_types: Mapping[str, InputTypes], display_names: Mapping[str, str]) -> None:
         self._root = root
         self._input_types = input_types
         self._display_names = display_names
@@ -162,9 +160,10 @@ class Canvas:
         names = {slot.name for slot in known}
         ordered = [
             Slot(slot.name, slot.type, saved[slot.name].link, slot.is_widget or _custom_widget(saved[slot.name]))
-            if slot.name in saved else slot
+            if slot.name in saved
+            else slot
             for slot in known
-        ]  # fmt: skip
+        ]
         return ordered + [slot for slot in node.inputs if slot.name not in names]
 
     def _source(self, consumer: Node, place: int) -> Source | None:

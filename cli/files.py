@@ -121,8 +121,9 @@ def read_array(path: str, shape: Sequence[int | None], meaning: str) -> Tensor:
     from ..models.arrays import find_arrays, read_arrays
 
     def fits(wanted: Sequence[int | None]) -> Callable[[Tensor], bool]:
-        return lambda array: array.ndim == len(wanted) and all(
-            length in (None, side) for length, side in zip(wanted, array.shape, strict=True)
+        return lambda array: (
+            array.ndim == len(wanted)
+            and all(length in (None, side) for length, side in zip(wanted, array.shape, strict=True))
         )
 
     file = Path(path)

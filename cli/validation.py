@@ -22,9 +22,7 @@ class Fault:
     input: str | None = None
 
 
-def validate(
-    prompt: Prompt, needed: Sequence[str], classes: Mapping[str, type], titles: Mapping[str, str]
-) -> None:
+def validate(prompt: Prompt, needed: Sequence[str], classes: Mapping[str, type], titles: Mapping[str, str]) -> None:
     """Checks the links and values of the nodes that will run, and turns numbers into their declared types in place.
 
     Raises:

@@ -78,9 +78,7 @@ def set_seeds(workflow: Workflow, value: int) -> None:
                 node["inputs"][name] = value
 
 
-def _set_promoted(
-    workflow: Workflow, input_types: Mapping[str, InputTypes], host: str, name: str, text: str
-) -> None:
+def _set_promoted(workflow: Workflow, input_types: Mapping[str, InputTypes], host: str, name: str, text: str) -> None:
     """Sets a value on a subgraph's node, which is one of the nodes inside, or of several."""
     inside = [(key, own) for key, own in workflow.promoted[host].get(name, []) if key in workflow.prompt]
     if not inside:

@@ -19,12 +19,23 @@ if TYPE_CHECKING:
 
 COMMENTS = frozenset(
     {
-        "Note", "MarkdownNote", "Label (rgthree)", "Bookmark (rgthree)", "Note Plus (mtb)", "LG_Note",
-        "Fast Groups Muter (rgthree)", "Fast Groups Bypasser (rgthree)", "Fast Muter (rgthree)",
-        "Fast Bypasser (rgthree)", "Fast Actions Button (rgthree)", "Mute / Bypass Relay (rgthree)",
-        "Mute / Bypass Repeater (rgthree)", "Node Collector (rgthree)", "Random Unmuter (rgthree)",
+        "Note",
+        "MarkdownNote",
+        "Label (rgthree)",
+        "Bookmark (rgthree)",
+        "Note Plus (mtb)",
+        "LG_Note",
+        "Fast Groups Muter (rgthree)",
+        "Fast Groups Bypasser (rgthree)",
+        "Fast Muter (rgthree)",
+        "Fast Bypasser (rgthree)",
+        "Fast Actions Button (rgthree)",
+        "Mute / Bypass Relay (rgthree)",
+        "Mute / Bypass Repeater (rgthree)",
+        "Node Collector (rgthree)",
+        "Random Unmuter (rgthree)",
     }
-)  # fmt: skip
+)
 """Remarks, and switches that have done their work when a workflow is saved: nothing comes out of them."""
 
 REROUTES = frozenset({"Reroute", "Reroute (rgthree)", "ReroutePrimitive|pysssss"})

@@ -14,9 +14,18 @@ from .virtual_nodes import COMMENTS
 from .workflow_file import is_ui_format, read_workflow_file
 
 __all__ = [
-    "InputTypes", "Prompt", "Workflow", "WorkflowError", "declared_inputs", "is_link", "is_ui_format", "is_widget",
-    "node_types", "read_workflow_file", "to_workflow",
-]  # fmt: skip
+    "InputTypes",
+    "Prompt",
+    "Workflow",
+    "WorkflowError",
+    "declared_inputs",
+    "is_link",
+    "is_ui_format",
+    "is_widget",
+    "node_types",
+    "read_workflow_file",
+    "to_workflow",
+]
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,7 @@ def faces_of_mesh(landmarks: Any, height: int, width: int, min_confidence: float
     """
     frames = landmarks.get("frames") if isinstance(landmarks, Mapping) else None
     if not isinstance(frames, Sequence) or isinstance(frames, str):
-        raise ValueError(
-            f"`landmarks` does not hold the faces of a batch of pictures. {WIRE}"
-        )
+        raise ValueError(f"`landmarks` does not hold the faces of a batch of pictures. {WIRE}")
     try:
         found_height, found_width = landmarks.get("image_size") or (height, width)
         scale = torch.tensor([width / float(found_width), height / float(found_height)])

@@ -196,7 +196,13 @@ def smooth_faces(
         if on_progress is not None:
             on_progress(i + 1, len(frame_index))
     result = FaceCrops(
-        torch.stack(crops), matrices, frame_index, landmarks[order].float(), score[order], faces.photos, numbers,
+        torch.stack(crops),
+        matrices,
+        frame_index,
+        landmarks[order].float(),
+        score[order],
+        faces.photos,
+        numbers,
         faces.alpha,
     )
     return result, reports

@@ -59,9 +59,7 @@ def warp(
     half = output_to_source.new_full((1, 2, 1), 0.5)
     linear = output_to_source[:, :, :2]
     centred = torch.cat([linear, output_to_source[:, :, 2:] + linear @ half - half], dim=2)
-    return warp_affine(
-        source, invert_affine(centred), size, mode=mode, padding_mode=padding_mode, align_corners=True
-    )
+    return warp_affine(source, invert_affine(centred), size, mode=mode, padding_mode=padding_mode, align_corners=True)
 
 
 def resample(

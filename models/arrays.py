@@ -37,9 +37,20 @@ NAMED = 6
 PICTURE = re.compile(r"\.(jpe?g|png|webp|bmp|tiff?|heic|avif)$", re.IGNORECASE)
 
 NOT_READ = (
-    ValueError, TypeError, LookupError, RuntimeError, OSError, EOFError, MemoryError, OverflowError, SyntaxError,
-    struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+    ValueError,
+    TypeError,
+    LookupError,
+    RuntimeError,
+    OSError,
+    EOFError,
+    MemoryError,
+    OverflowError,
+    SyntaxError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 """What numpy and zipfile raise at a damaged file."""
 
 Fits = Callable[[Tensor], bool]

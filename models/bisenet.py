@@ -16,9 +16,26 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """Of ImageNet, for pictures in 0..1."""
 CLASSES = (
-    "background", "skin", "left brow", "right brow", "left eye", "right eye", "glasses", "left ear", "right ear",
-    "earring", "nose", "mouth", "upper lip", "lower lip", "neck", "necklace", "clothes", "hair", "hat",
-)  # fmt: skip
+    "background",
+    "skin",
+    "left brow",
+    "right brow",
+    "left eye",
+    "right eye",
+    "glasses",
+    "left ear",
+    "right ear",
+    "earring",
+    "nose",
+    "mouth",
+    "upper lip",
+    "lower lip",
+    "neck",
+    "necklace",
+    "clothes",
+    "hair",
+    "hat",
+)
 """What the 19 labels of the public file stand for."""
 SIDE = 512
 """Height and width of the pictures that the public file was trained on."""

@@ -126,9 +126,7 @@ class MappingNetwork(nn.Module):
     A `z_dim` of 0 makes it a network of the condition alone, as conditional discriminators have.
     """
 
-    def __init__(
-        self, z_dim: int, w_dim: int, layers: int = 8, lr_multiplier: float = 0.01, c_dim: int = 0
-    ) -> None:
+    def __init__(self, z_dim: int, w_dim: int, layers: int = 8, lr_multiplier: float = 0.01, c_dim: int = 0) -> None:
         super().__init__()
         self.z_dim = z_dim
         self.embed = EqualLinear(c_dim, w_dim) if c_dim else None

@@ -119,9 +119,7 @@ def walk_positions(keys: int, frames: int, loop: bool = True, easing: Easing = "
     return places
 
 
-def walk_between_latents(
-    latent: FaceLatent, frames: int, loop: bool = True, easing: Easing = "none"
-) -> FaceLatent:
+def walk_between_latents(latent: FaceLatent, frames: int, loop: bool = True, easing: Easing = "none") -> FaceLatent:
     """Latents on straight lines in W+ from face to face; the faces themselves to the bit where a frame meets them.
 
     Noise that the faces share stays; noise of each face's own is left out, for it would flicker.

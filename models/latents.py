@@ -25,9 +25,22 @@ from .types import FaceGenerator, FaceLatent
 FORMAT_VERSION = 1
 KIND = "set of latents"
 CODE_NAMES = (
-    "w_plus", "wplus", "w+", "latent", "latents", "dlatents", "dlatent", "latent_in", "latent_code", "latent_codes",
-    "ws", "w", "projected_w", "code", "codes",
-)  # fmt: skip
+    "w_plus",
+    "wplus",
+    "w+",
+    "latent",
+    "latents",
+    "dlatents",
+    "dlatent",
+    "latent_in",
+    "latent_code",
+    "latent_codes",
+    "ws",
+    "w",
+    "projected_w",
+    "code",
+    "codes",
+)
 """What the entry with the codes is called in the files of various projects, in order of preference."""
 MEASURED = ("reconstruction_error", "identity_distance")
 CODE_SIZES = (4, 26)
@@ -60,9 +73,7 @@ def save_latents(latent: FaceLatent, path: str | Path) -> Path:
     for name in MEASURED:
         if getattr(latent, name) is not None:
             tensors[name] = _plain(getattr(latent, name))
-    return save_bytes(
-        path, save(tensors, our_metadata(KIND, w_space=latent.w_space, generator=latent.generator))
-    )
+    return save_bytes(path, save(tensors, our_metadata(KIND, w_space=latent.w_space, generator=latent.generator)))
 
 
 def load_latents(path: str | Path, generator: FaceGenerator | None = None) -> FaceLatent:

@@ -17,9 +17,24 @@ from PIL import Image, ImageCms, ImageOps, ImageSequence
 from .picture_formats import EXTENSIONS, HEAD, format_of, refusal
 
 FORMATS = (
-    "PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "JPEG2000", "HEIF", "JXL", "PPM", "PSD", "ICO",
-    "QOI", "TGA",
-)  # fmt: skip
+    "PNG",
+    "JPEG",
+    "MPO",
+    "WEBP",
+    "TIFF",
+    "BMP",
+    "DIB",
+    "GIF",
+    "AVIF",
+    "JPEG2000",
+    "HEIF",
+    "JXL",
+    "PPM",
+    "PSD",
+    "ICO",
+    "QOI",
+    "TGA",
+)
 """What Pillow may read, by its own names. Others are left out with reason: PostScript would start a program."""
 ANIMATED = ("GIF", "WEBP", "PNG", "AVIF", "TIFF")
 """Formats whose frames are a series. Those of others are layers or a camera's previews, which nobody means to load."""

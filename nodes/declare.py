@@ -34,9 +34,7 @@ def number(
     return "FLOAT", _options(tooltip, advanced, default=default, min=low, max=high, step=step)
 
 
-def choice(
-    options: Sequence[str], tooltip: str, *, default: str | None = None, advanced: bool = False
-) -> Input:
+def choice(options: Sequence[str], tooltip: str, *, default: str | None = None, advanced: bool = False) -> Input:
     """A drop-down list; its first option is the default unless `default` says otherwise."""
     chosen = {} if default is None else {"default": default}
     return list(options), _options(tooltip, advanced, **chosen)

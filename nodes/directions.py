@@ -161,9 +161,7 @@ class MoveAlongDirection:
                     high=100.0,
                     step=0.25,
                 ),
-                "layers": text(
-                    "", f"Layers that move; empty for those the direction was found for. {LAYERS_TOOLTIP}"
-                ),
+                "layers": text("", f"Layers that move; empty for those the direction was found for. {LAYERS_TOOLTIP}"),
             }
         }
 

@@ -89,9 +89,7 @@ class TrainEncoder:
         if not resume:
             shutil.rmtree(run_dir / "state", ignore_errors=True)
         with room_for_training() as device, ProgressReporter(config.steps, "train", node_id=node_id) as progress:
-            result = train_encoder(
-                generator.to(device), config, faces, progress.callbacks(), run_dir, resume=True
-            )
+            result = train_encoder(generator.to(device), config, faces, progress.callbacks(), run_dir, resume=True)
         # Only an unfinished run needs its state.
         shutil.rmtree(run_dir / "state", ignore_errors=True)
         preview = tensor_to_image(result.preview[None] * 2 - 1)

@@ -123,9 +123,7 @@ class SaveGenerator:
             "hidden": {"node_id": "UNIQUE_ID"},
         }
 
-    def run(
-        self, generator: FaceGenerator, name: str, half_precision: bool, node_id: str | None = None
-    ) -> tuple[str]:
+    def run(self, generator: FaceGenerator, name: str, half_precision: bool, node_id: str | None = None) -> tuple[str]:
         from ..models.checkpoints import save_generator
         from ..runtime.progress import ProgressReporter
 
@@ -186,9 +184,7 @@ class ConvertCheckpoint:
         folder, _, file = checkpoint.partition("/")
         return content_hash([Path(find_model(folder, file))])
 
-    def run(
-        self, checkpoint: str, name: str, half_precision: bool, node_id: str | None = None
-    ) -> tuple[str, str]:
+    def run(self, checkpoint: str, name: str, half_precision: bool, node_id: str | None = None) -> tuple[str, str]:
         from ..models.checkpoints.convert import convert, report
         from ..runtime.folders import find_model
         from ..runtime.progress import ProgressReporter
@@ -230,9 +226,7 @@ class SampleFaces:
             }
         }
 
-    def run(
-        self, generator: FaceGenerator, seed: int, count: int, truncation_psi: float
-    ) -> tuple[Tensor, FaceLatent]:
+    def run(self, generator: FaceGenerator, seed: int, count: int, truncation_psi: float) -> tuple[Tensor, FaceLatent]:
         from ..models.sampling import sample_latent, synthesise
         from ..runtime.images import tensor_to_image
 

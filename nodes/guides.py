@@ -129,9 +129,7 @@ class DinoGuide:
     def IS_CHANGED(cls, file: str, weight: float, guides: Any = None, clip_vision: Any = None) -> str:
         return content_hash([] if file == NONE else [_path(file)])
 
-    def run(
-        self, file: str, weight: float, guides: Guides | None = None, clip_vision: Any = None
-    ) -> tuple[Guides]:
+    def run(self, file: str, weight: float, guides: Guides | None = None, clip_vision: Any = None) -> tuple[Guides]:
         if clip_vision is None:
             return _with(guides, _opened("dino", [file], weight))
         from ..training.guides.files import dino_guide_of

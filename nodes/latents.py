@@ -153,7 +153,10 @@ class MixLatents:
                     "are. layers: the named layers of latent_b whole, whatever the amount.",
                 ),
                 "amount": number(
-                    0.5, "0 is latent_a, 1 is latent_b. Beyond them a difference is exaggerated.", low=-1.0, high=2.0,
+                    0.5,
+                    "0 is latent_a, 1 is latent_b. Beyond them a difference is exaggerated.",
+                    low=-1.0,
+                    high=2.0,
                     step=0.05,
                 ),
                 "layers": text("", f"Layers that are mixed; empty for all. {LAYERS_TOOLTIP}"),
@@ -163,7 +166,7 @@ class MixLatents:
                     "FACE_GENERATOR", "For slerp: its average face is what the arc turns about. Else the origin of W."
                 )
             },
-        }  # fmt: skip
+        }
 
     def run(
         self,

@@ -243,9 +243,17 @@ class TrainFastStylizer:
             shutil.rmtree(run_dir / "state", ignore_errors=True)
         with room_for_training() as device, ProgressReporter(config.steps, "train", node_id=node_id) as progress:
             result = train_stylizer(
-                config, batches, medium, {"learnt_from": f"{len(triples)} pairs"}, progress.callbacks(), run_dir, True,
-                device, start=start, shown=shown,
-            )  # fmt: skip
+                config,
+                batches,
+                medium,
+                {"learnt_from": f"{len(triples)} pairs"},
+                progress.callbacks(),
+                run_dir,
+                True,
+                device,
+                start=start,
+                shown=shown,
+            )
         shutil.rmtree(run_dir / "state", ignore_errors=True)
         with torch.inference_mode(False):
             task = StylizerTask(config, batches, medium, "cpu", start=start)

@@ -22,6 +22,7 @@ PREVIEW_FACES = 6
 PREVIEW_TRUNCATION = 0.8
 IF_CANCELLED = ("stop", "use it so far")
 
+
 class FinetuneGenerator:
     CATEGORY = CATEGORY
     DESCRIPTION = (
@@ -133,9 +134,15 @@ class FinetuneGenerator:
                 callbacks = ends_quietly(callbacks)
             try:
                 result = finetune(
-                    source.to(device), pictures, config, callbacks, run_dir, resume=True, guides=guides,
+                    source.to(device),
+                    pictures,
+                    config,
+                    callbacks,
+                    run_dir,
+                    resume=True,
+                    guides=guides,
                     validation_images=held_out,
-                )  # fmt: skip
+                )
             finally:
                 for guide in guides:
                     guide.to("cpu")

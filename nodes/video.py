@@ -143,7 +143,5 @@ class SteadyLatents:
         from ..models.steadiness import steady_latents
 
         return (
-            steady_latents(
-                latent, faces.frame_index, tracks_of(faces), smoothing, structure, appearance, layer_cut
-            ),
+            steady_latents(latent, faces.frame_index, tracks_of(faces), smoothing, structure, appearance, layer_cut),
         )

@@ -9,6 +9,20 @@ from .parameters import Z_DIM, FaceParameters, features, parameters_from_z, samp
 from .renderer import Rendered, Renderer, can_compile, render
 
 __all__ = [
-    "LABEL_COLOURS", "LOOKS", "NUM_LABELS", "Z_DIM", "FaceParameters", "Label", "Rendered", "Renderer",
-    "can_compile", "features", "five_points", "parameters_from_z", "render", "sample_parameters", "sample_z", "select",
+    "LABEL_COLOURS",
+    "LOOKS",
+    "NUM_LABELS",
+    "Z_DIM",
+    "FaceParameters",
+    "Label",
+    "Rendered",
+    "Renderer",
+    "can_compile",
+    "features",
+    "five_points",
+    "parameters_from_z",
+    "render",
+    "sample_parameters",
+    "sample_z",
+    "select",
 ]

@@ -15,7 +15,14 @@ from .paint import GBuffer, colour
 from .photo import light_direction
 
 FACE = (
-    Label.SKIN, Label.NOSE, Label.EYE, Label.BROW, Label.UPPER_LIP, Label.MOUTH, Label.LOWER_LIP, Label.BEARD,
+    Label.SKIN,
+    Label.NOSE,
+    Label.EYE,
+    Label.BROW,
+    Label.UPPER_LIP,
+    Label.MOUTH,
+    Label.LOWER_LIP,
+    Label.BEARD,
 )
 """Labels of the front of the head."""
 
@@ -123,7 +130,13 @@ def eye_curves(s: Scene, g: GBuffer, blur: float) -> EyeCurves:
         smoothstep(-0.7, 0.7, (upper - height) / blur), smoothstep(-0.7, 0.7, (height - lower) / blur)
     )
     return EyeCurves(
-        t, height, upper, lower, ux * side - s["gaze_x"], (y - EYE_Y) - s["gaze_y"] - 0.006, visible,
+        t,
+        height,
+        upper,
+        lower,
+        ux * side - s["gaze_x"],
+        (y - EYE_Y) - s["gaze_y"] - 0.006,
+        visible,
         inside * (t.abs() < 1) * visible,
     )
 

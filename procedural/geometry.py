@@ -147,8 +147,9 @@ def hair_surface(s: Scene, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     opening = smooth_max(front - z, y - line, 0.10)
     # Thickness grows away from the hairline.
     edge = 0.12 + 0.38 * fringe + 0.22 * long * (1 - fringe) + 0.35 * s["afro"]
-    volume = s["hair_volume"] * (1 + 0.25 * s["swept"] * smoothstep(0.4, 1.0, y) - 0.35 * (1 - long) * (1 - s["afro"])
-                                 * smoothstep(0.5, -0.2, y))
+    volume = s["hair_volume"] * (
+        1 + 0.25 * s["swept"] * smoothstep(0.4, 1.0, y) - 0.35 * (1 - long) * (1 - s["afro"]) * smoothstep(0.5, -0.2, y)
+    )
     thickness = 0.012 + volume * (edge + (1 - edge) * smoothstep(-0.02, 0.24, opening))
     scalp = ellipsoid(x / s["face_width"], y - 0.29, z + 0.16, 0.695, 0.755, 0.80) - thickness
     # Long hair falls in a curtain behind the face and over the shoulders.
@@ -198,8 +199,13 @@ def part_surfaces(
     x, y, z = to_local(s, X, Y, Z)
     head, nose = face_surface(s, x, y, z)
     return (
-        head, nose, ear_surface(s, x, y, z), neck_surface(s, X, Y, Z), cloth_surface(s, X, Y, Z),
-        hair_surface(s, x, y, z), (x, y, z),
+        head,
+        nose,
+        ear_surface(s, x, y, z),
+        neck_surface(s, X, Y, Z),
+        cloth_surface(s, X, Y, Z),
+        hair_surface(s, x, y, z),
+        (x, y, z),
     )
 
 

@@ -52,9 +52,7 @@ def _skin(s: Scene, x: Tensor, y: Tensor, ax: Tensor, front: Tensor, texture: fl
     return skin * (1 - lines)
 
 
-def _eyes(
-    s: Scene, skin: Tensor, x: Tensor, y: Tensor, front: Tensor, blur: Tensor
-) -> tuple[Tensor, Tensor]:
+def _eyes(s: Scene, skin: Tensor, x: Tensor, y: Tensor, front: Tensor, blur: Tensor) -> tuple[Tensor, Tensor]:
     """Skin with eyes, lashes, lid creases painted on; and the coverage of the open eye."""
     ax, side = x.abs(), torch.sign(x)
     ux = ax - s["eye_spacing"]

@@ -17,8 +17,15 @@ Z_DIM = 100
 FaceParameters = dict[str, Tensor]
 """Name -> `[B, k]` float32."""
 
-_SKIN_TONES = ((255, 224, 200), (246, 205, 172), (232, 184, 142), (206, 148, 104), (166, 110, 74), (122, 79, 55),
-               (84, 54, 40))
+_SKIN_TONES = (
+    (255, 224, 200),
+    (246, 205, 172),
+    (232, 184, 142),
+    (206, 148, 104),
+    (166, 110, 74),
+    (122, 79, 55),
+    (84, 54, 40),
+)
 _HAIR_TONES = ((20, 17, 17), (40, 27, 21), (72, 46, 30), (112, 74, 44), (176, 126, 72), (226, 196, 138), (160, 74, 34))
 _IRIS_TONES = ((62, 38, 22), (92, 58, 32), (112, 98, 48), (70, 112, 78), (70, 115, 165), (112, 134, 146))
 
@@ -77,8 +84,8 @@ def _ramp(x: Tensor, low: float, high: float) -> Tensor:
 
 # Hair styles, chosen by one uniform per face: upper ends of the intervals, masculine and feminine faces.
 #            bald  buzz  short  side  swept curly  afro  long  wavy  bob   bun
-_MASCULINE = (.06, .15, .36, .56, .72, .81, .87, .90, .93, .94)
-_FEMININE = (.008, .02, .07, .12, .15, .22, .31, .54, .72, .87)
+_MASCULINE = (0.06, 0.15, 0.36, 0.56, 0.72, 0.81, 0.87, 0.90, 0.93, 0.94)
+_FEMININE = (0.008, 0.02, 0.07, 0.12, 0.15, 0.22, 0.31, 0.54, 0.72, 0.87)
 BALD, BUZZ, SHORT, SIDE_PART, SWEPT, CURLY, AFRO, LONG, WAVY, BOB, BUN = range(11)
 NUM_HAIR_STYLES = 11
 
@@ -187,11 +194,12 @@ def parameters_from_z(z: Tensor) -> FaceParameters:
     wants_fringe = chance(0.32) * among(SHORT, SIDE_PART, LONG, WAVY, BOB)
     fringe = p["fringe"] = wants_fringe * (is_feminine + (1 - is_feminine) * among(SHORT))
     side = torch.where(uniform() > 0.5, 1.0, -1.0)
-    p["part"] = (
-        normal(0.08) + side * (0.24 * among(SIDE_PART) + uniform(0, 0.25) * among(LONG, WAVY, BOB))
-    ) * (1 - 0.5 * fringe)
+    p["part"] = (normal(0.08) + side * (0.24 * among(SIDE_PART) + uniform(0, 0.25) * among(LONG, WAVY, BOB))) * (
+        1 - 0.5 * fringe
+    )
     p["parting_slope"] = (
-        uniform(0.35, 0.9) * among(LONG, WAVY, BOB) + uniform(0.2, 0.5) * among(SIDE_PART)
+        uniform(0.35, 0.9) * among(LONG, WAVY, BOB)
+        + uniform(0.2, 0.5) * among(SIDE_PART)
         + uniform(0, 0.15) * among(SHORT, BUN)
     ) * (1 - fringe)
     receding = (1 - feminine) * age * uniform(0, 0.12)

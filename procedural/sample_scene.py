@@ -96,9 +96,7 @@ def _posed(person: FaceParameters, **changes: float) -> FaceParameters:
 
 
 @torch.no_grad()
-def _portrait(
-    renderer: Renderer, person: FaceParameters, size: int, supersample: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def _portrait(renderer: Renderer, person: FaceParameters, size: int, supersample: int) -> tuple[Tensor, Tensor, Tensor]:
     """Picture [3,h,size] and figure [h,size] in 0..1, shoulders continued downwards, and landmarks [1,68,2]."""
     look = LOOKS["photo"]
     scene = make_scene(look.adjust(person))

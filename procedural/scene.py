@@ -314,8 +314,9 @@ def composite(canvas: Tensor, picture: Tensor, alpha: Tensor, matrix: Tensor) ->
     corners = torch.tensor([[0.0, 0.0], [width, 0.0], [0.0, height], [width, height]])
     quad = transform_points(matrix[None], corners[None])[0]
     x0, y0 = (max(0, math.floor(float(v))) for v in quad.amin(0))
-    x1, y1 = min(canvas.shape[2], math.ceil(float(quad[:, 0].max()))), min(
-        canvas.shape[1], math.ceil(float(quad[:, 1].max()))
+    x1, y1 = (
+        min(canvas.shape[2], math.ceil(float(quad[:, 0].max()))),
+        min(canvas.shape[1], math.ceil(float(quad[:, 1].max()))),
     )
     if x1 <= x0 or y1 <= y0:
         return canvas

@@ -72,10 +72,20 @@ def serving(root: Path, base: Path) -> Iterator[ComfyServer]:
         port = probe.getsockname()[1]
     log = base / "server.log"
     command = [
-        str(python), str(Path(__file__).with_name("start_comfyui.py")), str(checkout / "main.py"),
-        "--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base),
-        "--database-url", "sqlite:///:memory:", "--disable-api-nodes",
-    ]  # fmt: skip
+        str(python),
+        str(Path(__file__).with_name("start_comfyui.py")),
+        str(checkout / "main.py"),
+        "--cpu",
+        "--listen",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--base-directory",
+        str(base),
+        "--database-url",
+        "sqlite:///:memory:",
+        "--disable-api-nodes",
+    ]
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=checkout, stdout=output, stderr=subprocess.STDOUT)
         server = ComfyServer(f"http://127.0.0.1:{port}", base, log)

@@ -11,10 +11,18 @@ from comfy_server import ComfyServer, serving
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST = [
-    "test_other_processor.py", "test_front_end.py", "test_real_comfyui.py", "test_interrupted_trainings.py",
-    "test_devices.py", "test_bundled_workflows.py", "test_distributed.py", "test_embedded_training.py",
-    "test_finetune.py", "test_demo.py", "test_reference_encoders.py",
-]  # fmt: skip
+    "test_other_processor.py",
+    "test_front_end.py",
+    "test_real_comfyui.py",
+    "test_interrupted_trainings.py",
+    "test_devices.py",
+    "test_bundled_workflows.py",
+    "test_distributed.py",
+    "test_embedded_training.py",
+    "test_finetune.py",
+    "test_demo.py",
+    "test_reference_encoders.py",
+]
 
 
 def pytest_configure() -> None:

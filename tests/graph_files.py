@@ -139,10 +139,17 @@ class Sketch:
             slots.append({**slot, "widget": {"name": name}} if (name, type_) in widgets else slot)
         assert not links, links
         entry = {
-            "id": key, "type": kind.id if isinstance(kind, Sketch) else kind, "pos": [200 * len(self.nodes), 100],
-            "size": [180, 100], "flags": {}, "order": len(self.nodes), "mode": 0, "inputs": slots,
-            "outputs": [{"name": type_, "type": type_, "links": []} for type_ in outputs], "properties": {},
-        }  # fmt: skip
+            "id": key,
+            "type": kind.id if isinstance(kind, Sketch) else kind,
+            "pos": [200 * len(self.nodes), 100],
+            "size": [180, 100],
+            "flags": {},
+            "order": len(self.nodes),
+            "mode": 0,
+            "inputs": slots,
+            "outputs": [{"name": type_, "type": type_, "links": []} for type_ in outputs],
+            "properties": {},
+        }
         if values is not None:
             entry["widgets_values"] = values
         self.nodes.append({**entry, **more})
@@ -182,10 +189,17 @@ class Sketch:
         for sketch in [self, *self.everything()]:
             sketch._connect()
         document = {
-            "id": "00000000-0000-4000-8000-000000000000", "revision": 0, "last_node_id": 999,
-            "last_link_id": next(self._links), "nodes": self.nodes, "links": [list(link) for link in self.links],
-            "groups": [], "config": {}, "extra": {}, "version": 0.4,
-        }  # fmt: skip
+            "id": "00000000-0000-4000-8000-000000000000",
+            "revision": 0,
+            "last_node_id": 999,
+            "last_link_id": next(self._links),
+            "nodes": self.nodes,
+            "links": [list(link) for link in self.links],
+            "groups": [],
+            "config": {},
+            "extra": {},
+            "version": 0.4,
+        }
         if self.used:
             document["definitions"] = {"subgraphs": [sketch.definition() for sketch in self.everything()]}
         return document
@@ -203,23 +217,36 @@ class Sketch:
         links = [dict(zip(names, link, strict=True)) for link in self.links]
         inputs = [
             {
-                "id": f"{self.id[:-2]}1{place}", "name": name, "type": type_,
+                "id": f"{self.id[:-2]}1{place}",
+                "name": name,
+                "type": type_,
                 "linkIds": [link[0] for link in self.links if link[1] == INPUTS and link[2] == place],
             }
             for place, (name, type_) in enumerate(self.inputs)
-        ]  # fmt: skip
+        ]
         outputs = [
             {
-                "id": f"{self.id[:-2]}2{place}", "name": name, "type": type_,
+                "id": f"{self.id[:-2]}2{place}",
+                "name": name,
+                "type": type_,
                 "linkIds": [link[0] for link in self.links if link[3] == OUTPUTS and link[4] == place],
             }
             for place, (name, type_) in enumerate(self.outputs)
-        ]  # fmt: skip
+        ]
         return {
-            "id": self.id, "version": 1, "revision": 0, "config": {}, "name": self.name,
+            "id": self.id,
+            "version": 1,
+            "revision": 0,
+            "config": {},
+            "name": self.name,
             "state": {"lastGroupId": 0, "lastNodeId": 999, "lastLinkId": 999, "lastRerouteId": 0},
             "inputNode": {"id": INPUTS, "bounding": [-200, 60, 120, 60]},
             "outputNode": {"id": OUTPUTS, "bounding": [900, 60, 120, 60]},
-            "inputs": inputs, "outputs": outputs, "widgets": [], "nodes": self.nodes, "groups": [], "links": links,
+            "inputs": inputs,
+            "outputs": outputs,
+            "widgets": [],
+            "nodes": self.nodes,
+            "groups": [],
+            "links": links,
             "extra": {},
-        }  # fmt: skip
+        }

@@ -16,8 +16,14 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 MPS, CPU, LAZY = torch.device("mps"), torch.device("cpu"), torch.device("lazy")
 aten = torch.ops.aten
-TAKES_BOTH = {aten.copy_.default, aten._to_copy.default, aten.index.Tensor, aten.index_put.default,
-              aten.index_put_.default, aten._index_put_impl_.default}  # fmt: skip
+TAKES_BOTH = {
+    aten.copy_.default,
+    aten._to_copy.default,
+    aten.index.Tensor,
+    aten.index_put.default,
+    aten.index_put_.default,
+    aten._index_put_impl_.default,
+}
 """Operations that may be given tensors of the CPU beside those of the device: copies, and indices."""
 MISSING = ("_linalg_eigh", "linalg_eig", "_linalg_eigvals", "linalg_lstsq", "_linalg_svd", "linalg_qr", "geqrf")
 """What MPS has not, had only lately, or does on the CPU with a warning."""
@@ -32,9 +38,14 @@ class OnMps(Tensor):
     @staticmethod
     def __new__(cls, inner: Tensor) -> OnMps:
         return Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
-            cls, inner.size(), strides=inner.stride(), storage_offset=inner.storage_offset(), dtype=inner.dtype,
-            device=LAZY, requires_grad=inner.requires_grad,
-        )  # fmt: skip
+            cls,
+            inner.size(),
+            strides=inner.stride(),
+            storage_offset=inner.storage_offset(),
+            dtype=inner.dtype,
+            device=LAZY,
+            requires_grad=inner.requires_grad,
+        )
 
     def __init__(self, inner: Tensor) -> None:
         self.inner = inner

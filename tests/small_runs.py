@@ -19,13 +19,22 @@ SMALL_RUNS: dict[str, tuple[str, ...]] = {
     ),
     "fast_stylizer_on_a_photo": (),
     "full_recipe": (
-        "Stage 1.steps=1", "Stage 1.batch_size=2", "Style pictures: rendered.count=2",
-        "Style pictures: rendered.size=64", "Make Pseudo-Pairs.count=2", "Stage 2.steps=1",
-        "Stage 2.batch_size=1", "Stage 2.free_batch_size=1", "Stage 2.discriminator_alone=0",
-    ),  # fmt: skip
+        "Stage 1.steps=1",
+        "Stage 1.batch_size=2",
+        "Style pictures: rendered.count=2",
+        "Style pictures: rendered.size=64",
+        "Make Pseudo-Pairs.count=2",
+        "Stage 2.steps=1",
+        "Stage 2.batch_size=1",
+        "Stage 2.free_batch_size=1",
+        "Stage 2.discriminator_alone=0",
+    ),
     "train_a_fast_stylizer": (
-        "Make Pseudo-Pairs.count=2", "Train Fast Stylizer.steps=1", "Train Fast Stylizer.size=48",
-        "Train Fast Stylizer.batch_size=1", "Preview Pairs.per_row=1",
-    ),  # fmt: skip
+        "Make Pseudo-Pairs.count=2",
+        "Train Fast Stylizer.steps=1",
+        "Train Fast Stylizer.size=48",
+        "Train Fast Stylizer.batch_size=1",
+        "Preview Pairs.per_row=1",
+    ),
     "export_pairs_for_lora": ("Make Pseudo-Pairs.count=2", "Style pictures: rendered.count=2"),
 }

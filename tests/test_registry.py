@@ -39,9 +39,10 @@ def test_the_tests_run_on_three_systems(root: Path) -> None:
 
 
 def test_icon_and_banner_are_as_the_registry_wants_them(root: Path) -> None:
-    with Image.open(root / "docs" / "pictures" / "icon.png") as icon, Image.open(
-        root / "docs" / "pictures" / "banner.jpg"
-    ) as banner:
+    with (
+        Image.open(root / "docs" / "pictures" / "icon.png") as icon,
+        Image.open(root / "docs" / "pictures" / "banner.jpg") as banner,
+    ):
         assert icon.size == (400, 400) and icon.mode == "RGBA"
         assert banner.width * 9 == banner.height * 21
     table = (root / "pyproject.toml").read_text(encoding="utf-8").partition("[tool.comfy]")[2]

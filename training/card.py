@@ -119,9 +119,7 @@ def save_card(
     write_atomically(folder / "card.png", lambda file: picture.save(file, format="PNG"))
 
 
-def draw_card(
-    card: RunCard, samples: Tensor, history: Sequence[Mapping[str, float]], config_class: type
-) -> Any:
+def draw_card(card: RunCard, samples: Tensor, history: Sequence[Mapping[str, float]], config_class: type) -> Any:
     """The card as a Pillow image: what was done, the samples, the curves (where matplotlib is installed)."""
     from PIL import Image, ImageDraw, ImageFont
 

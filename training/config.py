@@ -124,153 +124,275 @@ class FinetuneConfig:
 
     style_name: str = setting("style", "Name of the style; it travels with the generator.")
     steps: int = setting(
-        1000, "Training iterations. 800-1600 suit 100-300 pictures; fewer pictures want fewer steps.",
-        min=1, max=100_000, step=50,
-    )  # fmt: skip
+        1000,
+        "Training iterations. 800-1600 suit 100-300 pictures; fewer pictures want fewer steps.",
+        min=1,
+        max=100_000,
+        step=50,
+    )
     batch_size: int = setting(
         4, "Faces per iteration. Larger is steadier and proportionally slower.", min=1, max=128, step=1
     )
     semantic_weight: float = setting(
-        3.0, "Strength of the semantic constraint as a whole: 0 is plain fine-tuning, 1 is loose, 3 keeps faces well.",
-        min=0.0, max=100.0, step=0.25,
-    )  # fmt: skip
+        3.0,
+        "Strength of the semantic constraint as a whole: 0 is plain fine-tuning, 1 is loose, 3 keeps faces well.",
+        min=0.0,
+        max=100.0,
+        step=0.25,
+    )
     keep_shape: float = setting(
-        1.0, "How firmly parts stay where they are (feature distance). Lower it for styles that change geometry.",
-        min=0.0, max=100.0, step=0.1,
-    )  # fmt: skip
+        1.0,
+        "How firmly parts stay where they are (feature distance). Lower it for styles that change geometry.",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+    )
     keep_structure: float = setting(
-        1.0, "How firmly what belongs together stays together (self-similarity). It leaves colour and texture free.",
-        min=0.0, max=100.0, step=0.1,
-    )  # fmt: skip
+        1.0,
+        "How firmly what belongs together stays together (self-similarity). It leaves colour and texture free.",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+    )
     keep_relations: float = setting(
-        1.0, "How firmly faces keep their differences from each other. Only acts with 10 style pictures or fewer.",
-        min=0.0, max=100.0, step=0.1, advanced=True,
-    )  # fmt: skip
+        1.0,
+        "How firmly faces keep their differences from each other. Only acts with 10 style pictures or fewer.",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+        advanced=True,
+    )
     keep_labels: float = setting(
-        0.0, "How firmly a probe keeps reading the same face parts. Needs a probe fitted on label maps.",
-        min=0.0, max=100.0, step=0.1, advanced=True,
-    )  # fmt: skip
+        0.0,
+        "How firmly a probe keeps reading the same face parts. Needs a probe fitted on label maps.",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+        advanced=True,
+    )
     match_palette: bool = setting(
         True, "Begin with the palette of the style pictures instead of learning it: sketches are grey from the start."
     )
     freeze_palette: bool = setting(
-        False, "Keep to that palette: the projections to RGB stay. For ink, pencil and other styles of few colours.",
+        False,
+        "Keep to that palette: the projections to RGB stay. For ink, pencil and other styles of few colours.",
         advanced=True,
     )
     match_texture: float = setting(
-        0.0, "Pull towards the texture and colour statistics of the style pictures. Speeds up short runs.",
-        min=0.0, max=1000.0, step=0.5, advanced=True,
-    )  # fmt: skip
+        0.0,
+        "Pull towards the texture and colour statistics of the style pictures. Speeds up short runs.",
+        min=0.0,
+        max=1000.0,
+        step=0.5,
+        advanced=True,
+    )
     semantic_schedule: str = setting(
-        "cosine", "cosine: full for 60 % of the run, then falling to half. ramp_up: rising over the first 60 %.",
-        choices=SCHEDULES, advanced=True,
-    )  # fmt: skip
+        "cosine",
+        "cosine: full for 60 % of the run, then falling to half. ramp_up: rising over the first 60 %.",
+        choices=SCHEDULES,
+        advanced=True,
+    )
     learning_rate: float = setting(
-        2e-4, "Adam step of the generator, well below the discriminator's. Public checkpoints bear up to 2e-3.",
-        min=1e-6, max=0.1, step=1e-4, advanced=True,
+        2e-4,
+        "Adam step of the generator, well below the discriminator's. Public checkpoints bear up to 2e-3.",
+        min=1e-6,
+        max=0.1,
+        step=1e-4,
+        advanced=True,
     )
     discriminator_learning_rate: float = setting(
         2e-3, "Adam step of the discriminator.", min=1e-6, max=0.1, step=1e-4, advanced=True
     )
     style_mixing_prob: float = setting(
-        0.9, "Share of training faces made from two latents, so that no layer learns to rely on another.",
-        min=0.0, max=1.0, step=0.05, advanced=True,
-    )  # fmt: skip
+        0.9,
+        "Share of training faces made from two latents, so that no layer learns to rely on another.",
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        advanced=True,
+    )
     freeze_d_blocks: int = setting(
-        AUTOMATIC, "Discriminator blocks nearest the picture that stay as they were (FreezeD). -1: those above 128 px.",
-        min=-1, max=10, step=1, unit="blocks", advanced=True,
-    )  # fmt: skip
+        AUTOMATIC,
+        "Discriminator blocks nearest the picture that stay as they were (FreezeD). -1: those above 128 px.",
+        min=-1,
+        max=10,
+        step=1,
+        unit="blocks",
+        advanced=True,
+    )
     r1_gamma: float = setting(
-        float(AUTOMATIC), "Weight of the R1 penalty. -1: 0.0002 x resolution^2 / batch size. 0 turns it off.",
-        min=-1.0, max=1000.0, step=0.1, advanced=True,
-    )  # fmt: skip
+        float(AUTOMATIC),
+        "Weight of the R1 penalty. -1: 0.0002 x resolution^2 / batch size. 0 turns it off.",
+        min=-1.0,
+        max=1000.0,
+        step=0.1,
+        advanced=True,
+    )
     r1_interval: int = setting(
-        16, "The R1 penalty is computed every so many iterations and weighted up to match.",
-        min=1, max=64, step=1, unit="iterations", advanced=True,
-    )  # fmt: skip
+        16,
+        "The R1 penalty is computed every so many iterations and weighted up to match.",
+        min=1,
+        max=64,
+        step=1,
+        unit="iterations",
+        advanced=True,
+    )
     path_length_weight: float = setting(
-        0.0, "Weight of the path-length penalty (2 when training from scratch); 0 turns it off and saves time.",
-        min=0.0, max=100.0, step=0.5, advanced=True,
-    )  # fmt: skip
+        0.0,
+        "Weight of the path-length penalty (2 when training from scratch); 0 turns it off and saves time.",
+        min=0.0,
+        max=100.0,
+        step=0.5,
+        advanced=True,
+    )
     path_length_interval: int = setting(
-        4, "The path-length penalty is computed every so many iterations, on half a batch.",
-        min=1, max=64, step=1, unit="iterations", advanced=True,
-    )  # fmt: skip
+        4,
+        "The path-length penalty is computed every so many iterations, on half a batch.",
+        min=1,
+        max=64,
+        step=1,
+        unit="iterations",
+        advanced=True,
+    )
     augment: str = setting(
-        "ada", "Augmentation of what the discriminator sees. ada: as strong as overfitting asks for. fixed. off. "
+        "ada",
+        "Augmentation of what the discriminator sees. ada: as strong as overfitting asks for. fixed. off. "
         "diffaugment: colour, translation and cutout, always.",
-        choices=AUGMENTATIONS, advanced=True,
-    )  # fmt: skip
+        choices=AUGMENTATIONS,
+        advanced=True,
+    )
     augment_probability: float = setting(
-        0.2, "Probability of each augmentation: where `ada` begins, or the value that `fixed` keeps.",
-        min=0.0, max=0.9, step=0.05, advanced=True,
-    )  # fmt: skip
+        0.2,
+        "Probability of each augmentation: where `ada` begins, or the value that `fixed` keeps.",
+        min=0.0,
+        max=0.9,
+        step=0.05,
+        advanced=True,
+    )
     ada_target: float = setting(
-        0.6, "`ada` raises the probability while the mean sign of D on real pictures is above this.",
-        min=0.0, max=1.0, step=0.05, advanced=True,
-    )  # fmt: skip
+        0.6,
+        "`ada` raises the probability while the mean sign of D on real pictures is above this.",
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        advanced=True,
+    )
     ada_ramp: float = setting(
-        0.5, "Share of the run in which `ada` can go from probability 0 to 1; short runs need a fast ramp.",
-        min=0.01, max=100.0, step=0.05, unit="of the run", advanced=True,
-    )  # fmt: skip
+        0.5,
+        "Share of the run in which `ada` can go from probability 0 to 1; short runs need a fast ramp.",
+        min=0.01,
+        max=100.0,
+        step=0.05,
+        unit="of the run",
+        advanced=True,
+    )
     flip_styles: bool = setting(
         True, "Also show the style pictures mirrored. Turn off for writing or one-sided light.", advanced=True
     )
     ema_decay: float = setting(
-        0.999, "The result is a running average of the weights; nearer 1 is smoother. It warms up in short runs.",
-        min=0.0, max=0.99999, step=0.001, advanced=True,
-    )  # fmt: skip
+        0.999,
+        "The result is a running average of the weights; nearer 1 is smoother. It warms up in short runs.",
+        min=0.0,
+        max=0.99999,
+        step=0.001,
+        advanced=True,
+    )
     precision: str = setting(
-        "auto", "auto: bf16 where the device computes it natively, else fp32. fp16 scales its losses by itself.",
-        choices=PRECISIONS, advanced=True,
-    )  # fmt: skip
+        "auto",
+        "auto: bf16 where the device computes it natively, else fp32. fp16 scales its losses by itself.",
+        choices=PRECISIONS,
+        advanced=True,
+    )
     preview_interval: int = setting(
-        50, "A preview picture every so many iterations; 0 makes none.",
-        min=0, max=10_000, step=1, unit="iterations", advanced=True,
-    )  # fmt: skip
+        50,
+        "A preview picture every so many iterations; 0 makes none.",
+        min=0,
+        max=10_000,
+        step=1,
+        unit="iterations",
+        advanced=True,
+    )
     snapshot_interval: int = setting(
-        100, "The state is saved every so many iterations, so that a killed run resumes there.",
-        min=1, max=10_000, step=10, unit="iterations", advanced=True,
-    )  # fmt: skip
+        100,
+        "The state is saved every so many iterations, so that a killed run resumes there.",
+        min=1,
+        max=10_000,
+        step=10,
+        unit="iterations",
+        advanced=True,
+    )
     seed: int = setting(0, "Same seed, same pictures, same settings: same result.", min=0, max=2**63 - 1, step=1)
     # Workflows store widgets by position: what is added later stands last.
     accumulate: int = setting(
-        1, "Parts that a batch is computed in, one after the other: less memory, about the same result.",
-        min=1, max=128, step=1, unit="parts", advanced=True,
-    )  # fmt: skip
-    freeze_g_blocks: int = setting(
-        0, "Generator blocks from 4 px up that stay as they were (FreezeG): 2 keep the pose, 4 the shape of the face.",
-        min=0, max=10, step=1, unit="blocks", advanced=True,
-    )  # fmt: skip
-    train_layers: str = setting(
-        "all", "What of the generator learns. convolutions: the filters only. modulation: only how w steers them.",
-        choices=TRAINED_LAYERS, advanced=True,
-    )  # fmt: skip
-    validation: float = setting(
-        0.0, "Share of the style pictures held back from training, to measure the style with. At least one if above 0.",
-        min=0.0, max=0.5, step=0.05, advanced=True,
-    )  # fmt: skip
-    score_interval: int = setting(
-        50, "Style and structure are measured every so many iterations, which takes as long as one or two. 0: never.",
-        min=0, max=10_000, step=1, unit="iterations", advanced=True,
-    )  # fmt: skip
-    keep_snapshot: str = setting(
-        "last", "last: the style as it ends. best: as it was when measured nearest to the style pictures, with "
-        "structure within `structure_limit`.",
-        choices=SNAPSHOTS, advanced=True,
-    )  # fmt: skip
-    patience: int = setting(
-        0, "End the training after so many measurements in a row that are no better than the best. 0: never.",
-        min=0, max=1000, step=1, unit="measurements", advanced=True,
-    )  # fmt: skip
-    structure_limit: float = setting(
-        0.9, "Structure distance that a best snapshot may have. 0: faces as in the source, 1: they could be anybody's.",
-        min=0.0, max=10.0, step=0.05, advanced=True,
-    )  # fmt: skip
-    checkpointing: bool = setting(
-        False, "Compute activations again instead of keeping them: less memory, about a third slower, same result.",
+        1,
+        "Parts that a batch is computed in, one after the other: less memory, about the same result.",
+        min=1,
+        max=128,
+        step=1,
+        unit="parts",
         advanced=True,
-    )  # fmt: skip
+    )
+    freeze_g_blocks: int = setting(
+        0,
+        "Generator blocks from 4 px up that stay as they were (FreezeG): 2 keep the pose, 4 the shape of the face.",
+        min=0,
+        max=10,
+        step=1,
+        unit="blocks",
+        advanced=True,
+    )
+    train_layers: str = setting(
+        "all",
+        "What of the generator learns. convolutions: the filters only. modulation: only how w steers them.",
+        choices=TRAINED_LAYERS,
+        advanced=True,
+    )
+    validation: float = setting(
+        0.0,
+        "Share of the style pictures held back from training, to measure the style with. At least one if above 0.",
+        min=0.0,
+        max=0.5,
+        step=0.05,
+        advanced=True,
+    )
+    score_interval: int = setting(
+        50,
+        "Style and structure are measured every so many iterations, which takes as long as one or two. 0: never.",
+        min=0,
+        max=10_000,
+        step=1,
+        unit="iterations",
+        advanced=True,
+    )
+    keep_snapshot: str = setting(
+        "last",
+        "last: the style as it ends. best: as it was when measured nearest to the style pictures, with "
+        "structure within `structure_limit`.",
+        choices=SNAPSHOTS,
+        advanced=True,
+    )
+    patience: int = setting(
+        0,
+        "End the training after so many measurements in a row that are no better than the best. 0: never.",
+        min=0,
+        max=1000,
+        step=1,
+        unit="measurements",
+        advanced=True,
+    )
+    structure_limit: float = setting(
+        0.9,
+        "Structure distance that a best snapshot may have. 0: faces as in the source, 1: they could be anybody's.",
+        min=0.0,
+        max=10.0,
+        step=0.05,
+        advanced=True,
+    )
+    checkpointing: bool = setting(
+        False,
+        "Compute activations again instead of keeping them: less memory, about a third slower, same result.",
+        advanced=True,
+    )
     tensorboard: bool = setting(
         False, "Also write the losses and previews as TensorBoard event files into the run's folder.", advanced=True
     )
@@ -305,55 +427,101 @@ class InversionConfig:
     """Search for the latent whose picture is the given face."""
 
     steps: int = setting(
-        200, "Optimisation iterations. 100 refine an encoder's latent; 300 and more start from the mean.",
-        min=1, max=10_000, step=10,
-    )  # fmt: skip
+        200,
+        "Optimisation iterations. 100 refine an encoder's latent; 300 and more start from the mean.",
+        min=1,
+        max=10_000,
+        step=10,
+    )
     learning_rate: float = setting(
-        0.1, "Adam step, in standard deviations of the generator's w.",
-        min=1e-4, max=1.0, step=0.01, unit="standard deviations", advanced=True,
-    )  # fmt: skip
+        0.1,
+        "Adam step, in standard deviations of the generator's w.",
+        min=1e-4,
+        max=1.0,
+        step=0.01,
+        unit="standard deviations",
+        advanced=True,
+    )
     w_share: float = setting(
-        0.33, "From the mean, one w for all layers is searched for this share of the steps, then one per layer.",
-        min=0.0, max=1.0, step=0.05, unit="of the steps", advanced=True,
-    )  # fmt: skip
+        0.33,
+        "From the mean, one w for all layers is searched for this share of the steps, then one per layer.",
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        unit="of the steps",
+        advanced=True,
+    )
     pixel_weight: float = setting(
-        1.0, "Weight of the picture distance (mean absolute difference at several scales).",
-        min=0.0, max=100.0, step=0.1, advanced=True,
-    )  # fmt: skip
+        1.0,
+        "Weight of the picture distance (mean absolute difference at several scales).",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+        advanced=True,
+    )
     feature_weight: float = setting(
-        1.0, "Weight of the distance in the discriminator's features; unused by a generator without a discriminator.",
-        min=0.0, max=100.0, step=0.1, advanced=True,
-    )  # fmt: skip
+        1.0,
+        "Weight of the distance in the discriminator's features; unused by a generator without a discriminator.",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+        advanced=True,
+    )
     delta_penalty: float = setting(
-        0.01, "Keeps the layers' latents together. Higher stylises more faithfully, lower reconstructs more closely.",
-        min=0.0, max=100.0, step=0.005,
-    )  # fmt: skip
+        0.01,
+        "Keeps the layers' latents together. Higher stylises more faithfully, lower reconstructs more closely.",
+        min=0.0,
+        max=100.0,
+        step=0.005,
+    )
     noise: str = setting(
-        "fixed", "fixed: the generator's own. optimised: fit it too; closer, but it may hide detail that styles lose.",
-        choices=NOISE_MODES, advanced=True,
-    )  # fmt: skip
+        "fixed",
+        "fixed: the generator's own. optimised: fit it too; closer, but it may hide detail that styles lose.",
+        choices=NOISE_MODES,
+        advanced=True,
+    )
     noise_regulariser: float = setting(
-        0.1, "How firmly optimised noise stays noise, so that the face itself stays in the latent.",
-        min=0.0, max=1000.0, step=0.1, advanced=True,
-    )  # fmt: skip
+        0.1,
+        "How firmly optimised noise stays noise, so that the face itself stays in the latent.",
+        min=0.0,
+        max=1000.0,
+        step=0.1,
+        advanced=True,
+    )
     preview_interval: int = setting(
-        25, "A preview picture every so many iterations; 0 makes none.",
-        min=0, max=10_000, step=1, unit="iterations", advanced=True,
-    )  # fmt: skip
+        25,
+        "A preview picture every so many iterations; 0 makes none.",
+        min=0,
+        max=10_000,
+        step=1,
+        unit="iterations",
+        advanced=True,
+    )
     seed: int = setting(0, "Seed of everything random in the search.", min=0, max=2**63 - 1, step=1, advanced=True)
     # Workflows store widgets by position: what is added later stands last.
     space: str = setting(
-        "w_plus", "w_plus: a code for each layer, closest to the face. w: one for all, edits most cleanly.",
-        choices=LATENT_SPACES, advanced=True,
-    )  # fmt: skip
+        "w_plus",
+        "w_plus: a code for each layer, closest to the face. w: one for all, edits most cleanly.",
+        choices=LATENT_SPACES,
+        advanced=True,
+    )
     batch_size: int = setting(
-        8, "Faces searched for at once. Less memory with fewer; the result of each face is the same.",
-        min=1, max=256, step=1, unit="faces", advanced=True,
-    )  # fmt: skip
+        8,
+        "Faces searched for at once. Less memory with fewer; the result of each face is the same.",
+        min=1,
+        max=256,
+        step=1,
+        unit="faces",
+        advanced=True,
+    )
     code_weight: float = setting(
-        0.1, "Weight of the distance in what an encoder reads, where one is connected: it keeps the person.",
-        min=0.0, max=100.0, step=0.05, advanced=True,
-    )  # fmt: skip
+        0.1,
+        "Weight of the distance in what an encoder reads, where one is connected: it keeps the person.",
+        min=0.0,
+        max=100.0,
+        step=0.05,
+        advanced=True,
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -366,42 +534,78 @@ class PivotalConfig:
     """Pivotal tuning: teach a copy of the generator to draw given faces exactly, around their latents."""
 
     steps: int = setting(
-        200, "Tuning iterations. 100 to 350; more come closer to the faces and wear the generator more.",
-        min=1, max=10_000, step=10,
-    )  # fmt: skip
+        200,
+        "Tuning iterations. 100 to 350; more come closer to the faces and wear the generator more.",
+        min=1,
+        max=10_000,
+        step=10,
+    )
     learning_rate: float = setting(
-        1e-3, "Adam step of the generator. Large public generators want less: 3e-4 at 1024 px.",
-        min=1e-6, max=0.1, step=1e-4, advanced=True,
-    )  # fmt: skip
+        1e-3,
+        "Adam step of the generator. Large public generators want less: 3e-4 at 1024 px.",
+        min=1e-6,
+        max=0.1,
+        step=1e-4,
+        advanced=True,
+    )
     pixel_weight: float = setting(
-        1.0, "Weight of the picture distance (mean absolute difference at several scales).",
-        min=0.0, max=100.0, step=0.1, advanced=True,
-    )  # fmt: skip
+        1.0,
+        "Weight of the picture distance (mean absolute difference at several scales).",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+        advanced=True,
+    )
     feature_weight: float = setting(
-        1.0, "Weight of the distance in the discriminator's features; unused by a generator without a discriminator.",
-        min=0.0, max=100.0, step=0.1, advanced=True,
-    )  # fmt: skip
+        1.0,
+        "Weight of the distance in the discriminator's features; unused by a generator without a discriminator.",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+        advanced=True,
+    )
     locality_weight: float = setting(
-        0.1, "How firmly other faces stay as they were. 0 leaves them out: twice as fast, and edits suffer.",
-        min=0.0, max=100.0, step=0.05,
-    )  # fmt: skip
+        0.1,
+        "How firmly other faces stay as they were. 0 leaves them out: twice as fast, and edits suffer.",
+        min=0.0,
+        max=100.0,
+        step=0.05,
+    )
     locality_distance: float = setting(
-        0.5, "How far from the faces others are held, in distances of a typical face from the average one.",
-        min=0.01, max=10.0, step=0.1, advanced=True,
-    )  # fmt: skip
+        0.5,
+        "How far from the faces others are held, in distances of a typical face from the average one.",
+        min=0.01,
+        max=10.0,
+        step=0.1,
+        advanced=True,
+    )
     batch_size: int = setting(
-        4, "Faces drawn at once. Less memory with fewer; every iteration learns from all faces.",
-        min=1, max=256, step=1, unit="faces", advanced=True,
-    )  # fmt: skip
+        4,
+        "Faces drawn at once. Less memory with fewer; every iteration learns from all faces.",
+        min=1,
+        max=256,
+        step=1,
+        unit="faces",
+        advanced=True,
+    )
     preview_interval: int = setting(
-        25, "A preview picture every so many iterations; 0 makes none.",
-        min=0, max=10_000, step=1, unit="iterations", advanced=True,
-    )  # fmt: skip
+        25,
+        "A preview picture every so many iterations; 0 makes none.",
+        min=0,
+        max=10_000,
+        step=1,
+        unit="iterations",
+        advanced=True,
+    )
     seed: int = setting(0, "Same seed, same faces, same settings: same result.", min=0, max=2**63 - 1, step=1)
     code_weight: float = setting(
-        0.1, "Weight of the distance in what an encoder reads, where one is connected: it keeps the person.",
-        min=0.0, max=100.0, step=0.05, advanced=True,
-    )  # fmt: skip
+        0.1,
+        "Weight of the distance in what an encoder reads, where one is connected: it keeps the person.",
+        min=0.0,
+        max=100.0,
+        step=0.05,
+        advanced=True,
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)

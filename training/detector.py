@@ -138,9 +138,7 @@ def _sprites(
             callbacks.on_progress(done, total, {})
 
     generator = torch.Generator().manual_seed(seed)
-    sprites = render_sprites(
-        count, generator, looks, config.face_size, compiled=config.compiled, on_progress=report
-    )
+    sprites = render_sprites(count, generator, looks, config.face_size, compiled=config.compiled, on_progress=report)
     if path is not None:
         sprites.save(path)
     return sprites
@@ -176,9 +174,7 @@ class DetectorTask:
         )
         scene = SceneConfig(height=config.scene_size, width=config.scene_size, **_HARD)
         self.scenes = ScenePool(sprites, scene, config.pool, config.refresh, 2 * config.seed, backgrounds)
-        self.closeups = ScenePool(
-            sprites, _CLOSE_SCENE, config.pool, config.refresh, 2 * config.seed + 1, backgrounds
-        )
+        self.closeups = ScenePool(sprites, _CLOSE_SCENE, config.pool, config.refresh, 2 * config.seed + 1, backgrounds)
 
     def begin_with(self, network: DetectorNetwork) -> None:
         """Takes over trained weights."""

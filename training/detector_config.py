@@ -23,13 +23,21 @@ class DetectorTrainingConfig:
     face_size: int = setting(128, "Side of the rendered faces.", min=32, max=1024, step=4, unit="pixels")
     scene_size: int = setting(256, "Side of the scenes.", min=64, max=1024, step=32, unit="pixels")
     pool: int = setting(
-        768, "Scenes kept at hand; each is used several times before a new one takes its place.",
-        min=1, max=100_000, step=64, advanced=True,
-    )  # fmt: skip
+        768,
+        "Scenes kept at hand; each is used several times before a new one takes its place.",
+        min=1,
+        max=100_000,
+        step=64,
+        advanced=True,
+    )
     refresh: int = setting(
-        5, "New scenes per iteration for either network; the rest of the batch comes from the pool.",
-        min=1, max=256, step=1, advanced=True,
-    )  # fmt: skip
+        5,
+        "New scenes per iteration for either network; the rest of the batch comes from the pool.",
+        min=1,
+        max=256,
+        step=1,
+        advanced=True,
+    )
     evaluation_scenes: int = setting(200, "Held-out scenes for the final numbers.", min=1, max=100_000, step=50)
     compiled: bool = setting(True, "Compile the renderer (needs a C++ compiler on a CPU).")
 

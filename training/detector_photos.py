@@ -91,6 +91,4 @@ def with_portraits(rendered: FaceSprites, portraits: FaceSprites) -> FaceSprites
     """Both sets of cut-outs, the rendered ones repeated to about a quarter: drawn faces are to be found too."""
     repeated = torch.arange(len(rendered)).repeat(max(1, len(portraits) // (3 * len(rendered))))
     names = ("images", "alphas", "landmarks", "looks")
-    return FaceSprites(
-        *(torch.cat([getattr(rendered, name)[repeated], getattr(portraits, name)]) for name in names)
-    )
+    return FaceSprites(*(torch.cat([getattr(rendered, name)[repeated], getattr(portraits, name)]) for name in names))

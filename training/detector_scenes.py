@@ -91,9 +91,7 @@ class Closeups:
         return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
 
-def cut_closeups(
-    pictures: Tensor, faces: Sequence[tuple[Tensor, Tensor]], generator: torch.Generator
-) -> Closeups:
+def cut_closeups(pictures: Tensor, faces: Sequence[tuple[Tensor, Tensor]], generator: torch.Generator) -> Closeups:
     """One close-up of each scene: as inexact as the first look will be, plainly wrong, or where there is no face.
 
     Args:

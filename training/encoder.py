@@ -85,15 +85,24 @@ def train_encoder(
     with torch.inference_mode(False), torch.enable_grad():
         task = EncoderTask(generator, config, images, processes)
         history = train(
-            task, config.steps, callbacks, run_dir, resume, run_identity(config, generator, images),
-            config.snapshot_interval, config.preview_interval, processes,
-        )  # fmt: skip
+            task,
+            config.steps,
+            callbacks,
+            run_dir,
+            resume,
+            run_identity(config, generator, images),
+            config.snapshot_interval,
+            config.preview_interval,
+            processes,
+        )
         preview, error = task.preview(), task.held_out_error()
     network = task.average.to("cpu").eval().requires_grad_(False)
     provenance = {
-        "trained_for": generator.style or "source", "trained_for_w_space": generator.w_space,
-        "steps": str(len(history)), "held_out_mse": f"{error:.4f}",
-    }  # fmt: skip
+        "trained_for": generator.style or "source",
+        "trained_for_w_space": generator.w_space,
+        "steps": str(len(history)),
+        "held_out_mse": f"{error:.4f}",
+    }
     size = network.config.resolution
     return EncoderResult(
         FaceEncoder(network, size, generator.num_ws, generator.w_dim, provenance), history, preview.cpu(), error
@@ -191,8 +200,8 @@ class EncoderTask:
         numbers = require_finite(processes.mean_of_terms(terms))
         share = step / config.steps
         for group in self.optimiser.param_groups:
-            group["lr"] = config.learning_rate * min(1.0, step / WARM_UP) * (
-                0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share))
+            group["lr"] = (
+                config.learning_rate * min(1.0, step / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
             )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -218,9 +227,11 @@ class EncoderTask:
     def state_dict(self) -> dict[str, Any]:
         """See `loop.Task.state_dict`; faces follow from the step's number."""
         return {
-            "network": self.network.state_dict(), "average": self.average.state_dict(), "updates": self.ema.updates,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "updates": self.ema.updates,
             "optimiser": self.optimiser.state_dict(),
-        }  # fmt: skip
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `loop.Task.load_state_dict`."""
@@ -252,9 +263,7 @@ class EncoderTask:
         return self._pictures(torch.cat([self.average(part) for part in seen.split(8)]))
 
 
-def roughen(
-    pictures: Tensor, random: torch.Generator, amount: float = 1.0, processes: Processes = ALONE
-) -> Tensor:
+def roughen(pictures: Tensor, random: torch.Generator, amount: float = 1.0, processes: Processes = ALONE) -> Tensor:
     """Pictures `[B, 3, S, S]` in -1..1 as cameras spoil them: exposure, tint, blur, noise, a little misalignment.
 
     processes: the pictures are a share of all that these spoil together.

@@ -34,8 +34,16 @@ from .scoring import Score
 from .semantic import SemanticProbe
 from .tensorboard import event_files
 
-__all__ = ["FinetuneResult", "FinetuneTask", "check_source", "digest", "finetune", "prepare_style_images",
-           "run_identity", "split_pictures"]
+__all__ = [
+    "FinetuneResult",
+    "FinetuneTask",
+    "check_source",
+    "digest",
+    "finetune",
+    "prepare_style_images",
+    "run_identity",
+    "split_pictures",
+]
 
 log = logging.getLogger(__name__)
 

@@ -67,11 +67,16 @@ class FinetuneBatches:
             size = self.pictures.shape[-1]
             path_direction = torch.randn(half, 3, size, size, generator=self.random)
         return FinetuneBatch(
-            w_plus, reals, augmented_reals, augmented_fakes, path_w, path_direction,
+            w_plus,
+            reals,
+            augmented_reals,
+            augmented_fakes,
+            path_w,
+            path_direction,
             weight=config.semantic_weight * schedule(config.semantic_schedule, (step - 1) / config.steps),
             probability={"off": 0.0, "diffaugment": 1.0}.get(config.augment, ada_probability),
             lazy_r1=self._r1_gamma > 0 and step % config.r1_interval == 0,
-        )  # fmt: skip
+        )
 
     @torch.no_grad()
     def latents(self, count: int, random: torch.Generator, mix: bool) -> Tensor:

@@ -159,9 +159,13 @@ class FinetuneLosses:
         if batch.path_w is not None:
             terms["path_length"], mean_path_length, path_gradients = self._path_length(batch, mean_path_length)
         found = FinetuneGradients(
-            terms, g_gradients, d_gradients, r1_gradients, path_gradients,
+            terms,
+            g_gradients,
+            d_gradients,
+            r1_gradients,
+            path_gradients,
             RunningStatistics(mean_path_length, textures),
-        )  # fmt: skip
+        )
         return found, real_logits.detach()
 
     def _augment(self, images: Tensor, drawn: Tensor, probability: float) -> Tensor:
@@ -177,18 +181,19 @@ class FinetuneLosses:
             source = self.networks.source.generator.synthesis(w_plus)
         return [(guide, guide(made.float(), source.float())) for guide in self.guides]
 
-    def _path_length(
-        self, batch: FinetuneBatch, mean_path_length: Tensor
-    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    def _path_length(self, batch: FinetuneBatch, mean_path_length: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """The penalty, its new running mean and its gradients, on half a batch, in fp32."""
         config, networks = self.config, self.networks
         assert batch.path_w is not None  # noqa: S101 - for mypy: asked by the caller
         w_plus = batch.path_w.clone().requires_grad_()
         images = networks.target.synthesis(w_plus)
         penalty, mean = path_length_penalty(
-            images, w_plus, mean_path_length, direction=batch.path_direction,
+            images,
+            w_plus,
+            mean_path_length,
+            direction=batch.path_direction,
             average=lambda length: self.processes.mean([length])[0],
-        )  # fmt: skip
+        )
         scaled = penalty * (config.path_length_weight * config.path_length_interval)
         gradients = torch.autograd.grad(
             scaled, networks.generator_parameters, allow_unused=True, materialize_grads=True

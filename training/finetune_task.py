@@ -39,9 +39,20 @@ class FinetuneTask:
     """One fine-tuning: the networks, their optimisers, and one iteration (`step`). Driven by `loop.train`."""
 
     terms: tuple[str, ...] = (
-        "generator", "discriminator", "feature", "self", "relation", "probe", "texture", "r1", "path_length",
-        "semantic_weight", "augment_probability", "style_distance", "structure_distance",
-    )  # fmt: skip
+        "generator",
+        "discriminator",
+        "feature",
+        "self",
+        "relation",
+        "probe",
+        "texture",
+        "r1",
+        "path_length",
+        "semantic_weight",
+        "augment_probability",
+        "style_distance",
+        "structure_distance",
+    )
 
     def __init__(
         self,
@@ -92,9 +103,14 @@ class FinetuneTask:
         draw_source = source.generator.synthesis
         self._preview = FinetunePreview(draw_source, self._faces(PREVIEW_FACES, 1), pictures, config.precision)
         self.snapshots = Snapshots(
-            {"average": self.average.synthesis, "discriminator": self.discriminator}, draw_source, source.discriminator,
-            self._faces(FACES, 3), pictures if validation is None else validation, config, processes,
-        )  # fmt: skip
+            {"average": self.average.synthesis, "discriminator": self.discriminator},
+            draw_source,
+            source.discriminator,
+            self._faces(FACES, 3),
+            pictures if validation is None else validation,
+            config,
+            processes,
+        )
         if config.match_palette:
             match_palette(networks, self._faces(PALETTE_FACES, 2), pictures, config.precision)
 

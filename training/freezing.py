@@ -15,9 +15,7 @@ from .config import AUTOMATIC
 def shallow_synthesis(synthesis: SynthesisNetwork, resolution: int) -> SynthesisNetwork:
     """A frozen copy of a synthesis network that stops at `resolution`, with features equal to the whole one's."""
     kept = [r for r in synthesis.config.resolutions if r <= resolution]
-    config = dataclasses.replace(
-        synthesis.config, resolution=kept[-1], channels=synthesis.config.channels[: len(kept)]
-    )
+    config = dataclasses.replace(synthesis.config, resolution=kept[-1], channels=synthesis.config.channels[: len(kept)])
     head = copy.deepcopy(synthesis).requires_grad_(False).eval()
     head.blocks = head.blocks[: len(kept)]
     head.config, head.num_ws = config, config.num_ws

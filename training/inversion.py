@@ -228,8 +228,9 @@ class _Search:
             self.optimised_noise = self.noise
         self.optimiser = torch.optim.Adam(
             [p for p in (self.shared, self.deltas, *self.optimised_noise) if p.requires_grad],
-            lr=config.learning_rate, betas=(0.9, 0.999),
-        )  # fmt: skip
+            lr=config.learning_rate,
+            betas=(0.9, 0.999),
+        )
         self.least_loss = torch.full((count,), math.inf, device=device)
         self.best_error = torch.full((count,), math.inf, device=device)
         self.best_w_plus = self.origin.clone()

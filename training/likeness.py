@@ -99,9 +99,7 @@ def discriminator_features(discriminator: Discriminator, pictures: Tensor) -> li
 
 def feature_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
     """`[N]`: mean absolute difference relative to the mean size of b's features, averaged over the layers."""
-    layers = [
-        (x - y).abs().mean((1, 2, 3)) / (y.abs().mean((1, 2, 3)) + 1e-8) for x, y in zip(a, b, strict=True)
-    ]
+    layers = [(x - y).abs().mean((1, 2, 3)) / (y.abs().mean((1, 2, 3)) + 1e-8) for x, y in zip(a, b, strict=True)]
     return torch.stack(layers).mean(0)
 
 

@@ -25,8 +25,19 @@ from .interrupts import Interrupts, held_back
 from .kept import CannotResume
 from .run_folder import RunFolder
 
-__all__ = ["Callbacks", "CannotResume", "DiskFull", "NonFiniteLoss", "OutOfMemory", "RunFolder", "Task",
-           "TrainingDiverged", "interrupting", "require_finite", "train"]
+__all__ = [
+    "Callbacks",
+    "CannotResume",
+    "DiskFull",
+    "NonFiniteLoss",
+    "OutOfMemory",
+    "RunFolder",
+    "Task",
+    "TrainingDiverged",
+    "interrupting",
+    "require_finite",
+    "train",
+]
 
 log = logging.getLogger(__name__)
 
@@ -258,9 +269,7 @@ def _open(
     return begun
 
 
-def _asked(
-    callbacks: Callbacks | None, folder: RunFolder | None, interrupts: Interrupts, processes: Processes
-) -> int:
+def _asked(callbacks: Callbacks | None, folder: RunFolder | None, interrupts: Interrupts, processes: Processes) -> int:
     """GO_ON, STOP or INTERRUPT: the same in every process, whichever of them was asked."""
     asked = GO_ON
     if interrupts.came:

@@ -181,9 +181,7 @@ class _Tuning:
             parameter.copy_(best)
         before, after = (float(error.mean()) for error in (self.error_before, self.best_error))
         told = f"{len(self.wanted)} faces, {self.best_step} steps, mean squared error {before:.5f} to {after:.5f}"
-        generator = self.source.replace(
-            generator=tuned, provenance={**self.source.provenance, "pivotal_tuning": told}
-        )
+        generator = self.source.replace(generator=tuned, provenance={**self.source.provenance, "pivotal_tuning": told})
         return PivotalResult(generator, self.error_before, self.best_error, self.best_step)
 
     def _parts(self) -> list[slice]:

@@ -104,10 +104,18 @@ def encode_reference(
         wanted = resize(pictures.detach().to(device, torch.float32).clone(), style.resolution)
         start = _start(wanted, style, encoder, anchors, critic)
         parts = [
-            _search(wanted[first : first + config.batch_size], start[first : first + config.batch_size], style, critic,
-                    config, callbacks, first, len(wanted))
+            _search(
+                wanted[first : first + config.batch_size],
+                start[first : first + config.batch_size],
+                style,
+                critic,
+                config,
+                callbacks,
+                first,
+                len(wanted),
+            )
             for first in range(0, len(wanted), config.batch_size)
-        ]  # fmt: skip
+        ]
         w_plus = torch.cat([part[0] for part in parts])
         error: Tensor | None = torch.cat([part[1] for part in parts])
     if config.several == "average" and len(w_plus) > 1:

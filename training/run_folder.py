@@ -31,9 +31,18 @@ log = logging.getLogger(__name__)
 STATE_FORMAT = 1
 STATES_KEPT = 2
 UNREADABLE = (
-    RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, OverflowError,
-    pickle.UnpicklingError, struct.error,
-)  # fmt: skip
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    OverflowError,
+    pickle.UnpicklingError,
+    struct.error,
+)
 """What PyTorch raises at a damaged file."""
 SETTINGS = "settings.json"
 
@@ -50,9 +59,7 @@ class RunFolder:
         self._ahead: list[str] = []
         """Those that stand behind them, from before it was resumed."""
 
-    def open(
-        self, task: Task, settings: Mapping[str, Any], resume: bool
-    ) -> tuple[int, list[dict[str, float]], int]:
+    def open(self, task: Task, settings: Mapping[str, Any], resume: bool) -> tuple[int, list[dict[str, float]], int]:
         """Prepares the folder and, to resume, restores the task; returns steps done, loss rows, bad steps in a row."""
         check_run(self.path, resume)
         make_folder(self.path / "state")
@@ -66,8 +73,11 @@ class RunFolder:
                 kept = self._put_aside()
                 log.warning(
                     "%s holds the losses of %d steps, but no state to go on from: the training begins anew, and they "
-                    "are kept as %s.", self.path, len(known), kept.name,
-                )  # fmt: skip
+                    "are kept as %s.",
+                    self.path,
+                    len(known),
+                    kept.name,
+                )
                 known = []
             write_settings(self.path, settings)
         rows = [row for row in known if row["step"] <= done]
@@ -76,8 +86,10 @@ class RunFolder:
         if self._ahead:
             log.warning(
                 "%s goes on after step %d; the steps up to %g, which no state was saved of, are done again.",
-                self.path, done, known[-1]["step"],
-            )  # fmt: skip
+                self.path,
+                done,
+                known[-1]["step"],
+            )
         self._write_table()
         return done, rows, bad_steps
 
@@ -90,8 +102,10 @@ class RunFolder:
                 return
             log.warning(
                 "Step %g came out otherwise than before the run was resumed, as on another machine or with another "
-                "number of threads. The losses from before are kept as %s.", row["step"], self._put_aside().name,
-            )  # fmt: skip
+                "number of threads. The losses from before are kept as %s.",
+                row["step"],
+                self._put_aside().name,
+            )
             self._ahead = []
             self._write_table()
             return

@@ -47,8 +47,12 @@ def smooth(s: Studio) -> Sequence[Tile]:
     from ...faces.temporal import steady
 
     found, calm = noisy[:, 1].tolist(), steady(noisy, time.long(), 4.0)[:, 1].tolist()
-    return [("where a face was found, frame by frame, and where its crop is cut",
-             curve([("found", found, BEFORE), ("smoothed", calm, AFTER)], 560))]  # fmt: skip
+    return [
+        (
+            "where a face was found, frame by frame, and where its crop is cut",
+            curve([("found", found, BEFORE), ("smoothed", calm, AFTER)], 560),
+        )
+    ]
 
 
 def steady_latents(s: Studio) -> Sequence[Tile]:
@@ -72,16 +76,20 @@ def load_generator(s: Studio) -> Sequence[Tile]:
 
 def save_generator(s: Studio) -> Sequence[Tile]:
     shown = grid(list(s.decoded(s.people[1], s.style("fantasy"))[:4]), 2)
-    return [("a generator", shown), ARROW,
-            ("in models/stylegan", card("my_style", ".safetensors", "weights, name,", "origin"))]  # fmt: skip
+    return [
+        ("a generator", shown),
+        ARROW,
+        ("in models/stylegan", card("my_style", ".safetensors", "weights, name,", "origin")),
+    ]
 
 
 def convert(s: Studio) -> Sequence[Tile]:
     return [
-        ("of another project", card("ffhq-256.pkl", "pickle, code inside")), ARROW,
+        ("of another project", card("ffhq-256.pkl", "pickle, code inside")),
+        ARROW,
         ("ours", card("ffhq-256.safetensors", "weights alone")),
         ("and what it is", card("report", "StyleGAN2, 256 px", "14 codes", "non-commercial")),
-    ]  # fmt: skip
+    ]
 
 
 def sample(s: Studio) -> Sequence[Tile]:
@@ -98,20 +106,31 @@ def blend(s: Studio) -> Sequence[Tile]:
 
 
 def load_encoder(s: Studio) -> Sequence[Tile]:
-    return [("a face", s.crop[0]), ARROW, ("encoder", card("one pass", "12 codes")), ARROW,
-            ("drawn from them", s.inverted[1][1])]  # fmt: skip
+    return [
+        ("a face", s.crop[0]),
+        ARROW,
+        ("encoder", card("one pass", "12 codes")),
+        ARROW,
+        ("drawn from them", s.inverted[1][1]),
+    ]
 
 
 def train_encoder(s: Studio) -> Sequence[Tile]:
     """The shipped encoder stands for the trained one."""
     seen = s.node("InvertWithEncoder", image=s.people[0], encoder=s.encoder, generator=s.source)[1]
-    return [("faces that the generator made up", grid(list(s.people[0][:3]), 3)), ARROW,
-            ("as its encoder reads them", grid(list(seen[:3]), 3))]  # fmt: skip
+    return [
+        ("faces that the generator made up", grid(list(s.people[0][:3]), 3)),
+        ARROW,
+        ("as its encoder reads them", grid(list(seen[:3]), 3)),
+    ]
 
 
 def save_encoder(s: Studio) -> Sequence[Tile]:
-    return [("an encoder", card("one pass", "12 codes")), ARROW,
-            ("in models/face_encoders", card("my_encoder", ".safetensors"))]  # fmt: skip
+    return [
+        ("an encoder", card("one pass", "12 codes")),
+        ARROW,
+        ("in models/face_encoders", card("my_encoder", ".safetensors")),
+    ]
 
 
 def invert_encoder(s: Studio) -> Sequence[Tile]:
@@ -132,8 +151,12 @@ def tune(s: Studio) -> Sequence[Tile]:
 
 def align_style(s: Studio) -> Sequence[Tile]:
     (style,) = s.node("AlignStyle", style=s.style(), source=s.source, tuned=s.tuned[0])
-    return [("the face", s.crop[0]), ("style", s.stylised[1]), ARROW,
-            ("with what tuning learned", s.decoded(s.latent, style)[0])]  # fmt: skip
+    return [
+        ("the face", s.crop[0]),
+        ("style", s.stylised[1]),
+        ARROW,
+        ("with what tuning learned", s.decoded(s.latent, style)[0]),
+    ]
 
 
 def save_latents(s: Studio) -> Sequence[Tile]:
@@ -141,22 +164,36 @@ def save_latents(s: Studio) -> Sequence[Tile]:
 
 
 def load_latents(s: Studio) -> Sequence[Tile]:
-    return [("a file", card("anna.safetensors", "or .npy, .npz, .pt")), ARROW,
-            ("drawn by the source", s.inverted[1][1]),  # fmt: skip
-            ("and by a style", s.stylised[1])]  # fmt: skip
+    return [
+        ("a file", card("anna.safetensors", "or .npy, .npz, .pt")),
+        ARROW,
+        ("drawn by the source", s.inverted[1][1]),
+        ("and by a style", s.stylised[1]),
+    ]
 
 
 def mix(s: Studio) -> Sequence[Tile]:
     a, b = s.one(1), s.one(4)
-    even, fine = (s.node("MixLatents", latent_a=a, latent_b=b, generator=s.source, **options)[0]
-                  for options in ({"amount": 0.5}, {"mode": "layers", "layers": "fine"}))  # fmt: skip
-    return [("latent_a", s.decoded(a)[0]), ("latent_b", s.decoded(b)[0]), ARROW, ("amount 0.5", s.decoded(even)[0]),
-            ("layers: fine", s.decoded(fine)[0])]  # fmt: skip
+    even, fine = (
+        s.node("MixLatents", latent_a=a, latent_b=b, generator=s.source, **options)[0]
+        for options in ({"amount": 0.5}, {"mode": "layers", "layers": "fine"})
+    )
+    return [
+        ("latent_a", s.decoded(a)[0]),
+        ("latent_b", s.decoded(b)[0]),
+        ARROW,
+        ("amount 0.5", s.decoded(even)[0]),
+        ("layers: fine", s.decoded(fine)[0]),
+    ]
 
 
 def decode(s: Studio) -> Sequence[Tile]:
-    return [("latent", card("12 codes")), ARROW, ("source", s.decoded(s.latent)[0]),
-            *((look, s.decoded(s.latent, s.style(look))[0]) for look in ("cartoon", "sketch"))]  # fmt: skip
+    return [
+        ("latent", card("12 codes")),
+        ARROW,
+        ("source", s.decoded(s.latent)[0]),
+        *((look, s.decoded(s.latent, s.style(look))[0]) for look in ("cartoon", "sketch")),
+    ]
 
 
 def _moved(s: Studio, index: int = 0) -> list[Any]:
@@ -217,8 +254,13 @@ def encode_reference(s: Studio) -> Sequence[Tile]:
 def apply_reference(s: Studio) -> Sequence[Tile]:
     picture, (reference, _, _) = _reference(s)
     drawn = s.node("ApplyReference", style=s.style(), latent=s.latent, reference=reference, source=s.source)[0]
-    return [("latent", s.inverted[1][1]), ("the style alone", s.stylised[1]), ("reference", picture[0]), ARROW,
-            ("in its look", drawn[0])]  # fmt: skip
+    return [
+        ("latent", s.inverted[1][1]),
+        ("the style alone", s.stylised[1]),
+        ("reference", picture[0]),
+        ARROW,
+        ("in its look", drawn[0]),
+    ]
 
 
 def report(s: Studio) -> Sequence[Tile]:
@@ -237,8 +279,11 @@ def compare(s: Studio) -> Sequence[Tile]:
 
 def style_images(s: Studio) -> Sequence[Tile]:
     drawn = s.rendered("impasto", 6)[0]
-    return [("a folder", card("my_pictures/", "any size, any format")), ARROW,
-            ("aligned, alike, checked", grid(list(drawn), 3))]  # fmt: skip
+    return [
+        ("a folder", card("my_pictures/", "any size, any format")),
+        ARROW,
+        ("aligned, alike, checked", grid(list(drawn), 3)),
+    ]
 
 
 def finetune(s: Studio) -> Sequence[Tile]:
@@ -270,8 +315,11 @@ def _student(s: Studio, name: str, strength: float = 1.0) -> Any:
 
 
 def save_student(s: Studio) -> Sequence[Tile]:
-    return [("a student", _student(s, "sketch")), ARROW,
-            ("in models/face_stylizers", card("my_student", ".safetensors", "2 MB"))]  # fmt: skip
+    return [
+        ("a student", _student(s, "sketch")),
+        ARROW,
+        ("in models/face_stylizers", card("my_student", ".safetensors", "2 MB")),
+    ]
 
 
 def run_student(s: Studio) -> Sequence[Tile]:
@@ -280,24 +328,36 @@ def run_student(s: Studio) -> Sequence[Tile]:
 
 def train_student(s: Studio) -> Sequence[Tile]:
     before, after = (s.rendered(look, 2)[0] for look in ("photo", "sketch"))
-    return [("before", grid(list(before), 2)), ("after", grid(list(after), 2)), ARROW,
-            ("what it learns to do", _student(s, "sketch"))]  # fmt: skip
+    return [
+        ("before", grid(list(before), 2)),
+        ("after", grid(list(after), 2)),
+        ARROW,
+        ("what it learns to do", _student(s, "sketch")),
+    ]
 
 
 def guide(said: str) -> Maker:
     """Source and style, and what the guide says of the two."""
 
     def tiles(s: Studio) -> Sequence[Tile]:
-        return [("source", s.decoded(s.one(1))[0]), ("style", s.decoded(s.one(1), s.style())[0]), ARROW,
-                ("another pull on the training", card(*said.split("|")))]  # fmt: skip
+        return [
+            ("source", s.decoded(s.one(1))[0]),
+            ("style", s.decoded(s.one(1), s.style())[0]),
+            ARROW,
+            ("another pull on the training", card(*said.split("|"))),
+        ]
 
     return tiles
 
 
 def parts_guide(s: Studio) -> Sequence[Tile]:
     photo, _, labels = s.rendered("photo")
-    return [("source", photo[0]), ("style", s.rendered("cartoon")[0][0]), ARROW,
-            ("its parts, to stay in place", labels[0])]  # fmt: skip
+    return [
+        ("source", photo[0]),
+        ("style", s.rendered("cartoon")[0][0]),
+        ARROW,
+        ("its parts, to stay in place", labels[0]),
+    ]
 
 
 def destylise(s: Studio) -> Sequence[Tile]:
@@ -322,8 +382,13 @@ def preview_pairs(s: Studio) -> Sequence[Tile]:
 
 def export_pairs(s: Studio) -> Sequence[Tile]:
     source, target = s.decoded(s.one(2))[0], s.decoded(s.one(2), s.style("sketch"))[0]
-    return [("pairs", grid([source, target], 2)), ARROW, ("source/", source), ("target/", target),
-            ("prompts", card("metadata.jsonl"))]  # fmt: skip
+    return [
+        ("pairs", grid([source, target], 2)),
+        ARROW,
+        ("source/", source),
+        ("target/", target),
+        ("prompts", card("metadata.jsonl")),
+    ]
 
 
 def save_pairs(s: Studio) -> Sequence[Tile]:
@@ -339,28 +404,66 @@ def _pair(s: Studio) -> Any:
 
 
 def train_pairs(s: Studio) -> Sequence[Tile]:
-    return [("before", grid([s.rendered("photo")[0][0]], 1)), ("after", grid([s.rendered("cartoon")[0][0]], 1)), ARROW,
-            ("a style taught by pairs", grid(list(s.decoded(s.people[1], s.style())[1:4]), 3))]  # fmt: skip
+    return [
+        ("before", grid([s.rendered("photo")[0][0]], 1)),
+        ("after", grid([s.rendered("cartoon")[0][0]], 1)),
+        ARROW,
+        ("a style taught by pairs", grid(list(s.decoded(s.people[1], s.style())[1:4]), 3)),
+    ]
 
 
 MAKERS: dict[str, Maker] = {
-    "AlignFaces": align, "PasteFaces": paste, "RenderFaces": render, "SmoothFaces": smooth,
-    "SteadyLatents": steady_latents, "LoadGenerator": load_generator, "SaveGenerator": save_generator,
-    "ConvertCheckpoint": convert, "SampleFaces": sample, "BlendGenerators": blend, "LoadEncoder": load_encoder,
-    "TrainEncoder": train_encoder, "SaveEncoder": save_encoder,
-    "InvertWithEncoder": invert_encoder, "InvertByOptimisation": invert_optimise, "PivotalTuning": tune,
-    "AlignStyle": align_style, "SaveLatents": save_latents, "LoadLatents": load_latents, "MixLatents": mix,
-    "DecodeLatent": decode, "FindLatentDirections": directions, "SaveLatentDirections": save_directions,
-    "LoadLatentDirections": load_directions, "MoveAlongDirection": move, "LatentWalk": walk, "StyliseFaces": stylise,
-    "StyleVariations": variations, "EncodeReference": encode_reference, "ApplyReference": apply_reference,
-    "StylisationReport": report, "Compare": compare, "LoadStyleImages": style_images, "FinetuneGenerator": finetune,
-    "LossPlot": loss_plot, "LoadFastStylizer": load_student, "SaveFastStylizer": save_student,
-    "RunFastStylizer": run_student, "TrainFastStylizer": train_student,
-    "LpipsGuide": guide("LPIPS|alike to the eye|of a network"), "IdentityGuide": guide("ArcFace|the same person"),
-    "DinoGuide": guide("DINOv2|the same structure"), "ParsingGuide": parts_guide, "Destylise": destylise,
-    "MakePairs": make_pairs, "PreviewPairs": preview_pairs, "ExportPairs": export_pairs, "SavePairs": save_pairs,
-    "LoadPairs": load_pairs, "TrainWithPairs": train_pairs,
-}  # fmt: skip
+    "AlignFaces": align,
+    "PasteFaces": paste,
+    "RenderFaces": render,
+    "SmoothFaces": smooth,
+    "SteadyLatents": steady_latents,
+    "LoadGenerator": load_generator,
+    "SaveGenerator": save_generator,
+    "ConvertCheckpoint": convert,
+    "SampleFaces": sample,
+    "BlendGenerators": blend,
+    "LoadEncoder": load_encoder,
+    "TrainEncoder": train_encoder,
+    "SaveEncoder": save_encoder,
+    "InvertWithEncoder": invert_encoder,
+    "InvertByOptimisation": invert_optimise,
+    "PivotalTuning": tune,
+    "AlignStyle": align_style,
+    "SaveLatents": save_latents,
+    "LoadLatents": load_latents,
+    "MixLatents": mix,
+    "DecodeLatent": decode,
+    "FindLatentDirections": directions,
+    "SaveLatentDirections": save_directions,
+    "LoadLatentDirections": load_directions,
+    "MoveAlongDirection": move,
+    "LatentWalk": walk,
+    "StyliseFaces": stylise,
+    "StyleVariations": variations,
+    "EncodeReference": encode_reference,
+    "ApplyReference": apply_reference,
+    "StylisationReport": report,
+    "Compare": compare,
+    "LoadStyleImages": style_images,
+    "FinetuneGenerator": finetune,
+    "LossPlot": loss_plot,
+    "LoadFastStylizer": load_student,
+    "SaveFastStylizer": save_student,
+    "RunFastStylizer": run_student,
+    "TrainFastStylizer": train_student,
+    "LpipsGuide": guide("LPIPS|alike to the eye|of a network"),
+    "IdentityGuide": guide("ArcFace|the same person"),
+    "DinoGuide": guide("DINOv2|the same structure"),
+    "ParsingGuide": parts_guide,
+    "Destylise": destylise,
+    "MakePairs": make_pairs,
+    "PreviewPairs": preview_pairs,
+    "ExportPairs": export_pairs,
+    "SavePairs": save_pairs,
+    "LoadPairs": load_pairs,
+    "TrainWithPairs": train_pairs,
+}
 
 
 def _grey(mask: Any) -> Any:

@@ -64,10 +64,10 @@ def node_class_of(kind: str) -> type:
 class Canvas:
     """A workflow while it is laid out: groups from left to right, nodes in columns inside them.
 
-        canvas = Canvas()
-        canvas.note("Title", "What one does here.")
-        with canvas.group("1. Photo", width=380):
-            photo, _ = canvas.node("LoadImage", "Photo", image=SAMPLE)
+    canvas = Canvas()
+    canvas.note("Title", "What one does here.")
+    with canvas.group("1. Photo", width=380):
+        photo, _ = canvas.node("LoadImage", "Photo", image=SAMPLE)
     """
 
     name: str = ""

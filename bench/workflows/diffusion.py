@@ -61,9 +61,14 @@ def stylised_faces(canvas: Canvas, look: str, scaled: bool = True) -> Faces:
         (stylised,) = canvas.node("FaceStylistStyliseFaces", style=style, latent=latent, source=source)
         if scaled:
             (stylised,) = canvas.node(
-                "ImageScale", "To the diffusion model's size", image=stylised, upscale_method="lanczos",
-                width=SIDE, height=SIDE, crop="disabled",
-            )  # fmt: skip
+                "ImageScale",
+                "To the diffusion model's size",
+                image=stylised,
+                upscale_method="lanczos",
+                width=SIDE,
+                height=SIDE,
+                crop="disabled",
+            )
         canvas.node("PreviewImage", "Stylised faces", images=stylised)
     return Faces(found, crops, stylised)
 

@@ -26,15 +26,29 @@ def build() -> Canvas:
     with canvas.group("6. Repaint along the edges", PURPLE):
         (network,) = canvas.node("ControlNetLoader", fetch=CANNY, control_net_name=CANNY.name)
         positive, negative = canvas.node(
-            "ControlNetApplyAdvanced", positive=diffusion.positive, negative=diffusion.negative, control_net=network,
-            image=edges, strength=0.8, vae=diffusion.vae,
-        )  # fmt: skip
+            "ControlNetApplyAdvanced",
+            positive=diffusion.positive,
+            negative=diffusion.negative,
+            control_net=network,
+            image=edges,
+            strength=0.8,
+            vae=diffusion.vae,
+        )
         (start,) = canvas.node("VAEEncode", pixels=faces.stylised, vae=diffusion.vae)
         canvas.column()
         (drawn,) = canvas.node(
-            "KSampler", model=diffusion.model, seed=1, steps=25, cfg=6.5, sampler_name="dpmpp_2m", scheduler="karras",
-            positive=positive, negative=negative, latent_image=start, denoise=0.7,
-        )  # fmt: skip
+            "KSampler",
+            model=diffusion.model,
+            seed=1,
+            steps=25,
+            cfg=6.5,
+            sampler_name="dpmpp_2m",
+            scheduler="karras",
+            positive=positive,
+            negative=negative,
+            latent_image=start,
+            denoise=0.7,
+        )
     with canvas.group("7. Put them back", GREEN):
         (repainted,) = canvas.node("VAEDecode", samples=drawn, vae=diffusion.vae)
         image, _ = canvas.node("FaceStylistPasteFaces", faces=faces.found, stylised=repainted)

@@ -35,9 +35,18 @@ def build() -> Canvas:
         (start,) = canvas.node("SetLatentNoiseMask", samples=start, mask=around)
         (soft,) = canvas.node("DifferentialDiffusion", "Soft edges", model=diffusion.model)
         (drawn,) = canvas.node(
-            "KSampler", model=soft, seed=1, steps=25, cfg=6.0, sampler_name="dpmpp_2m", scheduler="karras",
-            positive=diffusion.positive, negative=diffusion.negative, latent_image=start, denoise=0.6,
-        )  # fmt: skip
+            "KSampler",
+            model=soft,
+            seed=1,
+            steps=25,
+            cfg=6.0,
+            sampler_name="dpmpp_2m",
+            scheduler="karras",
+            positive=diffusion.positive,
+            negative=diffusion.negative,
+            latent_image=start,
+            denoise=0.6,
+        )
     with canvas.group("7. Faces on top", GREEN):
         (repainted,) = canvas.node("VAEDecode", samples=drawn, vae=diffusion.vae)
         (image,) = canvas.node(

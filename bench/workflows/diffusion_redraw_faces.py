@@ -23,9 +23,18 @@ def build() -> Canvas:
     with canvas.group("5. Redraw", PURPLE):
         (drawn,) = canvas.node("VAEEncode", pixels=faces.stylised, vae=diffusion.vae)
         (drawn,) = canvas.node(
-            "KSampler", model=diffusion.model, seed=1, steps=20, cfg=6.0, sampler_name="dpmpp_2m", scheduler="karras",
-            positive=diffusion.positive, negative=diffusion.negative, latent_image=drawn, denoise=0.35,
-        )  # fmt: skip
+            "KSampler",
+            model=diffusion.model,
+            seed=1,
+            steps=20,
+            cfg=6.0,
+            sampler_name="dpmpp_2m",
+            scheduler="karras",
+            positive=diffusion.positive,
+            negative=diffusion.negative,
+            latent_image=drawn,
+            denoise=0.35,
+        )
     with canvas.group("6. Put them back", GREEN):
         (redrawn,) = canvas.node("VAEDecode", samples=drawn, vae=diffusion.vae)
         image, _ = canvas.node("FaceStylistPasteFaces", faces=faces.found, stylised=redrawn)

@@ -14,7 +14,7 @@ def build() -> Canvas:
         "Export pairs for a LoRA",
         "**Press Run.** Faces before and after a style are made, filtered, shown and written to "
         "`output/pairs/my_pairs`: `source/`, `target/` and `metadata.jsonl`, as trainers of image-editing models "
-        "(Kontext, Qwen-Image-Edit, InstructPix2Pix LoRAs) and `datasets.load_dataset(\"imagefolder\")` read them."
+        '(Kontext, Qwen-Image-Edit, InstructPix2Pix LoRAs) and `datasets.load_dataset("imagefolder")` read them.'
         "\n\n**Your own style:** choose it in *Style*. **Your own photos and style pictures** make better pairs than "
         "synthetic faces alone: replace the sample photo and the rendered pictures.\n\nRaise *count* to 500 or more "
         "for a real training, and look at *Pairs to judge* with *worst structure first* before you train on them. "
@@ -39,9 +39,15 @@ def build() -> Canvas:
         canvas.node("PreviewImage", "Photos as they were inverted", images=seen)
     with canvas.group("4. Make pairs", PURPLE, width=360):
         pairs, _ = canvas.node(
-            "FaceStylistMakePairs", source=source, target=style, photos=crops, photo_latent=people,
-            style_images=styles, style_latent=anchors, count=40,
-        )  # fmt: skip
+            "FaceStylistMakePairs",
+            source=source,
+            target=style,
+            photos=crops,
+            photo_latent=people,
+            style_images=styles,
+            style_latent=anchors,
+            count=40,
+        )
     with canvas.group("5. Judge them", GREEN, width=340):
         (sheet,) = canvas.node("FaceStylistPreviewPairs", pairs=pairs, source=source, target=style)
         canvas.column(760)

@@ -30,16 +30,27 @@ def build() -> Canvas:
     with canvas.group("2. Stage 1: the style", PURPLE, width=340):
         (source,) = canvas.node("FaceStylistLoadGenerator", "Source generator")
         first, _, _ = canvas.node(
-            "FaceStylistFinetuneGenerator", "Stage 1", source=source, style_images=styles, style_name="my style",
+            "FaceStylistFinetuneGenerator",
+            "Stage 1",
+            source=source,
+            style_images=styles,
+            style_name="my style",
             steps=100,
-        )  # fmt: skip
+        )
     with canvas.group("3. Pairs", PURPLE, width=340):
         (encoder,) = canvas.node("FaceStylistLoadEncoder")
         people, _ = canvas.node("FaceStylistDestylise", source=source, style_images=styles, encoder=encoder)
         pairs, _ = canvas.node(
-            "FaceStylistMakePairs", source=source, target=first, style_images=styles, style_latent=people, count=60,
-            levels="1,2,3", flip_prob=0.0, affine_prob=0.0,
-        )  # fmt: skip
+            "FaceStylistMakePairs",
+            source=source,
+            target=first,
+            style_images=styles,
+            style_latent=people,
+            count=60,
+            levels="1,2,3",
+            flip_prob=0.0,
+            affine_prob=0.0,
+        )
         canvas.column(560)
         (sheet,) = canvas.node("FaceStylistPreviewPairs", pairs=pairs, source=source, target=first)
         canvas.node("PreviewImage", "Pairs of stage 2", images=sheet)
@@ -61,8 +72,16 @@ def build() -> Canvas:
         canvas.node("SaveImage", "The photo in the style", images=image, filename_prefix="facestylist/my_style")
     with canvas.group("7. Report", width=460):
         canvas.node(
-            "FaceStylistStylisationReport", "Stylisation Report", height=560,
-            image=crops, source=source, latent=latent, style=first, style_2=style, style_images=styles, losses=more,
+            "FaceStylistStylisationReport",
+            "Stylisation Report",
+            height=560,
+            image=crops,
+            source=source,
+            latent=latent,
+            style=first,
+            style_2=style,
+            style_images=styles,
+            losses=more,
             name="full_recipe",
-        )  # fmt: skip
+        )
     return canvas

@@ -70,9 +70,7 @@ class _Doing:
         return (_scaled(image, height, width),)
 
     @staticmethod
-    def ImageScaleToTotalPixels(
-        image: Tensor, megapixels: float, resolution_steps: int = 1, **_: Any
-    ) -> tuple[Tensor]:
+    def ImageScaleToTotalPixels(image: Tensor, megapixels: float, resolution_steps: int = 1, **_: Any) -> tuple[Tensor]:
         height, width = image.shape[1:3]
         scale = math.sqrt(megapixels * 1024**2 / (height * width))
         size = (round(side * scale / resolution_steps) * resolution_steps for side in (height, width))
@@ -108,8 +106,10 @@ class _Doing:
         height, width = (side * 7 // 8 for side in picture.shape[1:3])
         frames = []
         for index in range(FRAMES):
-            top, left = (round((full - part) * index / (FRAMES - 1)) for full, part in
-                         zip(picture.shape[1:3], (height, width), strict=True))  # fmt: skip
+            top, left = (
+                round((full - part) * index / (FRAMES - 1))
+                for full, part in zip(picture.shape[1:3], (height, width), strict=True)
+            )
             frames.append(picture[:, top : top + height, left : left + width])
         return torch.cat(frames), None, FRAMES_PER_SECOND, 8, "auto"
 

@@ -53,7 +53,14 @@ def build() -> Canvas:
         canvas.node("PreviewImage", "The style as it is", images=image)
     with canvas.group("7. Report", width=460):
         canvas.node(
-            "FaceStylistStylisationReport", "Stylisation Report", height=560,
-            image=crops, source=source, latent=latent, style=style, stylised=stylised, name="reference_report",
-        )  # fmt: skip
+            "FaceStylistStylisationReport",
+            "Stylisation Report",
+            height=560,
+            image=crops,
+            source=source,
+            latent=latent,
+            style=style,
+            stylised=stylised,
+            name="reference_report",
+        )
     return canvas

@@ -23,17 +23,29 @@ def build() -> Canvas:
         (source,) = canvas.node("FaceStylistLoadGenerator", "Source generator")
         (style,) = canvas.node("FaceStylistLoadGenerator", "Style", name="embedded:cartoon")
         pairs, _ = canvas.node(
-            "FaceStylistMakePairs", source=source, target=style, count=40, levels="1,2,3", flip_prob=0.0,
+            "FaceStylistMakePairs",
+            source=source,
+            target=style,
+            count=40,
+            levels="1,2,3",
+            flip_prob=0.0,
             affine_prob=0.0,
-        )  # fmt: skip
+        )
         canvas.column(560)
         (sheet,) = canvas.node("FaceStylistPreviewPairs", pairs=pairs, source=source, target=style, per_row=3)
         canvas.node("PreviewImage", "Pairs it learns from", images=sheet)
     with canvas.group("2. Teach it", PURPLE, width=360):
         stylizer, rows, _ = canvas.node(
-            "FaceStylistTrainFastStylizer", "Train Fast Stylizer", pairs=pairs, source=source, target=style,
-            style_name="my style", steps=300, size=96, medium="cel",
-        )  # fmt: skip
+            "FaceStylistTrainFastStylizer",
+            "Train Fast Stylizer",
+            pairs=pairs,
+            source=source,
+            target=style,
+            style_name="my style",
+            steps=300,
+            size=96,
+            medium="cel",
+        )
         canvas.column(480)
         canvas.node("PreviewImage", "Given, drawn, wanted", images=rows)
         canvas.node("FaceStylistSaveFastStylizer", stylizer=stylizer, name="my_style")

@@ -159,9 +159,13 @@ def _run_modes(made: _Made, style: str, console: Console) -> None:
         ]
         made.references = [picture[0] for picture in drawn]
         read, _, _ = EncodeReference().run(
-            torch.cat(drawn), generator, "off", source, made.encoder,
+            torch.cat(drawn),
+            generator,
+            "off",
+            source,
+            made.encoder,
             **to_mapping(ReferenceConfig(steps=REFERENCE_STEPS, several="batch")),
-        )  # fmt: skip
+        )
         console.note("  Apply Reference Style")
         guided = ApplyReference().run(generator, made.latent, read, 1.0, **to_mapping(ApplyConfig()))[2]
         made.guided = {f"reference {k + 1}": batch for k, batch in enumerate(guided)}

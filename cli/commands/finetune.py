@@ -40,9 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-pictures", type=int, default=0, metavar="N", help="no more than N, spread over the folder (default: all)"
     )
     parser.add_argument(
-        "--guide", type=_guide, action="append", default=[], metavar="KIND=FILE[:WEIGHT]",
+        "--guide",
+        type=_guide,
+        action="append",
+        default=[],
+        metavar="KIND=FILE[:WEIGHT]",
         help="something else to keep, seen by a network you have: lpips, identity, dino or parsing; may be repeated",
-    )  # fmt: skip
+    )
     parser.add_argument("--half", action="store_true", help="store 16-bit numbers: half the size")
     settings = parser.add_argument_group("settings")
     add_settings(settings, FinetuneConfig, but=ON_THEIR_OWN)
@@ -80,9 +84,16 @@ def run(args: argparse.Namespace, console: Console) -> None:
     with ProgressReporter(config.steps, "fine-tune") as progress:
         resume = args.resume is not None
         result = finetune(
-            source, styles.read(training), config, progress.callbacks(), run_dir, resume, guides=guides,
-            processes=processes, validation_images=styles.read(held_out),
-        )  # fmt: skip
+            source,
+            styles.read(training),
+            config,
+            progress.callbacks(),
+            run_dir,
+            resume,
+            guides=guides,
+            processes=processes,
+            validation_images=styles.read(held_out),
+        )
     if not processes.first:
         return
     save_generator(result.generator, args.out, dict(result.generator.provenance), half=args.half)

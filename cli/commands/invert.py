@@ -44,9 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--noise", choices=NOISE_MODES, help="the generator's own, or fit too (default: fixed)")
     parser.add_argument("--delta-penalty", type=fraction, metavar="P", help="keeps the layers' codes together")
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="w.npy",
+        "--out",
+        type=Path,
+        required=True,
+        metavar="w.npy",
         help="W+ [N, num_ws, w_dim], float32; a .safetensors also keeps noise, errors and whose they are",
-    )  # fmt: skip
+    )
     parser.add_argument("--reconstructions", type=Path, metavar="DIR", help="also write what the latents look like")
     add_pivotal(parser)
 
@@ -58,13 +61,19 @@ def add_pivotal(parser: argparse.ArgumentParser) -> None:
         "--pivotal", type=Path, metavar="OUT.safetensors", help="tune a copy of the generator to these faces; save it"
     )
     group.add_argument(
-        "--pivotal-steps", type=positive, default=PivotalConfig.steps, metavar="N",
+        "--pivotal-steps",
+        type=positive,
+        default=PivotalConfig.steps,
+        metavar="N",
         help=f"default: {PivotalConfig.steps}",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--locality", type=float, default=PivotalConfig.locality_weight, metavar="W",
+        "--locality",
+        type=float,
+        default=PivotalConfig.locality_weight,
+        metavar="W",
         help=f"how firmly other faces stay as they were; 0: not at all (default: {PivotalConfig.locality_weight})",
-    )  # fmt: skip
+    )
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
@@ -124,9 +133,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     latent = find_latents(pictures, generator, encoder, steps, settings, args.encoder_steps, start, keep)
     drawn = synthesise(generator, latent).cpu()
     error = mean_squared_error(drawn, pictures)
-    latent = latent.replace(
-        reconstruction_error=error, identity_distance=face_distances(encoder, pictures, drawn)
-    )
+    latent = latent.replace(reconstruction_error=error, identity_distance=face_distances(encoder, pictures, drawn))
     write(latent)
     files = [str(args.out)]
     records: list[dict[str, Any]] = [

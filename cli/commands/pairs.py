@@ -41,9 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     faces.add_argument("--no-align", dest="align", action="store_false", help="they are aligned faces already")
     faces.add_argument("--encoder", metavar="FILE", help="the source's encoder (default: the shipped one)")
     faces.add_argument(
-        "--steps", type=int, metavar="N",
+        "--steps",
+        type=int,
+        metavar="N",
         help="optimisation steps: for photos 100 after an encoder, else 300; style pictures need them without one only",
-    )  # fmt: skip
+    )
     faces.add_argument(
         "--identity", "--arcface", metavar="FILE", help="dlib's face recognition network or ArcFace, for min_identity"
     )
@@ -114,9 +116,7 @@ def _photos(args: argparse.Namespace, source: FaceGenerator, shard: Shard) -> Kn
     return KnownFaces(find_latents(pictures, source, encoder, steps, {"seed": args.seed or 0}), pictures)
 
 
-def _anchors(
-    args: argparse.Namespace, source: FaceGenerator, target: FaceGenerator, shard: Shard
-) -> KnownFaces | None:
+def _anchors(args: argparse.Namespace, source: FaceGenerator, target: FaceGenerator, shard: Shard) -> KnownFaces | None:
     """The style pictures in `--styles` that are this process's, and the people behind them; None for none."""
     from ...runtime.progress import ProgressReporter
     from ...training.pairs.anchors import destylise

@@ -45,9 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", metavar="FILE", help="the source's encoder (default: the shipped one)")
     parser.add_argument("--steps", type=int, metavar="N", help="optimisation steps after the encoder (default: 0)")
     parser.add_argument(
-        "--pivotal", type=positive, metavar="N",
+        "--pivotal",
+        type=positive,
+        metavar="N",
         help="first tune source and style to the faces of each photo, N steps (200 are usual)",
-    )  # fmt: skip
+    )
     parser.add_argument("--region", choices=("head", "face", "crop"), default="head", help="default: head")
     parser.add_argument("--feather", type=fraction, default=0.1, metavar="F", help="soft edge, 0 to 0.5 (default: 0.1)")
     parser.add_argument("--colour-match", type=fraction, default=0.0, metavar="C", help="0 to 1 (default: 0)")
@@ -70,17 +72,24 @@ def add_modes(parser: argparse.ArgumentParser) -> None:
         "--variations", type=positive, metavar="N", help="N pictures of each photo, each in an appearance by chance"
     )
     group.add_argument(
-        "--reference", action="append", metavar="IMAGE",
+        "--reference",
+        action="append",
+        metavar="IMAGE",
         help="draw in the look of this picture, which is in the style; given again: in the look between them",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--amount", type=fraction, metavar="A",
+        "--amount",
+        type=fraction,
+        metavar="A",
         help=f"how far (beta), 0 to 1 (default: {VariationConfig.amount:g}, of a reference {ApplyConfig.amount:g})",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--structure", type=fraction, default=ApplyConfig.structure, metavar="G",
+        "--structure",
+        type=fraction,
+        default=ApplyConfig.structure,
+        metavar="G",
         help="how much of the reference's eyes, nose and mouth (gamma), 0 to 1 (default: 0)",
-    )  # fmt: skip
+    )
     group.add_argument("--preserve-colour", action="store_true", help="keep the face's colours")
     group.add_argument(
         "--layer-cut",
@@ -89,9 +98,11 @@ def add_modes(parser: argparse.ArgumentParser) -> None:
         help="first code that changes (default: 7 from 128 px up, 5 at 64 px)",
     )
     group.add_argument(
-        "--reference-steps", type=int, metavar="N",
+        "--reference-steps",
+        type=int,
+        metavar="N",
         help="search iterations for the reference (default: 100 after an encoder, else 300)",
-    )  # fmt: skip
+    )
     group.add_argument(
         "--style-encoder", metavar="FILE", help="an encoder for the style's pictures (default: the source's encoder)"
     )
@@ -183,10 +194,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
                 console.line(str(path))
             records.append(
                 {
-                    "photo": photo, "faces": len(faces), "files": [str(f) for f in files], "errors": errors,
+                    "photo": photo,
+                    "faces": len(faces),
+                    "files": [str(f) for f in files],
+                    "errors": errors,
                     "identity_distances": None if distances is None else distances.tolist(),
                 }
-            )  # fmt: skip
+            )
     console.result({"style": label, "photos": records, **photos.told()})
     photos.check()
 

@@ -19,21 +19,28 @@ HELP = "train a generator and an encoder of your own from portraits"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--photos", type=Path, required=True, metavar="DIR", 
+        "--photos",
+        type=Path,
+        required=True,
+        metavar="DIR",
         help="photos of hundreds of people, or aligned faces listed in faces.csv",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="generator.safetensors, encoder.safetensors and card.md"
     )
     parser.add_argument(
-        "--identity", type=Path, metavar="FILE",
+        "--identity",
+        type=Path,
+        metavar="FILE",
         help="a network that tells people apart, dlib's or ArcFace's: without one faces come out like nobody",
-    )  # fmt: skip
+    )
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name; flags go before them")
     parser.add_argument(
-        "--run-dir", type=Path, metavar="RUN",
+        "--run-dir",
+        type=Path,
+        metavar="RUN",
         help="what is done stays done there, and the same command goes on from it (default: runs/NAME)",
-    )  # fmt: skip
+    )
     settings = parser.add_argument_group("settings")
     add_settings(settings, BaseTrainingConfig, but=("seed",))
 
@@ -59,9 +66,15 @@ def run(args: argparse.Namespace, console: Console) -> None:
         callbacks = progress.callbacks()
         with processes.first_ahead():
             learned, held_out = read_people(
-                args.photos, config.size, config.held_out, _finder(), identity, config.seed,
-                run_dir / "portraits.safetensors", callbacks,
-            )  # fmt: skip
+                args.photos,
+                config.size,
+                config.held_out,
+                _finder(),
+                identity,
+                config.seed,
+                run_dir / "portraits.safetensors",
+                callbacks,
+            )
         judges = Judges(identity, _perceptual(console))
         training = BaseTraining(
             learned, held_out, config, run_dir, judges, processes.device or device, callbacks, processes

@@ -43,9 +43,15 @@ def run(args: argparse.Namespace, console: Console) -> None:
     config = from_mapping(DetectorTrainingConfig, values)
     with ProgressReporter(config.steps, "detector") as progress:
         result = train_detector(
-            config, progress.callbacks(), args.run_dir, args.resume, output=args.out, photos=args.photos,
-            backgrounds=args.backgrounds, start=args.start,
-        )  # fmt: skip
+            config,
+            progress.callbacks(),
+            args.run_dir,
+            args.resume,
+            output=args.out,
+            photos=args.photos,
+            backgrounds=args.backgrounds,
+            start=args.start,
+        )
     for name, value in result.metrics.items():
         console.line(f"{name}: {value:.4g}")
     console.line(str(args.out))

@@ -22,9 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=CAST, metavar="DIR", help="default: the pack's own assets/rendered")
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name")
     parser.add_argument(
-        "--run-dir", type=Path, default=Path("runs") / "embedded", metavar="RUN",
+        "--run-dir",
+        type=Path,
+        default=Path("runs") / "embedded",
+        metavar="RUN",
         help="what is done stays done there, and the same command goes on from it (default: runs/embedded)",
-    )  # fmt: skip
+    )
     parser.add_argument("--quick", action="store_true", help="seconds instead of hours: only shows that it runs")
 
 

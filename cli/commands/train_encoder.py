@@ -51,9 +51,14 @@ def run(args: argparse.Namespace, console: Console) -> None:
     images = None if args.images is None else _faces(args.images, encoder_size(generator.resolution))
     with room_for_training() as device, ProgressReporter(config.steps, "train") as progress:
         result = train_encoder(
-            generator.to(processes.device or device), config, images, progress.callbacks(), run_dir, args.resume,
+            generator.to(processes.device or device),
+            config,
+            images,
+            progress.callbacks(),
+            run_dir,
+            args.resume,
             processes,
-        )  # fmt: skip
+        )
     if not processes.first:
         return
     save_encoder(result.encoder, args.out, dict(result.encoder.provenance), half=args.half)

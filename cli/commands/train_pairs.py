@@ -63,4 +63,3 @@ def run(args: argparse.Namespace, console: Console) -> None:
             "last": result.history[-1] if result.history else {},
         }
     )
-

@@ -40,9 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--faces", type=int, default=768, metavar="N", help="with --look: faces to render (768); 0: only --pictures"
     )
     parser.add_argument(
-        "--as-rendered", type=float, metavar="SHARE",
+        "--as-rendered",
+        type=float,
+        metavar="SHARE",
         help="with --look: share of the faces shown as they were rendered, but for the camera (0.25)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--start", metavar="NAME|FILE", help="a stylizer to go on from, say embedded:student-sketch; keeps its width"
     )
@@ -82,8 +84,11 @@ def run(args: argparse.Namespace, console: Console) -> None:
     processes = training_processes()
     start = None if args.start is None else load_stylizer(args.start)
     common: dict[str, Any] = {
-        "size": config.size, "count": config.batch_size, "degrade": config.degrade, "seed": config.seed,
-    }  # fmt: skip
+        "size": config.size,
+        "count": config.batch_size,
+        "degrade": config.degrade,
+        "seed": config.seed,
+    }
     if args.look:
         studio_share = STUDIO_SHARE if args.as_rendered is None else args.as_rendered
         medium, target = TARGETS[args.look]
@@ -115,9 +120,18 @@ def run(args: argparse.Namespace, console: Console) -> None:
         learnt = f"{len(triples)} pairs"
     with room_for_training() as device, ProgressReporter(config.steps, "train") as progress:
         result = train_stylizer(
-            config, batches, medium, {"learnt_from": learnt}, progress.callbacks(), run_dir, args.resume,
-            processes.device or device, processes, start, shown,
-        )  # fmt: skip
+            config,
+            batches,
+            medium,
+            {"learnt_from": learnt},
+            progress.callbacks(),
+            run_dir,
+            args.resume,
+            processes.device or device,
+            processes,
+            start,
+            shown,
+        )
     if not processes.first:
         return
     save_stylizer(result.stylizer, args.out, dict(result.stylizer.provenance))
@@ -131,10 +145,12 @@ def _folder_pairs(before: Path, after: Path) -> list[tuple[Tensor, Tensor, float
     from ...runtime.images import image_to_tensor, read_photo
 
     photos, styled = (
-        {path.stem: picture for path, picture in read_usable(folder, lambda path: image_to_tensor(read_photo(path))[0])
-         .items()}
+        {
+            path.stem: picture
+            for path, picture in read_usable(folder, lambda path: image_to_tensor(read_photo(path))[0]).items()
+        }
         for folder in (before, after)
-    )  # fmt: skip
+    )
     if not photos.keys() & styled.keys():
         raise ValueError(f"No picture in {before} has one of the same name in {after}. Name them alike.")
     return [(picture, styled[name], 3.0) for name, picture in photos.items() if name in styled]

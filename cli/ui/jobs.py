@@ -50,8 +50,13 @@ class Job:
 
     def queue_entry(self) -> list[Any]:
         """The job as `/queue` and `/history` list it."""
-        return [self.number, self.id, self.workflow.prompt, {**self.extra, "create_time": self.created},
-                list(self.targets)]  # fmt: skip
+        return [
+            self.number,
+            self.id,
+            self.workflow.prompt,
+            {**self.extra, "create_time": self.created},
+            list(self.targets),
+        ]
 
     def history_entry(self) -> dict[str, Any]:
         """The finished job as `/history` tells it."""
@@ -75,8 +80,9 @@ class Job:
         ]
         saved = [entry for entry in shown if entry.get("type") == "output"]
         times = {kind: data["timestamp"] for kind, data in self.messages}
-        ends = [times[kind] for kind in ("execution_success", "execution_error", "execution_interrupted")
-                if kind in times]  # fmt: skip
+        ends = [
+            times[kind] for kind in ("execution_success", "execution_error", "execution_interrupted") if kind in times
+        ]
         record: dict[str, Any] = {
             "id": self.id,
             "status": self.state,
@@ -292,9 +298,15 @@ class _Execution:
 
     def _say_progress(self, key: str, step: float, total: float, state: str) -> None:
         self._progress[key] = {
-            "value": step, "max": total, "state": state, "node_id": key, "prompt_id": self._job.id,
-            "display_node_id": key, "parent_node_id": None, "real_node_id": key,
-        }  # fmt: skip
+            "value": step,
+            "max": total,
+            "state": state,
+            "node_id": key,
+            "prompt_id": self._job.id,
+            "display_node_id": key,
+            "parent_node_id": None,
+            "real_node_id": key,
+        }
         self._hub.send("progress_state", {"prompt_id": self._job.id, "nodes": self._progress}, self._job.client)
 
     # What the running node tells: the methods of `Watcher`.
@@ -307,8 +319,13 @@ class _Execution:
         self.check()
         shown = picture.copy()
         shown.thumbnail((PREVIEW_SIZE, PREVIEW_SIZE))
-        metadata = {"node_id": self._node, "prompt_id": self._job.id, "display_node_id": self._node,
-                    "parent_node_id": None, "real_node_id": self._node}  # fmt: skip
+        metadata = {
+            "node_id": self._node,
+            "prompt_id": self._job.id,
+            "display_node_id": self._node,
+            "parent_node_id": None,
+            "real_node_id": self._node,
+        }
         self._hub.send_preview(shown, metadata, self._job.client)
 
     def text(self, line: str) -> None:

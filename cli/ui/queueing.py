@@ -56,9 +56,7 @@ def make_job(posted: Mapping[str, Any], runner: Runner, number: float) -> tuple[
     except WorkflowError as error:
         raise Refused(_error("prompt_no_outputs", str(error)), {}) from error
     if not good:
-        details = "\n".join(
-            error["details"] for entry in node_errors.values() for error in entry["errors"]
-        )
+        details = "\n".join(error["details"] for entry in node_errors.values() for error in entry["errors"])
         message = "Prompt outputs failed validation"
         raise Refused(_error("prompt_outputs_failed_validation", message, details), node_errors)
     given = posted.get("extra_data")

@@ -37,9 +37,7 @@ HUB: web.AppKey[Hub] = web.AppKey("hub", Hub)
 JOBS: web.AppKey[JobQueue] = web.AppKey("jobs", JobQueue)
 
 
-def create_app(
-    static_root: Path, folders: Folders, user: Path, runner: Runner | None = None
-) -> web.Application:
+def create_app(static_root: Path, folders: Folders, user: Path, runner: Runner | None = None) -> web.Application:
     """The server.
 
     Args:

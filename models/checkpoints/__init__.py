@@ -366,6 +366,11 @@ def _contents_in_words(weights: Weights) -> str:
 
 def _parameter_count(state: State) -> int:
     buffers = (
-        "noise_const", "mean_latent", "latent_std", "running_mean", "running_var", "num_batches_tracked",
-    )  # fmt: skip
+        "noise_const",
+        "mean_latent",
+        "latent_std",
+        "running_mean",
+        "running_var",
+        "num_batches_tracked",
+    )
     return sum(tensor.numel() for name, tensor in state.items() if not name.endswith(buffers))

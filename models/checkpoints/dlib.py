@@ -16,8 +16,14 @@ FAMILY = "dlib"
 STEM = "conv32_down"
 """face-api.js' name of the first convolution."""
 SHORT = {
-    "con_4": "C", "affine_": "A", "relu_": "R", "max_pool_2": "M", "avg_pool_2": "P", "add_prev_": "+", "fc_2": "F",
-}  # fmt: skip
+    "con_4": "C",
+    "affine_": "A",
+    "relu_": "R",
+    "max_pool_2": "M",
+    "avg_pool_2": "P",
+    "add_prev_": "+",
+    "fc_2": "F",
+}
 ORDER = re.compile(r"CARM((?:CARCAP?\+R)+)PF")
 """Stem, residual blocks (a pooling in those that halve), mean over the picture, the matrix to the descriptor."""
 PLAIN, HALVING, FIRST = (3, 3, 1, 1, 1, 1), (3, 3, 2, 2, 0, 0), (7, 7, 2, 2, 0, 0)
@@ -76,8 +82,11 @@ def _convolution(pair: Sequence[Layer], geometry: tuple[int, ...]) -> Convolutio
     filters, bias = convolution.values[:-width], convolution.values[-width:]
     scale, shift = scaling.values.reshape(2, -1)
     return {
-        "conv.weight": filters.reshape(width, -1, *geometry[:2]), "conv.bias": bias, "scale": scale, "shift": shift,
-    }  # fmt: skip
+        "conv.weight": filters.reshape(width, -1, *geometry[:2]),
+        "conv.bias": bias,
+        "scale": scale,
+        "shift": shift,
+    }
 
 
 def _from_manifest(tensors: Mapping[str, Tensor]) -> Parts:

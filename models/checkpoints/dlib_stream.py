@@ -23,9 +23,14 @@ MOST_LAYERS = 1000
 LONGEST_NAME = 64
 LAYERS = {
     # What is written of a layer: i integer, f float, t tensor, a the place of a part of the tensor (five integers).
-    "con_4": "tiiiiiiiaaffff", "affine_": "taai", "fc_2": "iitaaiffff", "relu_": "", "add_prev_": "",
-    "max_pool_2": "iiiiii", "avg_pool_2": "iiiiii",
-}  # fmt: skip
+    "con_4": "tiiiiiiiaaffff",
+    "affine_": "taai",
+    "fc_2": "iitaaiffff",
+    "relu_": "",
+    "add_prev_": "",
+    "max_pool_2": "iiiiii",
+    "avg_pool_2": "iiiiii",
+}
 
 
 @dataclass(frozen=True)

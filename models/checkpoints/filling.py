@@ -25,8 +25,12 @@ MOST_LAYERS = 64
 RELEASE_EVERY = 32 << 20
 """Bytes copied before the file's pages are given back."""
 RANDOM_FILLS = (
-    nn.init.kaiming_uniform_, nn.init.uniform_, nn.init.normal_, Tensor.uniform_, Tensor.normal_,
-)  # fmt: skip
+    nn.init.kaiming_uniform_,
+    nn.init.uniform_,
+    nn.init.normal_,
+    Tensor.uniform_,
+    Tensor.normal_,
+)
 OPTIONAL = ("noise_const", "mean_latent", "num_batches_tracked")
 
 

@@ -29,14 +29,29 @@ LPIPS_SLICES = {
     "alex": {0: 1, 3: 2, 6: 3, 8: 4, 10: 5},
 }
 DINO_BLOCK = {
-    "attn.qkv": "qkv", "attn.proj": "proj", "ls1.gamma": "scale1", "ls2.gamma": "scale2", "norm1": "norm1",
-    "norm2": "norm2", "mlp.fc1": "fc1", "mlp.fc2": "fc2", "mlp.w12": "fc1", "mlp.w3": "fc2",
-}  # fmt: skip
+    "attn.qkv": "qkv",
+    "attn.proj": "proj",
+    "ls1.gamma": "scale1",
+    "ls2.gamma": "scale2",
+    "norm1": "norm1",
+    "norm2": "norm2",
+    "mlp.fc1": "fc1",
+    "mlp.fc2": "fc2",
+    "mlp.w12": "fc1",
+    "mlp.w3": "fc2",
+}
 TRANSFORMERS_BLOCK = {
-    "attention.output.dense": "proj", "attention.o_proj": "proj", "layer_scale1.lambda1": "scale1",
-    "layer_scale2.lambda1": "scale2", "norm1": "norm1", "norm2": "norm2", "mlp.fc1": "fc1", "mlp.fc2": "fc2",
-    "mlp.weights_in": "fc1", "mlp.weights_out": "fc2",
-}  # fmt: skip
+    "attention.output.dense": "proj",
+    "attention.o_proj": "proj",
+    "layer_scale1.lambda1": "scale1",
+    "layer_scale2.lambda1": "scale2",
+    "norm1": "norm1",
+    "norm2": "norm2",
+    "mlp.fc1": "fc1",
+    "mlp.fc2": "fc2",
+    "mlp.weights_in": "fc1",
+    "mlp.weights_out": "fc2",
+}
 TRANSFORMERS_QKV = (
     tuple(f"attention.attention.{part}" for part in ("query", "key", "value")),
     tuple(f"attention.{part}_proj" for part in "qkv"),  # from its version 5 on

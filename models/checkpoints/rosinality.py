@@ -26,9 +26,19 @@ FAMILY = "rosinality"
 GENERATOR_MARK = "conv1.conv.modulation.weight"
 DISCRIMINATOR_MARK = "final_linear.1.weight"
 GENERATOR_ENTRIES = (
-    "g_ema", "G_ema", "params_ema", "generator_ema", "ema", "g", "G", "generator", "netG", "state_dict", "params",
+    "g_ema",
+    "G_ema",
+    "params_ema",
+    "generator_ema",
+    "ema",
+    "g",
+    "G",
+    "generator",
+    "netG",
+    "state_dict",
+    "params",
     "model",
-)  # fmt: skip
+)
 """Where a file keeps its generator, best first: the averaged one is what makes pictures."""
 DISCRIMINATOR_ENTRIES = ("d", "D", "discriminator")
 

@@ -100,6 +100,7 @@ def _place(name: str, entry: Any, size: int) -> tuple[int, int, str, torch.dtype
     for number in shape:
         count *= number
     if count != offsets[1] - offsets[0]:
-        raise Damaged(f"`{name[:60]}` of shape {str(shape)[:80]} needs {str(count)[:40]} bytes and has "
-                      f"{offsets[1] - offsets[0]}")
+        raise Damaged(
+            f"`{name[:60]}` of shape {str(shape)[:80]} needs {str(count)[:40]} bytes and has {offsets[1] - offsets[0]}"
+        )
     return offsets[0], offsets[1], name, dtype, shape

@@ -238,6 +238,7 @@ def read_stream(data: memoryview, budget: Budget) -> Any:
 
 def _without_tensors(find: Callable[[str, str], Any]) -> Callable[[str, str], Any]:
     """The same names, but a tensor is nothing: its values are not known in the first run."""
+
     def found(module: str, name: str) -> Any:
         value = find(module, name)
         return Allowed(lambda *_: None) if module == "torch._utils" else value

@@ -79,9 +79,7 @@ def shade(s: Scene, g: GBuffer, footprint: float) -> tuple[Tensor, Tensor]:
     picture = mix(picture, eye, e.inside)
     dark = saturate(base * 0.16, 1.3)
     lash = colour(0.07, 0.04, 0.05, base)
-    picture = draw_lashes(
-        picture, e, 0.020 + 0.014 * s["feminine"], 0.035 * s["feminine"], lash, 0.6
-    )
+    picture = draw_lashes(picture, e, 0.020 + 0.014 * s["feminine"], 0.035 * s["feminine"], lash, 0.6)
 
     # Outlines take the colour of what they surround; they are heavier below and on the side away from the light.
     outline, inner = contours(g)

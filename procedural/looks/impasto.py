@@ -119,10 +119,18 @@ def paint_layer(
     vary = layer.jitter * loose
     tint = (tint * (1 + 2 * vary * (order - 0.5)) + 0.5 * vary * hues).clamp(0, 1)
     wanted = need[:, :, py, px] > order * 0.9 + 0.05
-    seeds = torch.cat([
-        seed_x.expand_as(turn), seed_y.expand_as(turn), turn.cos(), turn.sin(),
-        torch.where(wanted, order + 0.01, -1.0), region[:, :, py, px].to(turn.dtype), tint,
-    ], 1)
+    seeds = torch.cat(
+        [
+            seed_x.expand_as(turn),
+            seed_y.expand_as(turn),
+            turn.cos(),
+            turn.sin(),
+            torch.where(wanted, order + 0.01, -1.0),
+            region[:, :, py, px].to(turn.dtype),
+            tint,
+        ],
+        1,
+    )
 
     batch = canvas.shape[0]
     padded = count * cell
@@ -179,9 +187,7 @@ def shade(s: Scene, g: GBuffer, footprint: float) -> tuple[Tensor, Tensor]:
     source = torch.where(label == int(Label.BROW), source * 0.78, source)
     region = torch.where(label == int(Label.NOSE), int(Label.SKIN), label)
     angle = stroke_angle(s, g, label, source)
-    features = among(
-        label, Label.EYE, Label.BROW, Label.UPPER_LIP, Label.LOWER_LIP, Label.MOUTH, Label.GLASSES
-    ).float()
+    features = among(label, Label.EYE, Label.BROW, Label.UPPER_LIP, Label.LOWER_LIP, Label.MOUTH, Label.GLASSES).float()
     near = dilate(features, pixels(g, 3))
     figure = (label != int(Label.BACKGROUND)).float()
     # The ground coat, then strokes: everywhere, on the figure, and small ones where there is something to tell.

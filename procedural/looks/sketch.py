@@ -111,7 +111,9 @@ def shade(s: Scene, g: GBuffer, footprint: float) -> tuple[Tensor, Tensor]:
     dark = torch.zeros_like(tone)
     skinlike = (~on_hair).float()
     for angle, start, full, strength, phase in (
-        (0.86, 0.88, 0.25, 0.62, 1.0), (-0.35, 0.58, 0.15, 0.50, 2.0), (1.75, 0.38, 0.05, 0.50, 3.0),
+        (0.86, 0.88, 0.25, 0.62, 1.0),
+        (-0.35, 0.58, 0.15, 0.50, 2.0),
+        (1.75, 0.38, 0.05, 0.50, 3.0),
     ):
         c, d = math.cos(angle), math.sin(angle)
         strokes = hatch(tone, (U * d - V * c) / 3.3, (U * c + V * d) / 3.3, start, full, phase)

@@ -140,9 +140,15 @@ def test_every_way_gets_its_row(identity: DlibFace, tmp_path: Path) -> None:
     bench = Likeness(seen, identity)
     look = blobs(6, SIZE, seed=3) * 0.3 + 0.6
     rows = measure_likeness(
-        bench, source, encoder(source), {"ink": generator("ink")}, 0, 2,
-        {"ink": look, "pencil": None}.__getitem__, lambda pictures: [pictures],
-    )  # fmt: skip
+        bench,
+        source,
+        encoder(source),
+        {"ink": generator("ink")},
+        0,
+        2,
+        {"ink": look, "pencil": None}.__getitem__,
+        lambda pictures: [pictures],
+    )
     assert [row.how for row in rows] == ["photo", "encoder", "style ink", "student pencil"]
     photo, read, ink, pencil = rows
     assert photo.own == 0 and photo.top1 == 1
@@ -212,9 +218,20 @@ def test_the_command_with_networks_given_by_file(
     monkeypatch.setattr("facestylist.models.embedded.list_embedded", lambda *_, **__: [])
     monkeypatch.setattr(style_scale, "lite0_features", lambda: lambda pictures: [pictures])
     given = [
-        "bench", "likeness", "--photos", str(tmp_path / "photos"), "--no-align", "--quick", "--faces", "3", "--json",
-        "--generator", str(tmp_path / "g.safetensors"), "--models-dir", str(tmp_path / "models"),
-    ]  # fmt: skip
+        "bench",
+        "likeness",
+        "--photos",
+        str(tmp_path / "photos"),
+        "--no-align",
+        "--quick",
+        "--faces",
+        "3",
+        "--json",
+        "--generator",
+        str(tmp_path / "g.safetensors"),
+        "--models-dir",
+        str(tmp_path / "models"),
+    ]
     assert main(given) == 2
     assert "--generator needs its --encoder" in capsys.readouterr().err
     given += ["--encoder", str(tmp_path / "e.safetensors")]

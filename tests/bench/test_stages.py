@@ -32,8 +32,15 @@ def test_arms_differ_in_the_constraint_and_the_pairs_alone(monkeypatch: pytest.M
 
 def test_the_table_names_means_and_intervals() -> None:
     def row(l1: float, kid: float) -> dict[str, Any]:
-        return {"L1": [l1] * 8, "face L1": [l1] * 8, "mIoU": [0.5] * 8, "Frechet": kid, "KID": kid, "patches": 0.1,
-                "seconds": 60.0}  # fmt: skip
+        return {
+            "L1": [l1] * 8,
+            "face L1": [l1] * 8,
+            "mIoU": [0.5] * 8,
+            "Frechet": kid,
+            "KID": kid,
+            "patches": 0.1,
+            "seconds": 60.0,
+        }
 
     rows = {"plain": [row(0.2, 2.0)] * 3, "constrained": [row(0.1, 1.9)] * 3, "pairs": [row(0.05, 1.9)] * 2}
     lines = stages.table("cartoon", rows, 0.9)

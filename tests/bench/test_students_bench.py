@@ -52,9 +52,7 @@ def test_document_and_sheet(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     Image.fromarray((shapes(64)[0].permute(1, 2, 0) * 255).byte().numpy()).save(tmp_path / "photos" / "a.png")
     out = tmp_path / "docs" / "students.md"
-    students.main(
-        ["--portraits", str(tmp_path / "photos"), "--students", "sketch", "--faces", "0", "--out", str(out)]
-    )  # fmt: skip
+    students.main(["--portraits", str(tmp_path / "photos"), "--students", "sketch", "--faces", "0", "--out", str(out)])
     assert "| sketch | " in out.read_text() and "long way" not in out.read_text()
     with Image.open(tmp_path / "docs" / "pictures" / "students.jpg") as sheet:
         assert sheet.width > 3 * students.SHEET_WIDTH

@@ -30,6 +30,12 @@ def test_the_person_who_was_read_is_compared(monkeypatch: pytest.MonkeyPatch) ->
     shipped, mine = ([float(cell) for cell in line.split("|")[2:-1]] for line in lines[2:])
     assert mine[1] == mine[2] == mine[4] == mine[5] == 0
     assert min(mine[0], mine[3]) > 100 > 25 > max(shipped[0], shipped[3])
-    assert list(rows) == ["photo", "sketch", "shipped: drawn again", "shipped: the person", "of the style: drawn again",
-                          "of the style: the person"]  # fmt: skip
+    assert list(rows) == [
+        "photo",
+        "sketch",
+        "shipped: drawn again",
+        "shipped: the person",
+        "of the style: drawn again",
+        "of the style: the person",
+    ]
     assert torch.equal(rows["of the style: the person"], drawn["photo"])

@@ -20,8 +20,11 @@ import pytest
 START_SECONDS = 180_000
 RUN_SECONDS = 120_000
 OF_A_REAL_SERVER = (
-    "Failed to load resource", "Content Security Policy", "Fetch API cannot load", "before initialization",
-)  # fmt: skip
+    "Failed to load resource",
+    "Content Security Policy",
+    "Fetch API cannot load",
+    "before initialization",
+)
 """What the front end says by itself on a ComfyUI that reaches no network."""
 
 WAIT_FOR_END = """() => { window.ended = new Promise((done) => {

@@ -103,11 +103,13 @@ def test_losses_are_drawn_and_two_pictures_compared(front_end: Any) -> None:
     prompt = {
         "1": {"class_type": "FaceStylistLoadGenerator", "inputs": {"name": "embedded"}},
         "2": {"class_type": "FaceStylistRenderFaces", "inputs": {"count": 4, "size": 64, "look": "sketch"}},
-        "3": {"class_type": "FaceStylistFinetuneGenerator", "inputs": {"source": ["1", 0], "style_images": ["2", 0],
-                                                                     "resume": False, **settings}},
+        "3": {
+            "class_type": "FaceStylistFinetuneGenerator",
+            "inputs": {"source": ["1", 0], "style_images": ["2", 0], "resume": False, **settings},
+        },
         "4": {"class_type": "FaceStylistCompare", "inputs": {"image_a": ["2", 0], "image_b": ["3", 1]}},
         "5": {"class_type": "PreviewImage", "inputs": {"images": ["3", 1]}},
-    }  # fmt: skip
+    }
     front_end.page.evaluate("(prompt) => app.loadApiJson(prompt, 'training')", prompt)
     front_end.page.evaluate("() => app.graph.arrange(60)")
     assert set(front_end.prompt()["4"]["inputs"]) == {"image_a", "image_b"}, "the slider is no input"

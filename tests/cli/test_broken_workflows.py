@@ -20,9 +20,33 @@ from facestylist.cli.workflow_file import read_workflows
 Path_ = tuple[Any, ...]
 FOUND = json.loads((Path(__file__).parent / "broken_workflows.json").read_text())
 ODD: list[Any] = [
-    None, True, -1, 0, 3, 99, 1.5, 10**30, float("nan"), float("inf"), "", "1", "x", "nan", "SetNode", "a\0b", "\ud800",
-    "..\\x", "C:\\x", [], [1], ["1", 0], [None], {}, {"a": 1}, {"__value__": 1},
-]  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    3,
+    99,
+    1.5,
+    10**30,
+    float("nan"),
+    float("inf"),
+    "",
+    "1",
+    "x",
+    "nan",
+    "SetNode",
+    "a\0b",
+    "\ud800",
+    "..\\x",
+    "C:\\x",
+    [],
+    [1],
+    ["1", 0],
+    [None],
+    {},
+    {"a": 1},
+    {"__value__": 1},
+]
 
 
 def runner() -> Runner:

@@ -189,9 +189,21 @@ def test_align(photo: Path, record: Shown) -> None:
 def test_stylise_changes_the_faces_only(networks: Path, photo: Path, record: Shown, tmp_path: Path) -> None:
     names = {key: str(networks / f"{key}.safetensors") for key in ("source", "style", "encoder")}
     arguments = [
-        "stylise", str(photo), "--style", names["style"], "--source", names["source"], "--encoder", names["encoder"],
-        "--out", "made", "--size", "64", "--crops", "--json",
-    ]  # fmt: skip
+        "stylise",
+        str(photo),
+        "--style",
+        names["style"],
+        "--source",
+        names["source"],
+        "--encoder",
+        names["encoder"],
+        "--out",
+        "made",
+        "--size",
+        "64",
+        "--crops",
+        "--json",
+    ]
     assert main(arguments) == 0
     made = record()["photos"][0]
     assert made["faces"] == 2
@@ -217,15 +229,25 @@ def test_stylise_in_several_appearances(
 ) -> None:
     names = {key: str(networks / f"{key}.safetensors") for key in ("source", "style", "encoder")}
     base = [
-        "stylise", str(photo), "--style", names["style"], "--source", names["source"], "--encoder", names["encoder"],
-        "--size", "64", "--json",
-    ]  # fmt: skip
+        "stylise",
+        str(photo),
+        "--style",
+        names["style"],
+        "--source",
+        names["source"],
+        "--encoder",
+        names["encoder"],
+        "--size",
+        "64",
+        "--json",
+    ]
     assert main([*base, "--out", "plain"]) == 0
     capsys.readouterr()
     assert main([*base, "--out", "varied", "--variations", "2", "--seed", "7"]) == 0
     assert [Path(path).name for path in record()["photos"][0]["files"]] == [
-        "photo_ink_seed0007.png", "photo_ink_seed0008.png"
-    ]  # fmt: skip
+        "photo_ink_seed0007.png",
+        "photo_ink_seed0008.png",
+    ]
     assert main([*base, "--out", "same", "--variations", "1", "--amount", "0"]) == 0
     plain = np.asarray(Image.open("plain/photo_ink.png"))
     assert np.array_equal(plain, np.asarray(Image.open("same/photo_ink_seed0000.png"))), "an amount of 0 is the style"
@@ -309,9 +331,22 @@ def test_finetune_settings_and_interrupt(
     (tmp_path / "settings.toml").write_text("steps = 9\nbatch_size = 2\nlearning_rate = 0.001\n")
     source = str(networks / "source.safetensors")
     arguments = [
-        "finetune", "--source", source, "--styles", "styles", "--no-align", "--out", "ink.safetensors",
-        "--config", "settings.toml", "--steps", "2", "--run-dir", "run", "--json",
-    ]  # fmt: skip
+        "finetune",
+        "--source",
+        source,
+        "--styles",
+        "styles",
+        "--no-align",
+        "--out",
+        "ink.safetensors",
+        "--config",
+        "settings.toml",
+        "--steps",
+        "2",
+        "--run-dir",
+        "run",
+        "--json",
+    ]
     assert main(arguments) == 0
     made = record()
     settings = made["settings"]
@@ -331,9 +366,7 @@ def test_finetune_settings_and_interrupt(
     assert "without its discriminator" in capsys.readouterr().err
 
 
-def test_train_pairs(
-    networks: Path, tmp_path: Path, record: Shown, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_train_pairs(networks: Path, tmp_path: Path, record: Shown, capsys: pytest.CaptureFixture[str]) -> None:
     source = load_generator(str(networks / "source.safetensors"))
     save_generator(replace(source, style="ink"), tmp_path / "ink.safetensors")
     loose = ["--min-contrast", "0", "--duplicate-bits", "-1", "--max-saturated", "1"]
@@ -342,9 +375,24 @@ def test_train_pairs(
     assert main(made_pairs) == 0
     capsys.readouterr()
     arguments = [
-        "train-pairs", *files, "--style", "ink.safetensors", "--pairs", "p.safetensors", "--out", "crisp.safetensors",
-        "--steps", "2", "--batch-size", "2", "--discriminator-alone", "1", "--run-dir", "run", "--json",
-    ]  # fmt: skip
+        "train-pairs",
+        *files,
+        "--style",
+        "ink.safetensors",
+        "--pairs",
+        "p.safetensors",
+        "--out",
+        "crisp.safetensors",
+        "--steps",
+        "2",
+        "--batch-size",
+        "2",
+        "--discriminator-alone",
+        "1",
+        "--run-dir",
+        "run",
+        "--json",
+    ]
     assert main(arguments) == 0
     made = record()
     assert (made["settings"]["steps"], made["settings"]["batch_size"]) == (2, 2)

@@ -27,8 +27,25 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_train_and_use(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train = ["train-stylizer", "--before", "before", "--after", "after", "--out", "negative.safetensors", "--steps",
-             "2", "--batch-size", "1", "--size", "48", "--width", "0.25", "--preview-interval", "0"]  # fmt: skip
+    train = [
+        "train-stylizer",
+        "--before",
+        "before",
+        "--after",
+        "after",
+        "--out",
+        "negative.safetensors",
+        "--steps",
+        "2",
+        "--batch-size",
+        "1",
+        "--size",
+        "48",
+        "--width",
+        "0.25",
+        "--preview-interval",
+        "0",
+    ]
     assert main([*train, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["settings"]["style_name"] == "negative" and told["last"]["step"] == 2
@@ -54,8 +71,10 @@ def test_train_and_use(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["stylise", "a.png", "--out", "out"], "one of --style and --stylizer"),
         (["train-stylizer", "--out", "x.safetensors"], "one of --look, --pairs"),
         (["train-stylizer", "--before", "before", "--out", "x.safetensors"], "go together"),
-        (["train-stylizer", "--look", "sketch", "--start", "embedded:student-cartoon", "--out", "x.safetensors"],
-         "draws with the medium cel, the sketch with pencil"),
+        (
+            ["train-stylizer", "--look", "sketch", "--start", "embedded:student-cartoon", "--out", "x.safetensors"],
+            "draws with the medium cel, the sketch with pencil",
+        ),
         (["train-stylizer", "--look", "sketch", "--as-rendered", "2", "--out", "x.safetensors"], "0 to 1"),
         (["train-stylizer", "--pairs", "p.safetensors", "--out", "x.safetensors"], "needs --target"),
     ],

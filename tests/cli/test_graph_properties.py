@@ -125,10 +125,13 @@ def test_a_subgraph_around_some_nodes_changes_nothing(nodes: Plain, data: st.Dat
             outer.node(key, kind, saved(kind, values), ends)
     # An input for a link may have a widget inside too: then it has a place among the values.
     taken: list[Any] = [None] * sum(
-        any(wrapped.entries.get(end) == place and name in ("seed", "size", "times")
-            for key in inside for name, end in nodes[key][2].items())
+        any(
+            wrapped.entries.get(end) == place and name in ("seed", "size", "times")
+            for key in inside
+            for name, end in nodes[key][2].items()
+        )
         for place in range(linked)
-    )  # fmt: skip
+    )
     names = [name for name, _ in wrapped.sketch.inputs]
     ends = {names[place]: end for end, place in wrapped.entries.items()}
     outer.node(90, wrapped.sketch, [*taken, *wrapped.values], ends)

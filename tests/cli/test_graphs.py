@@ -65,11 +65,19 @@ def test_what_the_front_end_loses_is_kept() -> None:
     assert inputs(with_primitive(changing("Times", TIMES), values=[9]), "5:20")["times"] == 33
     assert inputs(with_primitive("Change", reroute=True), "5")["times"] == 33
     assert inputs(around(changing(), [None, "out"]), "5:20") == {
-        "image": ["1", 0], "amount": 0.25, "text": "out", "on": False, "times": 3
-    }  # fmt: skip
+        "image": ["1", 0],
+        "amount": 0.25,
+        "text": "out",
+        "on": False,
+        "times": 3,
+    }
     assert inputs(around("Change", {"text": "mine", "of": "a later version"}), "5") == {
-        "image": ["1", 0], "amount": 0.5, "text": "mine", "on": True, "times": 1
-    }  # fmt: skip
+        "image": ["1", 0],
+        "amount": 0.5,
+        "text": "mine",
+        "on": True,
+        "times": 1,
+    }
     # It gives the first value to the first input, which is not the one it was saved for.
     kind = changing("Both", [PICTURE, ("amount", "FLOAT")])
     beside = around(kind, ["t"], properties={"proxyWidgets": [["20", "text"]]})
@@ -284,13 +292,17 @@ def test_a_bypassed_node_chooses_among_its_inputs() -> None:
         document = {
             "nodes": [
                 {"id": 1, "type": "Source", "widgets_values": SEED},
-                {"id": 2, "type": "Wide", "mode": 4,
-                 "outputs": [{"type": made} for made in ("INT", "MASK", "MASK", "IMAGE")],
-                 "inputs": [{"name": "a", "type": "INT", "link": None}, {"name": slot, "type": kind, "link": 1}]},
+                {
+                    "id": 2,
+                    "type": "Wide",
+                    "mode": 4,
+                    "outputs": [{"type": made} for made in ("INT", "MASK", "MASK", "IMAGE")],
+                    "inputs": [{"name": "a", "type": "INT", "link": None}, {"name": slot, "type": kind, "link": 1}],
+                },
                 {"id": 3, "type": "Change", "inputs": [{"name": taken, "type": kind, "link": 2}]},
             ],
             "links": [[1, 1, expected[1], 2, 0, kind], [2, 2, output, 3, 0, kind]],
-        }  # fmt: skip
+        }
         assert to_workflow(document, types).prompt["3"]["inputs"][taken] == expected
 
 

@@ -19,8 +19,11 @@ from facestylist.training.kept import kept_losses, kept_step
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="trials are forks of this process")
 INT, TERM, KILL = signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGKILL", 9)
 QUICK = [
-    ("finetune", (INT, KILL)), ("train-pairs", (TERM,)), ("train-stylizer", (TERM, KILL)), ("train-encoder", (INT,)),
-]  # fmt: skip
+    ("finetune", (INT, KILL)),
+    ("train-pairs", (TERM,)),
+    ("train-stylizer", (TERM, KILL)),
+    ("train-encoder", (INT,)),
+]
 SLOW = [
     pytest.param(name, (number,), marks=pytest.mark.slow)
     for name, number in (("train-detector", TERM), ("train-embedded", INT))

@@ -76,10 +76,30 @@ def test_a_face_that_comes_out_as_somebody_else_is_told_of(
 
 def test_tuning_saves_a_generator_of_the_same_w(faces: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     np.save("start.npy", np.zeros((2, 8, 8), np.float32))
-    assert main([
-        "invert", *faces, "--generator", "source.safetensors", "--start", "start.npy", "--steps", "0", "--out", "w.npy",
-        "--pivotal", "tuned.safetensors", "--pivotal-steps", "12", "--locality", "0", "--json",
-    ]) == 0  # fmt: skip
+    assert (
+        main(
+            [
+                "invert",
+                *faces,
+                "--generator",
+                "source.safetensors",
+                "--start",
+                "start.npy",
+                "--steps",
+                "0",
+                "--out",
+                "w.npy",
+                "--pivotal",
+                "tuned.safetensors",
+                "--pivotal-steps",
+                "12",
+                "--locality",
+                "0",
+                "--json",
+            ]
+        )
+        == 0
+    )
     report = shown(capsys)
     assert report["files"] == ["w.npy", "tuned.safetensors"]
     assert all(row["error_tuned"] < row["error"] for row in report["images"])
@@ -116,10 +136,27 @@ def test_an_interrupted_tuning_saves_the_best_so_far(
 
     monkeypatch.setattr(pivotal._Tuning, "step", interrupted)
     np.save("start.npy", np.zeros((2, 8, 8), np.float32))
-    assert main([
-        "invert", *faces, "--generator", "source.safetensors", "--start", "start.npy", "--steps", "0", "--out", "w.npy",
-        "--pivotal", "tuned.safetensors", "--locality", "0",
-    ]) == 130  # fmt: skip
+    assert (
+        main(
+            [
+                "invert",
+                *faces,
+                "--generator",
+                "source.safetensors",
+                "--start",
+                "start.npy",
+                "--steps",
+                "0",
+                "--out",
+                "w.npy",
+                "--pivotal",
+                "tuned.safetensors",
+                "--locality",
+                "0",
+            ]
+        )
+        == 130
+    )
     assert "The best so far is in tuned.safetensors" in capsys.readouterr().err
     assert "2 faces" in load_generator("tuned.safetensors").provenance["pivotal_tuning"]
 

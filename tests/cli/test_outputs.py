@@ -20,10 +20,14 @@ FILES = {
     "invert": ["a.png", "--generator", "embedded"],
 }
 FOLDERS = {
-    "render": ["--count", "1"], "stylise": ["a.png", "--style", "cartoon"], "align": ["a.png"],
-    "generate": ["embedded"], "demo": [], "train-embedded": ["--quick"],
+    "render": ["--count", "1"],
+    "stylise": ["a.png", "--style", "cartoon"],
+    "align": ["a.png"],
+    "generate": ["embedded"],
+    "demo": [],
+    "train-embedded": ["--quick"],
     "train-base": ["--photos", "."],
-}  # fmt: skip
+}
 COMMANDS = [
     *([name, *rest, "--out", "afile/x.safetensors"] for name, rest in FILES.items()),
     *([name, *rest, "--out", "afile/x"] for name, rest in FOLDERS.items()),

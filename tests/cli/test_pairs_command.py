@@ -53,9 +53,7 @@ def shown(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return record
 
 
-def test_pairs_with_pictures_and_a_sheet(
-    networks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_pairs_with_pictures_and_a_sheet(networks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, export, sheet = tmp_path / "p.safetensors", tmp_path / "set", tmp_path / "sheet.png"
     given = arguments(networks, "--out", str(out), "--export", str(export), "--preview", str(sheet), "--seed", "3")
     assert main([*given, "--export-levels", "3", "--prompt", "as {style}", "--captions"]) == 0
@@ -99,9 +97,21 @@ def test_photos_and_style_pictures(networks: Path, tmp_path: Path, capsys: pytes
             (tmp_path / kind).mkdir(exist_ok=True)
             Image.fromarray(tile).resize((SIZE, SIZE)).save(tmp_path / kind / f"{name}.png")
     given = arguments(
-        networks, "--out", str(tmp_path / "p.safetensors"), "--photos", str(tmp_path / "photos"), "--styles",
-        str(tmp_path / "styles"), "--no-align", "--steps", "2", "--levels", "3", "--anchor-variants", "2",
-    )  # fmt: skip
+        networks,
+        "--out",
+        str(tmp_path / "p.safetensors"),
+        "--photos",
+        str(tmp_path / "photos"),
+        "--styles",
+        str(tmp_path / "styles"),
+        "--no-align",
+        "--steps",
+        "2",
+        "--levels",
+        "3",
+        "--anchor-variants",
+        "2",
+    )
     assert main(given) == 0
     made = {row["origin"]: row["made"] for row in shown(capsys)["rows"]}
     assert made == {"synthetic": 5, "photo": 3, "anchor": 6}

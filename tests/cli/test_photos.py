@@ -58,8 +58,9 @@ def test_what_cannot_be_done_is_told_and_the_rest_is_done(way: str, capsys: pyte
     assert {name.partition("_")[0].removesuffix(".png") for name in names} == {"a1", "a2"}
     if way == "invert":
         assert np.load("out/w.npy").shape[0] == 2 and [one["image"] for one in told["images"]] == [
-            "photos/a1.jpg", "photos/a2.png",
-        ]  # fmt: skip
+            "photos/a1.jpg",
+            "photos/a2.png",
+        ]
 
 
 def test_a_photo_without_a_face_is_one_of_those(capsys: pytest.CaptureFixture[str]) -> None:

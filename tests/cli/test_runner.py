@@ -209,14 +209,16 @@ def test_the_front_ends_format_runs_the_same(runner: Runner) -> None:
         ({"n3": ("Add", {"a": 4, "how": "plus"})}, "Bad linked input: a takes a link to a NUMBER, not the value 4"),
         ({"n3": ("Add", {"a": ["1", 0], "how": "times"})}, "Value not in list: how: 'times' not in"),
         ({"n3": ("Add", {"a": ["3", 1], "how": "plus"})}, "circle"),
-        ({"n2": ("Add", {"a": ["1", 0], "how": "plus"}), "n3": ("Add", {"a": ["2", 1], "how": "plus"})},
-         "Return type mismatch between linked nodes: a, received TEXT, wants NUMBER"),
+        (
+            {"n2": ("Add", {"a": ["1", 0], "how": "plus"}), "n3": ("Add", {"a": ["2", 1], "how": "plus"})},
+            "Return type mismatch between linked nodes: a, received TEXT, wants NUMBER",
+        ),
         ({"n3": ("Add", {"a": ["1", 3], "how": "plus"})}, "asks for output 3 of node 1, which has 1"),
         ({"n3": ("Fail", {"name": "bad"})}, "`name` is bad. Choose a good one."),
         ({"n4": ("Add", {"a": ["1", 0], "how": "plus"})}, "no output node"),
         ({"n3": ("KSampler", {"a": ["1", 0]}), "n1": ("VAEDecode", {})}, r"KSampler \(node 3\), VAEDecode \(node 1\)"),
     ],
-)  # fmt: skip
+)
 def test_everything_is_checked_before_anything_runs(runner: Runner, change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(WorkflowError, match=sentence):
         runner.prepare({**SUM, **prompt(**change)})
@@ -299,11 +301,15 @@ def test_load_and_save_with_metadata_and_counters(runner: Runner, tmp_path: Path
     document = {
         "nodes": [
             {"id": 1, "type": "LoadImage", "widgets_values": ["a.png", "image"]},
-            {"id": 2, "type": "SaveImage", "inputs": [{"name": "images", "type": "IMAGE", "link": 1}],
-             "widgets_values": ["sub/%LoadImage.image%_%width%x%height%"]},
+            {
+                "id": 2,
+                "type": "SaveImage",
+                "inputs": [{"name": "images", "type": "IMAGE", "link": 1}],
+                "widgets_values": ["sub/%LoadImage.image%_%width%x%height%"],
+            },
         ],
         "links": [[1, 1, 0, 2, 0, "IMAGE"]],
-    }  # fmt: skip
+    }
     first = runner.run(runner.prepare(document))
     assert first.files == [tmp_path / "output" / "sub" / "a.png_8x6_00001_.png"]
     with Image.open(first.files[0]) as saved, Image.open(tmp_path / "input" / "a.png") as original:

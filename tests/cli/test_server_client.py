@@ -118,7 +118,7 @@ def test_uploads_queues_waits_and_downloads(url: str, tmp_path: Path, capsys: py
     [
         ("refuse", "Node 2 (Blur): Value not in list: sampler"),
         ("partly", "Node 2 (Blur): Value 5000 bigger than max of 9: size"),
-         ("node", "Node 2 (Blur): out of memory"),
+        ("node", "Node 2 (Blur): out of memory"),
     ],
 )
 def test_what_the_server_says_is_wrong(url: str, fail: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,13 +135,23 @@ def test_a_node_the_server_does_not_have(url: str, tmp_path: Path, capsys: pytes
 
 def test_a_subgraph_is_sent_opened(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kind = {
-        "id": "blurred", "name": "Blurred", "inputs": [{"name": "image", "type": "IMAGE", "linkIds": [5]}],
+        "id": "blurred",
+        "name": "Blurred",
+        "inputs": [{"name": "image", "type": "IMAGE", "linkIds": [5]}],
         "outputs": [{"name": "image", "type": "IMAGE"}],
-        "nodes": [{"id": 1, "type": "Blur", "inputs": [{"name": "image", "type": "IMAGE", "link": 5}],
-                   "widgets_values": [5, "fixed"]}],
-        "links": [{"id": 5, "origin_id": -10, "origin_slot": 0, "target_id": 1, "target_slot": 0, "type": "IMAGE"},
-                  {"id": 6, "origin_id": 1, "origin_slot": 0, "target_id": -20, "target_slot": 0, "type": "IMAGE"}],
-    }  # fmt: skip
+        "nodes": [
+            {
+                "id": 1,
+                "type": "Blur",
+                "inputs": [{"name": "image", "type": "IMAGE", "link": 5}],
+                "widgets_values": [5, "fixed"],
+            }
+        ],
+        "links": [
+            {"id": 5, "origin_id": -10, "origin_slot": 0, "target_id": 1, "target_slot": 0, "type": "IMAGE"},
+            {"id": 6, "origin_id": 1, "origin_slot": 0, "target_id": -20, "target_slot": 0, "type": "IMAGE"},
+        ],
+    }
     document = json.loads((tmp_path / "w.json").read_text())
     document["nodes"][1] = {"id": 2, "type": "blurred", "inputs": [{"name": "image", "type": "IMAGE", "link": 1}]}
     document["nodes"].append({"id": 9, "type": "Label of some pack"})

@@ -26,8 +26,23 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-TRAIN = ["train-base", "--photos", "faces", "--out", "mine", "--resolution", "64", "--width", "0.0625",
-         "--batch-size", "4", "--minutes", "0.01", "--precision", "fp32"]  # fmt: skip
+TRAIN = [
+    "train-base",
+    "--photos",
+    "faces",
+    "--out",
+    "mine",
+    "--resolution",
+    "64",
+    "--width",
+    "0.0625",
+    "--batch-size",
+    "4",
+    "--minutes",
+    "0.01",
+    "--precision",
+    "fp32",
+]
 
 
 def test_photos_become_networks_and_a_card(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

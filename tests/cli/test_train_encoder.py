@@ -28,8 +28,21 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-TRAIN = ["train-encoder", "--generator", "mine.safetensors", "--out", "encoder.safetensors", "--steps", "2",
-         "--batch-size", "2", "--width", "0.25", "--preview-interval", "0"]  # fmt: skip
+TRAIN = [
+    "train-encoder",
+    "--generator",
+    "mine.safetensors",
+    "--out",
+    "encoder.safetensors",
+    "--steps",
+    "2",
+    "--batch-size",
+    "2",
+    "--width",
+    "0.25",
+    "--preview-interval",
+    "0",
+]
 
 
 def test_train(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

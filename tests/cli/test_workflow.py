@@ -122,8 +122,11 @@ def test_reroutes_primitives_and_converted_widgets() -> None:
         node(11, "MarkdownNote", widgets_values=["# another"]),
     ]
     document["links"] = [
-        [10, 1, 0, 8, 0, "IMAGE"], [20, 8, 0, 2, 0, "IMAGE"], [21, 9, 0, 2, 1, "FLOAT"], [11, 2, 0, 3, 0, "IMAGE"],
-    ]  # fmt: skip
+        [10, 1, 0, 8, 0, "IMAGE"],
+        [20, 8, 0, 2, 0, "IMAGE"],
+        [21, 9, 0, 2, 1, "FLOAT"],
+        [11, 2, 0, 3, 0, "IMAGE"],
+    ]
     prompt = to_workflow(document, TYPES).prompt
     assert sorted(prompt) == ["1", "2", "3"]
     assert prompt["2"]["inputs"] == {"image": ["1", 0], "amount": 0.75, "text": "hi", "on": False}

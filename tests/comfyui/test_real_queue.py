@@ -81,9 +81,11 @@ class Client:
 def generators(seed: int = 1) -> dict[str, Any]:
     return {
         "1": {"class_type": "FaceStylistLoadGenerator", "inputs": {"name": "embedded"}},
-        "2": {"class_type": "FaceStylistRenderFaces", "inputs": {"count": 2, "seed": seed, "look": "sketch",
-                                                               "size": 64, "background": True}},
-    }  # fmt: skip
+        "2": {
+            "class_type": "FaceStylistRenderFaces",
+            "inputs": {"count": 2, "seed": seed, "look": "sketch", "size": 64, "background": True},
+        },
+    }
 
 
 def defaults(comfyui_info: Any, name: str) -> dict[str, Any]:
@@ -102,10 +104,17 @@ async def training(client: Client, steps: int, style: str) -> dict[str, Any]:
     info = await client.nodes()
     prompt = generators()
     prompt["2"]["inputs"] = {**defaults(info, "FaceStylistRenderFaces"), "count": 2, "size": 64, "look": "sketch"}
-    settings = {**defaults(info, "FaceStylistFinetuneGenerator"), "steps": steps, "batch_size": 2,
-                "preview_interval": 2, "style_name": style}  # fmt: skip
-    prompt["3"] = {"class_type": "FaceStylistFinetuneGenerator",
-                   "inputs": {**settings, "source": ["1", 0], "style_images": ["2", 0]}}  # fmt: skip
+    settings = {
+        **defaults(info, "FaceStylistFinetuneGenerator"),
+        "steps": steps,
+        "batch_size": 2,
+        "preview_interval": 2,
+        "style_name": style,
+    }
+    prompt["3"] = {
+        "class_type": "FaceStylistFinetuneGenerator",
+        "inputs": {**settings, "source": ["1", 0], "style_images": ["2", 0]},
+    }
     prompt["4"] = {"class_type": "PreviewImage", "inputs": {"images": ["3", 1]}}
     return prompt
 
@@ -148,8 +157,10 @@ def test_an_inversion_is_cancelled(comfyui: Any) -> None:
             prompt = generators()
             prompt["2"]["inputs"] = {**defaults(info, "FaceStylistRenderFaces"), "count": 1, "size": 64}
             settings = {**defaults(info, "FaceStylistInvertByOptimisation"), "steps": 9000}
-            prompt["3"] = {"class_type": "FaceStylistInvertByOptimisation",
-                           "inputs": {**settings, "image": ["2", 0], "generator": ["1", 0]}}  # fmt: skip
+            prompt["3"] = {
+                "class_type": "FaceStylistInvertByOptimisation",
+                "inputs": {**settings, "image": ["2", 0], "generator": ["1", 0]},
+            }
             prompt["4"] = {"class_type": "PreviewImage", "inputs": {"images": ["3", 1]}}
             prompt_id = await client.queue(prompt)
             await client.until(("facestylist.losses",))

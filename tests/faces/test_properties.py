@@ -26,9 +26,12 @@ seldom = settings(often, max_examples=20)
 """Where pictures are drawn."""
 
 places = st.tuples(
-    st.floats(0, 2 * math.pi), st.floats(0.4, 1.6), st.floats(10, WIDTH - 10), st.floats(10, HEIGHT - 10),
+    st.floats(0, 2 * math.pi),
+    st.floats(0.4, 1.6),
+    st.floats(10, WIDTH - 10),
+    st.floats(10, HEIGHT - 10),
     st.integers(0, 2**31 - 1),
-)  # fmt: skip
+)
 """Turn, size, place, and the seed of what makes each face another."""
 anything = st.one_of(
     st.floats(-50, 150),
@@ -175,9 +178,16 @@ def test_pasting_what_was_cut_changes_little(place: tuple, region: str, feather:
 
 meshes = st.sampled_from(
     [
-        None, [], 5, "x", [[1.0, 2.0]] * 468, [[1.0]] * 468, [[math.nan, 1.0]] * 468, [["a", 1]] * 468,
+        None,
+        [],
+        5,
+        "x",
+        [[1.0, 2.0]] * 468,
+        [[1.0]] * 468,
+        [[math.nan, 1.0]] * 468,
+        [["a", 1]] * 468,
         [[10**400, 1]] * 468,
-    ]  # fmt: skip
+    ]
 )
 sizes = st.sampled_from([None, (64, 64), (0, 64), "64", (64,), (math.nan, 64), (10**400, 3), {"a": 1}, 7])
 boxes = st.sampled_from([None, [1, 2, 3, 4], [1, 2], "box", [None] * 4])

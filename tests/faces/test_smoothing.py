@@ -157,9 +157,12 @@ def test_faces_come_out_in_one_order_and_return_to_their_frames() -> None:
 def test_no_face_at_all_passes_through() -> None:
     faces = video([0, 1], [(40, 40), (41, 40)])
     none = faces.replace(
-        crops=faces.crops[:0], crop_to_photo=faces.crop_to_photo[:0], frame_index=faces.frame_index[:0],
-        landmarks=faces.landmarks[:0], score=faces.score[:0],
-    )  # fmt: skip
+        crops=faces.crops[:0],
+        crop_to_photo=faces.crop_to_photo[:0],
+        frame_index=faces.frame_index[:0],
+        landmarks=faces.landmarks[:0],
+        score=faces.score[:0],
+    )
     smooth, reports = smooth_faces(none)
     assert len(smooth) == 0 and reports == [] and report_text(reports, 2) == "No face in 2 frames."
     single = none.replace(**{k: getattr(faces, k)[:1] for k in ("crops", "crop_to_photo", "frame_index", "landmarks")})

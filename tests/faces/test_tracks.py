@@ -17,9 +17,9 @@ Place = tuple[int, float, float, float]
 
 def faces_at(places: list[Place], photos: Tensor) -> FaceCrops:
     """Upright crops at (frame, centre x, centre y, side)."""
-    matrices = torch.tensor(
-        [[[s / SIZE, 0, x - s / 2], [0, s / SIZE, y - s / 2]] for _, x, y, s in places]
-    ).reshape(-1, 2, 3)
+    matrices = torch.tensor([[[s / SIZE, 0, x - s / 2], [0, s / SIZE, y - s / 2]] for _, x, y, s in places]).reshape(
+        -1, 2, 3
+    )
     count = len(places)
     frames = torch.tensor([p[0] for p in places], dtype=torch.int64)
     crops = torch.zeros(count, 3, SIZE, SIZE)

@@ -123,9 +123,7 @@ def nvidia_tree(original: FaceGenerator, fake: FakeModules, nested: bool = True,
     asked = {"synthesis_kwargs": options_class(synthesis)} if nested else synthesis
     generator = Tree(z_dim=config.z_dim, w_dim=config.w_dim, c_dim=config.c_dim, _init_kwargs=options_class(asked))
     ours = original.generator.state_dict()
-    names = nvidia.generator_names(
-        config.resolution, config.mapping_layers, bool(config.c_dim), config.architecture
-    )
+    names = nvidia.generator_names(config.resolution, config.mapping_layers, bool(config.c_dim), config.architecture)
     for name, native in names:
         generator.put(native, ours[name].clone(), "noise_const" in native)
     generator.put("mapping.w_avg", original.mean_latent, True)

@@ -68,9 +68,14 @@ def dat(net: DlibFace) -> bytes:
         values = torch.cat([weight.flatten(), part.conv.bias])
         numbers = (width, kernel, kernel, stride, stride, padding, padding)
         layers.append(
-            text("con_4") + tensor(values, len(values), 1, 1, 1) + b"".join(map(integer, numbers)) + PLACE * 2
-            + FACTORS + after + (integer(1) if not layers else b"")
-        )  # fmt: skip
+            text("con_4")
+            + tensor(values, len(values), 1, 1, 1)
+            + b"".join(map(integer, numbers))
+            + PLACE * 2
+            + FACTORS
+            + after
+            + (integer(1) if not layers else b"")
+        )
         values = torch.cat([part.scale, part.shift])
         layers.append(text("affine_") + tensor(values, len(values), 1, 1, 1) + PLACE * 2 + integer(0) + after)
 
@@ -88,9 +93,15 @@ def dat(net: DlibFace) -> bytes:
     plain("avg_pool_2", 0, 0, 1, 1, 0, 0)
     weight = net.fc.weight.t()
     layers.append(
-        text("fc_2") + integer(weight.shape[1]) + integer(weight.shape[0]) + tensor(weight, *weight.shape, 1, 1)
-        + PLACE * 2 + integer(1) + FACTORS + after
-    )  # fmt: skip
+        text("fc_2")
+        + integer(weight.shape[1])
+        + integer(weight.shape[0])
+        + tensor(weight, *weight.shape, 1, 1)
+        + PLACE * 2
+        + integer(1)
+        + FACTORS
+        + after
+    )
     versions = [2] * (len(layers) - 1) + [3]
     head = integer(1) + text("loss_metric_2") + real(0.04) + real(0.6) + b"".join(map(integer, versions))
     pixels = text("input_rgb_image_sized") + real(122.782) + real(117.001) + real(104.298) + integer(150) * 2

@@ -102,9 +102,7 @@ def archive(pickled: bytes, root: str = "file", compress: bool = False, **member
 
 
 def tensor(key: str, values: int, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> bytes:
-    storage = (
-        group(text("storage"), name("torch", "FloatStorage"), text(key), text("cpu"), number(values)) + b"Q"
-    )
+    storage = group(text("storage"), name("torch", "FloatStorage"), text(key), text("cpu"), number(values)) + b"Q"
     sides = group(*(number(side) for side in size)), group(*(number(step) for step in stride))
     hooks = call(name("collections", "OrderedDict"))
     return call(name("torch._utils", "_rebuild_tensor_v2"), storage, number(offset), *sides, b"\x89", hooks)
@@ -336,7 +334,7 @@ def arrays() -> dict[str, bytes]:
         "one mapping again and again": archive(
             stored(wide + b"q\x00" + POP + dictionary(*((text(f"m{i}"), b"h\x00") for i in range(500))))
         ),
-    }  # fmt: skip
+    }
 
 
 def archives() -> dict[str, bytes]:

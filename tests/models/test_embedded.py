@@ -12,8 +12,15 @@ from facestylist.models import checkpoints, embedded
 @pytest.fixture
 def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "rendered").mkdir()
-    for name in ("generator", "style-sketch", "style-cartoon", "detector", "rendered/generator", "rendered/style-chibi",
-                 "rendered/student-sketch"):  # fmt: skip
+    for name in (
+        "generator",
+        "style-sketch",
+        "style-cartoon",
+        "detector",
+        "rendered/generator",
+        "rendered/style-chibi",
+        "rendered/student-sketch",
+    ):
         (tmp_path / f"{name}.safetensors").touch()
     monkeypatch.setattr(embedded, "ASSETS", tmp_path)
     return tmp_path

@@ -35,7 +35,9 @@ def test_our_file_keeps_everything_to_the_bit(source: FaceGenerator, tmp_path: P
     random = torch.Generator().manual_seed(2)
     noise = [torch.randn(2, *shape[1:], generator=random) for shape in source.generator.noise_shapes]
     latent = sample_latent(source, [1, 2]).replace(
-        noise=(*noise[:2], shared, *noise[3:]), reconstruction_error=torch.tensor([0.1, 0.2]), generator="base",
+        noise=(*noise[:2], shared, *noise[3:]),
+        reconstruction_error=torch.tensor([0.1, 0.2]),
+        generator="base",
         identity_distance=torch.tensor([0.3, 0.7]),
     )
     path = save_latents(latent, tmp_path / "deep" / "faces.safetensors")
@@ -87,8 +89,16 @@ def test_a_failed_save_leaves_the_old_file(
 @pytest.mark.parametrize(
     ("shape", "faces"),
     [
-        ((8, 16), 1), ((1, 8, 16), 1), ((3, 8, 16), 3), ((16,), 1), ((1, 16), 1), ((5, 1, 16), 5), ((1, 1, 8, 16), 1),
-        ((3, 1, 8, 16), 3), ((3, 16), 3), ((40, 16), 40),
+        ((8, 16), 1),
+        ((1, 8, 16), 1),
+        ((3, 8, 16), 3),
+        ((16,), 1),
+        ((1, 16), 1),
+        ((5, 1, 16), 5),
+        ((1, 1, 8, 16), 1),
+        ((3, 1, 8, 16), 3),
+        ((3, 16), 3),
+        ((40, 16), 40),
     ],
 )
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".pt", ".safetensors"])

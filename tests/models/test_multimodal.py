@@ -34,8 +34,14 @@ def faces(source: FaceGenerator) -> FaceLatent:
 
 def test_the_cut_follows_the_resolution() -> None:
     assert {r: usual_layer_cut(r) for r in (1024, 256, 128, 64, 32, 16, 8)} == {
-        1024: 7, 256: 7, 128: 7, 64: 5, 32: 3, 16: 1, 8: 1,
-    }  # fmt: skip
+        1024: 7,
+        256: 7,
+        128: 7,
+        64: 5,
+        32: 3,
+        16: 1,
+        8: 1,
+    }
 
 
 def test_an_amount_of_0_is_the_identity_to_the_bit(source: FaceGenerator, faces: FaceLatent) -> None:

@@ -258,10 +258,12 @@ def test_our_own_file_keeps_every_bit(in_channels: int, decoder: Generator, tmp_
 @pytest.mark.parametrize(
     ("levels", "deltas", "channels", "encoder_type"),
     [
-        (FPN, False, 3, "GradualStyleEncoder"), (FPN, True, 3, "Encoder4Editing"),
-        ((0,) * NUM_WS, True, 6, "ProgressiveBackboneEncoder"), ((), False, 3, "WEncoder"),
+        (FPN, False, 3, "GradualStyleEncoder"),
+        (FPN, True, 3, "Encoder4Editing"),
+        ((0,) * NUM_WS, True, 6, "ProgressiveBackboneEncoder"),
+        ((), False, 3, "WEncoder"),
     ],
-)  # fmt: skip
+)
 def test_the_way_back_changes_nothing(
     levels: tuple[int, ...], deltas: bool, channels: int, encoder_type: str, decoder: Generator, tmp_path: Path
 ) -> None:

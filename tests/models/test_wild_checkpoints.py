@@ -174,8 +174,9 @@ def test_a_generator_that_pti_saved_whole(
 ) -> None:
     """`torch.save(G)`: NVIDIA's record of a network, its tensors beside it; its source text is not run."""
     monkeypatch.chdir(tmp_path)
-    torch.save(nvidia_tree(original, fake_modules).persistent("Generator"), "pti.pt",
-               _use_new_zipfile_serialization=zipped)  # fmt: skip
+    torch.save(
+        nvidia_tree(original, fake_modules).persistent("Generator"), "pti.pt", _use_new_zipfile_serialization=zipped
+    )
     loaded = checkpoints.load_generator("pti.pt")
     assert_same(original.generator, loaded.generator)
     assert loaded.provenance["family"] == "nvidia" and loaded.provenance["init.architecture"] == "skip"
@@ -209,12 +210,13 @@ ENCODERS: dict[str, Callable[[State], Any]] = {
     "under another entry": lambda s: {"model": s, "latent_avg": MEAN},
     "part of a module": lambda s: {"state_dict": under("net.", s), "latent_avg": MEAN},
     "DataParallel within": lambda s: {
-        "state_dict": {name.replace("encoder.", "encoder.module."): t for name, t in s.items()}, "latent_avg": MEAN,
+        "state_dict": {name.replace("encoder.", "encoder.module."): t for name, t in s.items()},
+        "latent_avg": MEAN,
     },
     "mean as an array": lambda s: {"state_dict": s, "latent_avg": MEAN.numpy()},
     "mean in its options": lambda s: {"state_dict": s, "opts": {"latent_avg": MEAN, "start_from_latent_avg": True}},
     "optimiser": lambda s: {"state_dict": s, "latent_avg": MEAN, "optimizer": HUGE, "best_val_loss": 0.3},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("how", ENCODERS)

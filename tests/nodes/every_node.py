@@ -80,10 +80,18 @@ CALLS: list[tuple[str, Callable[[Made], Made], tuple[str, ...]]] = [
     (
         "FinetuneGenerator",
         lambda m: {
-            "source": m["source"], "style_images": m["images"], "validation_images": m["held"], "guides": m["guides"],
-            "score_interval": 1, "keep_snapshot": "best", "path_length_weight": 2.0, "path_length_interval": 1,
-            "checkpointing": m.get("checkpointing", True), "r1_interval": 1, **TINY,
-        },  # fmt: skip
+            "source": m["source"],
+            "style_images": m["images"],
+            "validation_images": m["held"],
+            "guides": m["guides"],
+            "score_interval": 1,
+            "keep_snapshot": "best",
+            "path_length_weight": 2.0,
+            "path_length_interval": 1,
+            "checkpointing": m.get("checkpointing", True),
+            "r1_interval": 1,
+            **TINY,
+        },
         ("", "", "losses"),
     ),
     ("LossPlot", lambda m: {"losses": m["losses"]}, ("",)),
@@ -111,9 +119,14 @@ CALLS: list[tuple[str, Callable[[Made], Made], tuple[str, ...]]] = [
     (
         "TrainFastStylizer",
         lambda m: {
-            "before": m["photo"], "after": 1 - m["photo"], "medium": "pencil", "size": 48, "width": 0.25,
-            **TINY, "batch_size": 1,
-        },  # fmt: skip
+            "before": m["photo"],
+            "after": 1 - m["photo"],
+            "medium": "pencil",
+            "size": 48,
+            "width": 0.25,
+            **TINY,
+            "batch_size": 1,
+        },
         ("stylizer", "", ""),
     ),
     (

@@ -16,8 +16,13 @@ from facestylist.runtime.folders import Folders
 pytestmark = pytest.mark.usefixtures("global_rng_untouched")
 
 QUICK: dict[str, Any] = {
-    "steps": 2, "batch_size": 1, "size": 48, "width": 0.25, "preview_interval": 0, "style_name": "negative",
-}  # fmt: skip
+    "steps": 2,
+    "batch_size": 1,
+    "size": 48,
+    "width": 0.25,
+    "preview_interval": 0,
+    "style_name": "negative",
+}
 
 
 @pytest.fixture

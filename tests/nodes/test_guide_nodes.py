@@ -41,9 +41,11 @@ def test_the_right_file_is_offered_first(filled: Folders) -> None:
         types = NODE_CLASS_MAPPINGS[f"FaceStylist{name}Guide"].INPUT_TYPES()["required"]  # type: ignore[attr-defined]
         first[name] = types["backbone" if name == "Lpips" else "file"][0][0]
     assert first == {
-        "Lpips": "vgg16-397923af.pth", "Identity": "model_ir_se50.pth", "Dino": "dinov2_vits14_pretrain.pth",
+        "Lpips": "vgg16-397923af.pth",
+        "Identity": "model_ir_se50.pth",
+        "Dino": "dinov2_vits14_pretrain.pth",
         "Parsing": "79999_iter.pth",
-    }  # fmt: skip
+    }
 
 
 def test_guides_chain_and_pull(filled: Folders, source: FaceGenerator, style_images: Tensor) -> None:
@@ -155,10 +157,24 @@ def test_the_command_line_takes_guides(
     for index, picture in enumerate(style_images):
         write_picture(picture, tmp_path / "styles" / f"{index}.png")
     command = [
-        "finetune", "--source", str(tmp_path / "source.safetensors"), "--styles", str(tmp_path / "styles"),
-        "--no-align", "--out", str(tmp_path / "red.safetensors"), "--run-dir", str(tmp_path / "run"), "--steps", "1",
-        "--batch-size", "2", "--models-dir", str(filled.models), "--json",
-    ]  # fmt: skip
+        "finetune",
+        "--source",
+        str(tmp_path / "source.safetensors"),
+        "--styles",
+        str(tmp_path / "styles"),
+        "--no-align",
+        "--out",
+        str(tmp_path / "red.safetensors"),
+        "--run-dir",
+        str(tmp_path / "run"),
+        "--steps",
+        "1",
+        "--batch-size",
+        "2",
+        "--models-dir",
+        str(filled.models),
+        "--json",
+    ]
     weights = str(filled.models / "face_guides" / "vgg16-397923af.pth")
     assert main([*command, "--guide", f"lpips={weights}+vgg.pth:0.25", "--guide", "parsing=79999_iter.pth"]) == 0
     last = json.loads(capsys.readouterr().out)["last"]

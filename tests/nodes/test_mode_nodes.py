@@ -105,9 +105,13 @@ def test_the_report_is_saved_as_picture_and_numbers(
     (stylised,) = run_node("StyliseFaces", style=style, latent=latent)
     losses = {"G": [1.0, 0.5, float("nan")], "D": [2.0], "same": [3.0, 3.0], "none": []}
     picture, numbers = run_node(
-        "StylisationReport", **given, style_2=style, stylised=stylised, style_images=image.repeat(4, 1, 1, 1),
+        "StylisationReport",
+        **given,
+        style_2=style,
+        stylised=stylised,
+        style_images=image.repeat(4, 1, 1, 1),
         losses=losses,
-    )  # fmt: skip
+    )
     record = json.loads(numbers)
     names = [row["name"] for row in record["styles"]]
     assert names == ["test style", "test style (2)", "pictures"]
@@ -121,9 +125,9 @@ def test_the_report_is_saved_as_picture_and_numbers(
     assert (folder / "report-2.png").is_file(), "nothing is overwritten"
     with pytest.raises(ValueError, match="lies outside"):
         run_node("StylisationReport", **given, name="../../elsewhere")
-    assert sorted(Path(folder).iterdir()) == sorted(folder / name for name in (
-        "report.png", "report.json", "report-2.png", "report-2.json"
-    ))  # fmt: skip
+    assert sorted(Path(folder).iterdir()) == sorted(
+        folder / name for name in ("report.png", "report.json", "report-2.png", "report-2.json")
+    )
 
 
 def test_nobody_passes_through(source: FaceGenerator, style: FaceGenerator) -> None:

@@ -17,10 +17,21 @@ from facestylist.nodes import NODE_CLASS_MAPPINGS
 BAD = (float("nan"), float("inf"), float("-inf"))
 HOLE = (slice(30, 34), slice(40, 44))
 NODES_WITH_IMAGES = {
-    "AlignFaces", "PasteFaces", "RunFastStylizer", "Compare", "InvertWithEncoder", "InvertByOptimisation",
-    "PivotalTuning", "EncodeReference", "StylisationReport", "FinetuneGenerator", "MakePairs", "Destylise",
-    "TrainFastStylizer", "TrainEncoder",
-}  # fmt: skip
+    "AlignFaces",
+    "PasteFaces",
+    "RunFastStylizer",
+    "Compare",
+    "InvertWithEncoder",
+    "InvertByOptimisation",
+    "PivotalTuning",
+    "EncodeReference",
+    "StylisationReport",
+    "FinetuneGenerator",
+    "MakePairs",
+    "Destylise",
+    "TrainFastStylizer",
+    "TrainEncoder",
+}
 """What is asked below, and those that only learn from pictures, which they read by `image_to_tensor` alone."""
 
 

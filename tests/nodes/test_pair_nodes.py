@@ -19,8 +19,11 @@ from facestylist.training.pairs import export, preview
 pytestmark = pytest.mark.usefixtures("global_rng_untouched")
 
 LOOSE: dict[str, Any] = {
-    "min_contrast": 0.0, "max_saturated": 1.0, "duplicate_bits": -1, "max_reconstruction_error": 4.0,
-}  # fmt: skip
+    "min_contrast": 0.0,
+    "max_saturated": 1.0,
+    "duplicate_bits": -1,
+    "max_reconstruction_error": 4.0,
+}
 
 
 @pytest.fixture
@@ -43,8 +46,7 @@ def test_pairs_go_from_node_to_node(
     again, told = run_node("LoadPairs", file="pairs/mine.safetensors [output]")
     assert told == report and torch.equal(again.w_plus, pairs.w_plus)
     written = [
-        run_node("ExportPairs", pairs=again, source=source, target=style, name="set", levels="1,3")[0]
-        for _ in range(2)
+        run_node("ExportPairs", pairs=again, source=source, target=style, name="set", levels="1,3")[0] for _ in range(2)
     ]
     assert [Path(folder).name for folder in written] == ["set", "set-2"]
     lines = (Path(written[0]) / "metadata.jsonl").read_text().splitlines()
@@ -58,9 +60,16 @@ def test_pairs_go_from_node_to_node(
 def test_photos_and_style_pictures_join_in(source: FaceGenerator, style: FaceGenerator) -> None:
     image, latent = run_node("SampleFaces", generator=source, seed=9, count=2)
     pairs, report = run_node(
-        "MakePairs", source=source, target=style, count=0, photos=image, photo_latent=latent,
-        style_images=image, style_latent=latent, **LOOSE,
-    )  # fmt: skip
+        "MakePairs",
+        source=source,
+        target=style,
+        count=0,
+        photos=image,
+        photo_latent=latent,
+        style_images=image,
+        style_latent=latent,
+        **LOOSE,
+    )
     assert sorted(set(pairs.origin.tolist())) == [1, 2]
     assert pairs.photos.shape == (2, 3, RESOLUTION, RESOLUTION)
     assert "level 3 anchor" in report and "level 0 photo" in report
@@ -108,9 +117,16 @@ def test_style_pictures_lead_to_their_people_and_train_the_style(
     assert len(latent) == 3 and faces.shape == (3, RESOLUTION, RESOLUTION, 3)
     assert latent.w_space == source.w_space
     pairs, _ = run_node(
-        "MakePairs", source=source, target=style, count=2, style_images=_drawn(style), style_latent=latent,
-        **LOOSE, drop_quality=0.0, drop_structure=0.0,
-    )  # fmt: skip
+        "MakePairs",
+        source=source,
+        target=style,
+        count=2,
+        style_images=_drawn(style),
+        style_latent=latent,
+        **LOOSE,
+        drop_quality=0.0,
+        drop_structure=0.0,
+    )
     settings = {"steps": 3, "batch_size": 2, "discriminator_alone": 1, "preview_interval": 0}
     learned, preview, losses = run_node("TrainWithPairs", source=source, style=style, pairs=pairs, **settings)
     assert preview.shape == (1, 3 * RESOLUTION, 6 * RESOLUTION, 3)

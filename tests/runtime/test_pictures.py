@@ -74,8 +74,11 @@ def test_what_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("hello")
     Image.new("RGB", (50, 50)).save(tmp_path / "whole.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:60])
-    for name, sentence in [("text.png", "cannot be read as a picture"), ("cut.png", "cannot be read as a picture"),
-                           ("none.png", "There is no picture")]:  # fmt: skip
+    for name, sentence in [
+        ("text.png", "cannot be read as a picture"),
+        ("cut.png", "cannot be read as a picture"),
+        ("none.png", "There is no picture"),
+    ]:
         with pytest.raises(ValueError, match=sentence):
             read_picture(tmp_path / name)
 

@@ -63,9 +63,13 @@ def comfyui(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
     package: Any = ModuleType("comfy")
     package.model_management, package.model_patcher, package.utils = management, patcher, utils
     for name, module in {
-        "comfy": package, "comfy.model_management": management, "comfy.model_patcher": patcher, "comfy.utils": utils,
-        "folder_paths": ModuleType("folder_paths"), "server": server,
-    }.items():  # fmt: skip
+        "comfy": package,
+        "comfy.model_management": management,
+        "comfy.model_patcher": patcher,
+        "comfy.utils": utils,
+        "folder_paths": ModuleType("folder_paths"),
+        "server": server,
+    }.items():
         monkeypatch.setitem(sys.modules, name, module)
     return seen
 

@@ -74,12 +74,20 @@ def dino_state(
         shapes["register_tokens"] = (1, registers, width)
     for block in range(depth):
         for name, shape in {
-            "norm1.weight": (width,), "norm1.bias": (width,), "attn.qkv.weight": (3 * width, width),
-            "attn.qkv.bias": (3 * width,), "attn.proj.weight": (width, width), "attn.proj.bias": (width,),
-            "norm2.weight": (width,), "norm2.bias": (width,), "mlp.fc1.weight": (4 * width, width),
-            "mlp.fc1.bias": (4 * width,), "mlp.fc2.weight": (width, 4 * width), "mlp.fc2.bias": (width,),
+            "norm1.weight": (width,),
+            "norm1.bias": (width,),
+            "attn.qkv.weight": (3 * width, width),
+            "attn.qkv.bias": (3 * width,),
+            "attn.proj.weight": (width, width),
+            "attn.proj.bias": (width,),
+            "norm2.weight": (width,),
+            "norm2.bias": (width,),
+            "mlp.fc1.weight": (4 * width, width),
+            "mlp.fc1.bias": (4 * width,),
+            "mlp.fc2.weight": (width, 4 * width),
+            "mlp.fc2.bias": (width,),
             **({"ls1.gamma": (width,), "ls2.gamma": (width,)} if scale else {}),
-        }.items():  # fmt: skip
+        }.items():
             shapes[f"blocks.{block}.{name}"] = shape
     shapes |= {"norm.weight": (width,), "norm.bias": (width,)}
     return {name: random_like(shape, random, 0.1) for name, shape in shapes.items()}
@@ -89,17 +97,24 @@ def as_transformers(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """DINOv2's state dict under the names that transformers and ComfyUI have."""
     renamed: dict[str, Tensor] = {}
     top = {
-        "cls_token": "embeddings.cls_token", "pos_embed": "embeddings.position_embeddings",
-        "mask_token": "embeddings.mask_token", "register_tokens": "embeddings.register_tokens",
+        "cls_token": "embeddings.cls_token",
+        "pos_embed": "embeddings.position_embeddings",
+        "mask_token": "embeddings.mask_token",
+        "register_tokens": "embeddings.register_tokens",
         "patch_embed.proj.weight": "embeddings.patch_embeddings.projection.weight",
         "patch_embed.proj.bias": "embeddings.patch_embeddings.projection.bias",
-        "norm.weight": "layernorm.weight", "norm.bias": "layernorm.bias",
-    }  # fmt: skip
+        "norm.weight": "layernorm.weight",
+        "norm.bias": "layernorm.bias",
+    }
     inner = {
-        "attn.proj": "attention.output.dense", "ls1.gamma": "layer_scale1.lambda1",
-        "ls2.gamma": "layer_scale2.lambda1", "norm1": "norm1", "norm2": "norm2", "mlp.fc1": "mlp.fc1",
+        "attn.proj": "attention.output.dense",
+        "ls1.gamma": "layer_scale1.lambda1",
+        "ls2.gamma": "layer_scale2.lambda1",
+        "norm1": "norm1",
+        "norm2": "norm2",
+        "mlp.fc1": "mlp.fc1",
         "mlp.fc2": "mlp.fc2",
-    }  # fmt: skip
+    }
     for name, tensor in state.items():
         if name in top:
             renamed[top[name]] = tensor

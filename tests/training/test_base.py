@@ -206,9 +206,7 @@ def test_faces_are_cut_out_of_photos(tmp_path: Path, identity: DlibFace) -> None
 def test_the_descriptors_distance_is_learned_from(identity: DlibFace) -> None:
     encoder, generator = networks()
     judges = Judges(identity, lambda pictures: [pictures, torch.nn.functional.avg_pool2d(pictures, 4)])
-    task = AutoencoderTask(
-        encoder, generator, portraits(8), portraits(3, seed=1), judges, TINY, torch.device("cpu")
-    )
+    task = AutoencoderTask(encoder, generator, portraits(8), portraits(3, seed=1), judges, TINY, torch.device("cpu"))
     task.steps = 40
     first = task.step(1)
     assert set(first) == {"pixel", "chroma", "edges", "perceptual", "identity"}

@@ -23,9 +23,17 @@ from facestylist.training.scoring import Score
 def card() -> RunCard:
     history = [{"step": float(n), "generator": 1.0 / n} | ({"r1": 0.5} if n % 16 == 0 else {}) for n in range(1, 101)]
     return make_card(
-        "ink", {"style_name": "ink", "steps": 100, "batch_size": 8, "seed": 0}, history, [Score(50, 0.02, 0.31)],
-        pictures=27, held_out=3, source="", resolution=128, steps=100, chosen_step=50,
-    )  # fmt: skip
+        "ink",
+        {"style_name": "ink", "steps": 100, "batch_size": 8, "seed": 0},
+        history,
+        [Score(50, 0.02, 0.31)],
+        pictures=27,
+        held_out=3,
+        source="",
+        resolution=128,
+        steps=100,
+        chosen_step=50,
+    )
 
 
 def test_a_card_reads_as_sentences() -> None:
@@ -60,7 +68,6 @@ def test_a_run_leaves_its_card_in_the_folder_and_in_the_saved_style(
     text = inspect(tmp_path / "ink.safetensors").metadata["card"]
     assert json.loads(text) == saved and len(text) < 20_000
     assert load_generator(tmp_path / "ink.safetensors").provenance["card"] == text
-
 
 
 def test_without_matplotlib_a_card_has_no_curves(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,9 +33,18 @@ from facestylist.training.loop import Callbacks
 
 TINY = DetectorConfig(stem=4, widths=(8, 8, 8), neck=8)
 SHORT = DetectorTrainingConfig(
-    steps=6, batch_size=2, closeups=2, faces=4, held_out_faces=2, face_size=32, scene_size=64, pool=24, refresh=2,
-    evaluation_scenes=2, compiled=False,
-)  # fmt: skip
+    steps=6,
+    batch_size=2,
+    closeups=2,
+    faces=4,
+    held_out_faces=2,
+    face_size=32,
+    scene_size=64,
+    pool=24,
+    refresh=2,
+    evaluation_scenes=2,
+    compiled=False,
+)
 
 
 @pytest.fixture(scope="module")

@@ -140,16 +140,39 @@ def test_torchrun_trains_with_two_processes_and_one_goes_on(tmp_path: Path, caps
         Image.fromarray(pixels).save(tmp_path / "styles" / f"{index}.png")
     run, two, one = tmp_path / "run", tmp_path / "two.safetensors", tmp_path / "one.safetensors"
     command = [
-        "finetune", "--source", str(tmp_path / "source.safetensors"), "--styles", str(tmp_path / "styles"),
-        "--no-align", "--steps", "4", "--batch-size", "8", "--precision", "fp32", "--snapshot-interval", "2",
-        "--preview-interval", "2", "--validation", "0.2", "--score-interval", "2",
-        "--style-name", "ink", "--device", "cpu",
-    ]  # fmt: skip
+        "finetune",
+        "--source",
+        str(tmp_path / "source.safetensors"),
+        "--styles",
+        str(tmp_path / "styles"),
+        "--no-align",
+        "--steps",
+        "4",
+        "--batch-size",
+        "8",
+        "--precision",
+        "fp32",
+        "--snapshot-interval",
+        "2",
+        "--preview-interval",
+        "2",
+        "--validation",
+        "0.2",
+        "--score-interval",
+        "2",
+        "--style-name",
+        "ink",
+        "--device",
+        "cpu",
+    ]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     ended = subprocess.run(
         [*launcher, "-m", "facestylist", *command, "--run-dir", str(run), "--out", str(two), "--json"],
-        env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=900,
-    )  # fmt: skip
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
     assert ended.returncode == 0, ended.stderr[-3000:]
     told = json.loads(ended.stdout)
     assert told["pictures"] == 10 and len(told["held_out"]) == 2 and [s["step"] for s in told["scores"]] == [2, 4]

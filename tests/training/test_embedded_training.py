@@ -32,10 +32,14 @@ from facestylist.training.loop import Callbacks
 CONFIG = replace(EmbeddedConfig.quick(), style_images=4)
 STYLE = "cartoon"
 STEPS = {
-    "start": CONFIG.start_steps, "mapping": CONFIG.mapping_steps, "grow": CONFIG.grow_steps, "full": CONFIG.full_steps,
-    "polish": CONFIG.discriminator_steps + CONFIG.polish_steps, "codes": CONFIG.code_steps,
+    "start": CONFIG.start_steps,
+    "mapping": CONFIG.mapping_steps,
+    "grow": CONFIG.grow_steps,
+    "full": CONFIG.full_steps,
+    "polish": CONFIG.discriminator_steps + CONFIG.polish_steps,
+    "codes": CONFIG.code_steps,
     "encoder": CONFIG.encoder_steps,
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -131,9 +135,7 @@ def test_what_is_done_is_not_done_again(finished: Finished) -> None:
     style = finished.assets / f"style-{STYLE}.safetensors"
     before, written = finished.weights(), style.stat().st_mtime_ns
     steps: list[int] = []
-    train_embedded(
-        CONFIG, Callbacks(on_progress=lambda step, *_: steps.append(step)), finished.work, finished.assets
-    )
+    train_embedded(CONFIG, Callbacks(on_progress=lambda step, *_: steps.append(step)), finished.work, finished.assets)
     assert steps == [] and style.stat().st_mtime_ns == written
     after = finished.weights()
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())

@@ -28,10 +28,19 @@ from facestylist.training.semantic import fit_probe
 
 Weights = Callable[[FaceGenerator], dict[str, Tensor]]
 QUICK = {
-    "steps": 8, "batch_size": 4, "preview_interval": 0, "snapshot_interval": 3, "freeze_d_blocks": 1, "r1_interval": 2,
-    "path_length_weight": 1.0, "path_length_interval": 3, "precision": "fp32",
-    "learning_rate": 2e-3, "match_texture": 1.0, "score_interval": 0,
-}  # fmt: skip
+    "steps": 8,
+    "batch_size": 4,
+    "preview_interval": 0,
+    "snapshot_interval": 3,
+    "freeze_d_blocks": 1,
+    "r1_interval": 2,
+    "path_length_weight": 1.0,
+    "path_length_interval": 3,
+    "precision": "fp32",
+    "learning_rate": 2e-3,
+    "match_texture": 1.0,
+    "score_interval": 0,
+}
 
 
 def quick(**changes: object) -> FinetuneConfig:

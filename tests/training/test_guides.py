@@ -35,8 +35,10 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
 @pytest.fixture(scope="module")
 def pictures() -> tuple[Tensor, Tensor]:
     random = torch.Generator().manual_seed(7)
-    return tuple(F.interpolate(torch.rand(2, 3, 9, 9, generator=random) * 2 - 1, 64, mode="bicubic").clamp(-1, 1)
-                 for _ in range(2))  # fmt: skip
+    return tuple(
+        F.interpolate(torch.rand(2, 3, 9, 9, generator=random) * 2 - 1, 64, mode="bicubic").clamp(-1, 1)
+        for _ in range(2)
+    )
 
 
 def guide(saved: dict[str, list[Path]], kind: str) -> NetworkGuide:
@@ -209,8 +211,12 @@ def test_dino_in_every_layout_is_the_same(tmp_path: Path) -> None:
     torch.save({"teacher": {f"backbone.{name}": tensor for name, tensor in state.items()}}, tmp_path / "a.pth")
     torch.save(as_transformers(state), tmp_path / "b.pth")
     # The names of its version 5.
-    later = {"attention.attention.query": "attention.q_proj", "attention.attention.key": "attention.k_proj",
-             "attention.attention.value": "attention.v_proj", "attention.output.dense": "attention.o_proj"}  # fmt: skip
+    later = {
+        "attention.attention.query": "attention.q_proj",
+        "attention.attention.key": "attention.k_proj",
+        "attention.attention.value": "attention.v_proj",
+        "attention.output.dense": "attention.o_proj",
+    }
     renamed = as_transformers(state)
     for old, new in later.items():
         renamed = {name.replace(old, new): tensor for name, tensor in renamed.items()}
@@ -389,5 +395,3 @@ def test_requests_of_the_command_line() -> None:
 def test_likely_files_come_first() -> None:
     names = ["79999_iter.pth", "alexnet.pth", "dinov2.pth", "model_ir_se50.pth"]
     assert [likely_first(kind, names)[0] for kind in KINDS] == [names[1], names[3], names[2], names[0]]
-
-

@@ -49,10 +49,15 @@ def test_pairs_in_full(made: Made) -> None:
     known = supervise.run_identity(PairSupervisionConfig(), source, style, pairs)
     assert supervise.run_identity(PairSupervisionConfig(preview_interval=7), source, style, pairs) == known
     changes: dict[str, Any] = {
-        "w_plus": pairs.w_plus + 1e-6, "target_w_plus": pairs.w_plus + 1e-6, "level": pairs.level.flip(0),
-        "flip": ~pairs.flip, "affine": pairs.affine + 1e-6, "whole_palette": not pairs.whole_palette,
-        "style_pictures": 255 - pairs.style_pictures, "blend": {1: {4: 0.5}, 2: {4: 0.5}},
-    }  # fmt: skip
+        "w_plus": pairs.w_plus + 1e-6,
+        "target_w_plus": pairs.w_plus + 1e-6,
+        "level": pairs.level.flip(0),
+        "flip": ~pairs.flip,
+        "affine": pairs.affine + 1e-6,
+        "whole_palette": not pairs.whole_palette,
+        "style_pictures": 255 - pairs.style_pictures,
+        "blend": {1: {4: 0.5}, 2: {4: 0.5}},
+    }
     for name, value in changes.items():
         other = supervise.run_identity(PairSupervisionConfig(), source, style, pairs.replace(**{name: value}))
         assert [key for key in known if known[key] != other[key]] == ["pairs"], name

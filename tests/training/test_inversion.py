@@ -359,9 +359,7 @@ def test_an_encoder_made_to_look_again_does_so_by_itself(
     assert len(invert_with_encoder(pictures, encoder, source, steps=1)) == 3 and len(seen) == 3
 
 
-def test_an_encoder_reports_and_stops_with_its_best(
-    source: FaceGenerator, truth: FaceLatent, pictures: Tensor
-) -> None:
+def test_an_encoder_reports_and_stops_with_its_best(source: FaceGenerator, truth: FaceLatent, pictures: Tensor) -> None:
     network = Lookup(source, truth.w_plus)
     encoder = FaceEncoder(network, 16, source.num_ws, source.w_dim)
     progress: list[tuple[int, int]] = []

@@ -77,9 +77,7 @@ def test_the_same_seed_makes_the_same_pairs(
 def test_counts_add_up(pairs: StylePairs) -> None:
     for row in pairs.report["rows"]:
         assert row["made"] == sum(row[reason] for reason in REASONS)
-        mine = (pairs.level == row["level"]) & (
-            pairs.origin == ("synthetic", "photo", "anchor").index(row["origin"])
-        )
+        mine = (pairs.level == row["level"]) & (pairs.origin == ("synthetic", "photo", "anchor").index(row["origin"]))
         assert int(mine.sum()) == row["kept"]
         if row["origin"] == "synthetic":
             assert row["kept"] == 6
@@ -397,9 +395,7 @@ def test_wrong_files_are_refused_with_a_sentence(pairs: StylePairs, tmp_path: Pa
         save_pairs(pairs.select(torch.zeros(0, dtype=torch.long)), tmp_path / "empty.safetensors")
 
 
-def test_saving_leaves_nothing_half_written(
-    pairs: StylePairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_saving_leaves_nothing_half_written(pairs: StylePairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
     path = save_pairs(pairs, tmp_path / "p.safetensors")

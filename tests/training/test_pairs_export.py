@@ -44,9 +44,7 @@ def lines_of(folder: Path) -> list[dict[str, Any]]:
 def test_the_folder_holds_what_its_metadata_says(
     source: FaceGenerator, target: FaceGenerator, pairs: StylePairs, tmp_path: Path
 ) -> None:
-    folder = export_pairs(
-        pairs, source, target, tmp_path / "out", "{degree} {style}, level {level}", captions=True
-    )
+    folder = export_pairs(pairs, source, target, tmp_path / "out", "{degree} {style}, level {level}", captions=True)
     rows = lines_of(folder)
     assert len(rows) == len(pairs) == 12
     sides = [to_bytes(side).permute(0, 2, 3, 1).numpy() for side in draw(pairs, range(len(pairs)), source, target)]

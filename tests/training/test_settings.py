@@ -32,18 +32,34 @@ from facestylist.training.pairs.supervision_config import PairSupervisionConfig
 from facestylist.training.stylizer.config import StylizerConfig
 
 CONFIGS = (
-    FinetuneConfig, InversionConfig, PivotalConfig, DetectorTrainingConfig, EncoderTrainingConfig, ApplyConfig,
-    ReferenceConfig, VariationConfig, PairsConfig, PairSupervisionConfig, StylizerConfig,
-)  # fmt: skip
+    FinetuneConfig,
+    InversionConfig,
+    PivotalConfig,
+    DetectorTrainingConfig,
+    EncoderTrainingConfig,
+    ApplyConfig,
+    ReferenceConfig,
+    VariationConfig,
+    PairsConfig,
+    PairSupervisionConfig,
+    StylizerConfig,
+)
 often = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 ROWS = [(config, spec) for config in CONFIGS for spec in fields_of(config)]
 
 values = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.binary(max_size=4),
-    st.lists(st.integers(), max_size=2), st.complex_numbers(), st.just({"a": 1}),
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=20),
+    st.binary(max_size=4),
+    st.lists(st.integers(), max_size=2),
+    st.complex_numbers(),
+    st.just({"a": 1}),
     st.sampled_from([10**5000, -(10**5000), math.nan, math.inf, -math.inf]),
     st.sampled_from(["", "\n", "\ud800", "a" * 100_000, "\x1b[31m"]),
-)  # fmt: skip
+)
 
 
 def fitting(spec: FieldSpec) -> st.SearchStrategy[Any]:

@@ -33,8 +33,17 @@ def negatives(count: int = 3, size: int = 64) -> list[tuple[torch.Tensor, torch.
 
 
 def tiny(**settings: object) -> StylizerConfig:
-    base = {"steps": 30, "batch_size": 2, "size": 48, "width": 0.25, "adversarial_weight": 0.0, "degrade": 0.0,
-            "preview_interval": 0, "snapshot_interval": 10, "learning_rate": 1e-2}  # fmt: skip
+    base = {
+        "steps": 30,
+        "batch_size": 2,
+        "size": 48,
+        "width": 0.25,
+        "adversarial_weight": 0.0,
+        "degrade": 0.0,
+        "preview_interval": 0,
+        "snapshot_interval": 10,
+        "learning_rate": 1e-2,
+    }
     return StylizerConfig(**{**base, **settings})  # type: ignore[arg-type]
 
 
@@ -95,9 +104,10 @@ def test_a_rendered_face_gets_its_features_and_keeps_its_colours(twins: Layers) 
     face = {name: layer.float() / 255 for name, layer in twins.items() if name != "label"}
     label = twins["label"].float()
     parts = {
-        "features": (label == int(Label.EYE)).float(), "known": torch.ones_like(label),
+        "features": (label == int(Label.EYE)).float(),
+        "known": torch.ones_like(label),
         "plain": torch.zeros(1, 1, 1, 1),
-    }  # fmt: skip
+    }
     plain, taught = (cartoon(face["photo"], face["photo"] * 2 - 1, label, layers) for layers in (None, face | parts))
     eyes, skin = parts["features"].bool(), (label == int(Label.SKIN))
     nearer = [((picture - face["cartoon"]).abs().mean(1, keepdim=True))[eyes].mean() for picture in (taught, plain)]

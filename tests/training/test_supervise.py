@@ -23,9 +23,15 @@ from facestylist.training.pairs.supervision_config import PairSupervisionConfig
 pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("global_rng_untouched")]
 
 MAKING = PairsConfig(
-    count=4, min_contrast=0.0, duplicate_bits=-1, drop_quality=0.0, drop_structure=0.0, max_saturated=1.0,
-    anchor_variants=1, keep_anchor_colours=True,
-)  # fmt: skip
+    count=4,
+    min_contrast=0.0,
+    duplicate_bits=-1,
+    drop_quality=0.0,
+    drop_structure=0.0,
+    max_saturated=1.0,
+    anchor_variants=1,
+    keep_anchor_colours=True,
+)
 QUICK = {"steps": 4, "batch_size": 2, "discriminator_alone": 1, "preview_interval": 0, "snapshot_interval": 1}
 
 
@@ -94,9 +100,7 @@ def test_resumed_run_ends_in_the_same_bits(
     assert torch.equal(whole.codes, resumed.codes)
 
 
-def test_noise_grows_only_where_it_is_asked_for(
-    source: FaceGenerator, style: FaceGenerator, pairs: StylePairs
-) -> None:
+def test_noise_grows_only_where_it_is_asked_for(source: FaceGenerator, style: FaceGenerator, pairs: StylePairs) -> None:
     def strengths(generator: FaceGenerator) -> dict[int, list[float]]:
         found: dict[int, list[float]] = {}
         for layer in generator.generator.synthesis.convolutions():
@@ -135,9 +139,7 @@ def test_a_learned_sheet_is_kept_with_the_style_and_resumes(
         PairSupervisionConfig(learn_noise=True)
 
 
-def test_only_codes_of_anchors_are_corrected(
-    source: FaceGenerator, style: FaceGenerator, pairs: StylePairs
-) -> None:
+def test_only_codes_of_anchors_are_corrected(source: FaceGenerator, style: FaceGenerator, pairs: StylePairs) -> None:
     is_anchor = pairs.origin == 2
     corrected = supervise(source, style, pairs, PairSupervisionConfig(**QUICK)).codes
     assert torch.equal(corrected[~is_anchor], pairs.w_plus[~is_anchor])

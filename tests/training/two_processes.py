@@ -43,9 +43,15 @@ def style_and_pairs() -> tuple[FaceGenerator, FaceGenerator, StylePairs]:
     other.generator.mapping.load_state_dict(source.generator.mapping.state_dict())
     style = other.replace(mean_latent=source.mean_latent, style="test style")
     making = PairsConfig(
-        count=4, min_contrast=0.0, duplicate_bits=-1, drop_quality=0.0, drop_structure=0.0, max_saturated=1.0,
-        anchor_variants=1, keep_anchor_colours=True,
-    )  # fmt: skip
+        count=4,
+        min_contrast=0.0,
+        duplicate_bits=-1,
+        drop_quality=0.0,
+        drop_structure=0.0,
+        max_saturated=1.0,
+        anchor_variants=1,
+        keep_anchor_colours=True,
+    )
     anchors = KnownFaces(sample_latent(source, range(100, 104)), make_styles(4))
     return source, style, make_pairs(source, style, making, anchors)
 
@@ -71,9 +77,7 @@ def train_fast(
     pictures = [torch.rand(3, 64, 64, generator=random) * 2 - 1 for _ in range(3)]
     config = StylizerConfig(batch_size=4, size=48, width=0.25, adversarial_weight=0.01, **NO_SNAPSHOTS)
     batches = pair_source([(p, -p, 3.0) for p in pictures], "none", 48, 4, 1.0, 0.5, 0)
-    result = train_stylizer(
-        config, batches, callbacks=callbacks, run_dir=run_dir, resume=resume, processes=processes
-    )
+    result = train_stylizer(config, batches, callbacks=callbacks, run_dir=run_dir, resume=resume, processes=processes)
     return dict(result.stylizer.network.state_dict()), result.history
 
 

@@ -27,12 +27,18 @@ def test_a_prompt_runs_and_the_page_sees_it(with_page: With) -> None:
         done = await page.until("execution_success")
         assert done["prompt_id"] == answer["prompt_id"] and answer["node_errors"] == {}
         kinds = [kind for kind, _ in page.seen]
-        for earlier, later in (("execution_start", "execution_cached"), ("execution_cached", "executing"),
-                               ("executing", "executed"), ("executed", "execution_success")):  # fmt: skip
+        for earlier, later in (
+            ("execution_start", "execution_cached"),
+            ("execution_cached", "executing"),
+            ("executing", "executed"),
+            ("executed", "execution_success"),
+        ):
             assert kinds.index(earlier) < kinds.index(later)
         steps = [data["nodes"]["1"] for kind, data in page.seen if kind == "progress_state"]
-        assert [(step["value"], step["max"], step["state"]) for step in steps[:2]] == [(0, 1, "running"),
-                                                                                      (2, 4, "running")]  # fmt: skip
+        assert [(step["value"], step["max"], step["state"]) for step in steps[:2]] == [
+            (0, 1, "running"),
+            (2, 4, "running"),
+        ]
         assert steps[-1]["state"] == "finished"
 
         text = await page.until(3)
@@ -174,8 +180,10 @@ def test_what_can_run_does_when_something_else_is_wrong(with_page: With) -> None
         assert [data["node"] for kind, data in page.seen if kind == "executed"] == ["2"]
 
         page.seen.clear()
-        chosen = {**prompt(5, "a"), "4": {"class_type": "SaveImage", "inputs": {"images": ["1", 0],
-                                                                              "filename_prefix": "b"}}}  # fmt: skip
+        chosen = {
+            **prompt(5, "a"),
+            "4": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "b"}},
+        }
         await page.queue(chosen, partial_execution_targets=["4"])
         await page.until("execution_success")
         assert [data["node"] for kind, data in page.seen if kind == "executed"] == ["4"]
@@ -317,8 +325,12 @@ def test_pictures_in_other_forms(with_page: With) -> None:
     async def test(page: Page) -> None:
         (page.folder / "output").mkdir()
         Image.new("RGBA", (6, 4), (255, 0, 0, 128)).save(page.folder / "output" / "a.png")
-        for query, kind, mode in (("preview=webp;90", "WEBP", "RGBA"), ("preview=jpeg", "JPEG", "RGB"),
-                                  ("channel=rgb", "PNG", "RGB"), ("channel=a", "PNG", "L")):  # fmt: skip
+        for query, kind, mode in (
+            ("preview=webp;90", "WEBP", "RGBA"),
+            ("preview=jpeg", "JPEG", "RGB"),
+            ("channel=rgb", "PNG", "RGB"),
+            ("channel=a", "PNG", "L"),
+        ):
             answer = await page.client.get(f"/api/view?filename=a.png&{query}")
             with Image.open(io.BytesIO(await answer.read())) as picture:
                 assert (picture.format, picture.mode, picture.size) == (kind, mode, (6, 4))
@@ -331,12 +343,25 @@ def test_pictures_in_other_forms(with_page: With) -> None:
 def test_what_the_front_end_asks_for_is_there(with_page: With) -> None:
     async def test(page: Page) -> None:
         for path in (
-            "/api/users", "/api/settings", "/api/features", "/api/system_stats", "/api/extensions", "/api/i18n",
-            "/api/userdata?dir=workflows&recurse=true&split=false&full_info=true", "/api/userdata/comfy.templates.json",
-            "/api/global_subgraphs", "/api/node_replacements", "/api/object_info", "/api/experiment/models",
-            "/internal/folder_paths", "/api/jobs?status=in_progress,pending&limit=200&offset=0", "/api/queue",
-            "/api/history?max_items=64", "/api/prompt", "/api/embeddings",
-        ):  # fmt: skip
+            "/api/users",
+            "/api/settings",
+            "/api/features",
+            "/api/system_stats",
+            "/api/extensions",
+            "/api/i18n",
+            "/api/userdata?dir=workflows&recurse=true&split=false&full_info=true",
+            "/api/userdata/comfy.templates.json",
+            "/api/global_subgraphs",
+            "/api/node_replacements",
+            "/api/object_info",
+            "/api/experiment/models",
+            "/internal/folder_paths",
+            "/api/jobs?status=in_progress,pending&limit=200&offset=0",
+            "/api/queue",
+            "/api/history?max_items=64",
+            "/api/prompt",
+            "/api/embeddings",
+        ):
             await page.get(path)
         assert "front end" in await (await page.client.get("/")).text()
         assert (await page.client.get("/api/userdata/user.css")).content_type == "text/css"

@@ -197,12 +197,14 @@ class AutoencoderTask:
     def state_dict(self) -> dict[str, Any]:
         """See `loop.Task.state_dict`; portraits follow from the step's number."""
         return {
-            "encoder": self.encoder.state_dict(), "generator": self.generator.state_dict(),
-            "average": AutoencoderTask.result(self), "updates": self.ema[0].updates,
+            "encoder": self.encoder.state_dict(),
+            "generator": self.generator.state_dict(),
+            "average": AutoencoderTask.result(self),
+            "updates": self.ema[0].updates,
             "optimise_generator": self.optimise_generator.state_dict(),
             "optimise_encoder": self.optimise_encoder.state_dict(),
             "optimise_readout": self.optimise_readout.state_dict(),
-        }  # fmt: skip
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See `loop.Task.load_state_dict`."""

@@ -8,9 +8,15 @@ from pathlib import Path
 from ...models.files import write_atomically
 
 COLUMNS = {
-    "steps": "steps", "minutes": "minutes", "psnr": "PSNR, dB", "gradient_energy": "gradient energy",
-    "own": "own distance", "others": "others' distance", "same": "same person", "top1": "top-1",
-}  # fmt: skip
+    "steps": "steps",
+    "minutes": "minutes",
+    "psnr": "PSNR, dB",
+    "gradient_energy": "gradient energy",
+    "own": "own distance",
+    "others": "others' distance",
+    "same": "same person",
+    "top1": "top-1",
+}
 EXPLANATION = """
 Measured on people nothing was learned from. *Gradient energy* is that of the face, 1 being the photo's. *Own distance*
 and *others' distance* are those of the face descriptor to the person's own portrait and to everybody else's; *same
@@ -23,9 +29,11 @@ def write_card(figures: Mapping[str, Mapping[str, float]], path: Path) -> Path:
     stages = {name: row for name, row in figures.items() if "steps" in row}
     columns = [key for key in COLUMNS if any(key in row for row in stages.values())]
     lines = [
-        "# A face base: training card", "", "| stage | " + " | ".join(COLUMNS[key] for key in columns) + " |",
+        "# A face base: training card",
+        "",
+        "| stage | " + " | ".join(COLUMNS[key] for key in columns) + " |",
         "|---" + "|---:" * len(columns) + "|",
-    ]  # fmt: skip
+    ]
     for name, row in stages.items():
         lines.append(f"| {name} | " + " | ".join(_number(row.get(key)) for key in columns) + " |")
     lines.append(EXPLANATION)

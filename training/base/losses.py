@@ -94,7 +94,10 @@ def reconstruction_terms(
 def reconstruction_loss(terms: dict[str, Tensor], config: BaseTrainingConfig) -> Tensor:
     """The weighted sum of `reconstruction_terms`."""
     factors = {
-        "pixel": 1.0, "chroma": CHROMA, "edges": EDGES, "perceptual": config.perceptual_weight,
+        "pixel": 1.0,
+        "chroma": CHROMA,
+        "edges": EDGES,
+        "perceptual": config.perceptual_weight,
         "identity": config.identity_weight,
-    }  # fmt: skip
+    }
     return torch.stack([factors[name] * term for name, term in terms.items()]).sum()

@@ -71,8 +71,10 @@ def read_people(
     """
     listed = (folder / LIST).is_file()
     files = find_pictures(folder, subfolders=True)
-    content = fingerprint([[str(path.relative_to(folder)), path.stat().st_size] for path in files if path.is_file()],
-                          (folder / LIST).read_bytes() if listed else b"")  # fmt: skip
+    content = fingerprint(
+        [[str(path.relative_to(folder)), path.stat().st_size] for path in files if path.is_file()],
+        (folder / LIST).read_bytes() if listed else b"",
+    )
     cast = _Kept(kept, content)
     if not cast.complete:
         _read_list(folder / LIST, cast) if listed else _cut_out(files, detect, cast, callbacks or Callbacks())

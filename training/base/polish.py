@@ -90,8 +90,11 @@ class PolishTask(AutoencoderTask):
             real, real_features = self._judged(augment(truth))
             fake, fake_features = self._judged(augment(drawn))
             invented_logits, _ = self._judged(augment(invented))
-            terms = {"discriminator": F.softplus(-real).mean() + 0.5 * F.softplus(fake).mean()
-                     + 0.5 * F.softplus(invented_logits).mean()}  # fmt: skip
+            terms = {
+                "discriminator": F.softplus(-real).mean()
+                + 0.5 * F.softplus(fake).mean()
+                + 0.5 * F.softplus(invented_logits).mean()
+            }
             if together:
                 parts = reconstruction_terms(drawn, truth, pictures, self.weights, self.judges)
                 adversarial = F.softplus(-fake).mean() + 0.5 * F.softplus(-invented_logits).mean()

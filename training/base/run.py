@@ -93,10 +93,11 @@ class BaseTraining:
         self.judges, self.device = judges or Judges(), device or torch.device("cpu")
         self.callbacks, self.processes = interrupting(callbacks or Callbacks()), processes
         self.identity = {
-            **settings_of(config), "portraits": fingerprint(portraits.images, held_out.images),
+            **settings_of(config),
+            "portraits": fingerprint(portraits.images, held_out.images),
             "identity": fingerprint(self.judges.identity) if self.judges.identity is not None else None,
             "perceptual": type(self.judges.perceptual).__name__,
-        }  # fmt: skip
+        }
         refused = None
         if processes.first:
             run_dir.mkdir(parents=True, exist_ok=True)
@@ -160,9 +161,16 @@ class BaseTraining:
 
     def _polish(self, encoder: Encoder, generator: Generator) -> PolishTask:
         return PolishTask(
-            encoder, generator, Discriminator(self.config.discriminator()), self.portraits, self.held_out, self.judges,
-            self.config, self.device, self.processes,
-        )  # fmt: skip
+            encoder,
+            generator,
+            Discriminator(self.config.discriminator()),
+            self.portraits,
+            self.held_out,
+            self.judges,
+            self.config,
+            self.device,
+            self.processes,
+        )
 
     # ------------------------------------------------------------------ helpers
     def results(self) -> dict[str, Any]:
@@ -189,10 +197,15 @@ class BaseTraining:
             done: dict[str, Any] = {}
             try:
                 history = train(
-                    task, task.steps, self.callbacks, self.run_dir / name, resume=True,
-                    settings=self.identity | {"stage": name}, preview_interval=max(PREVIEW_STEPS, task.steps // 10),
+                    task,
+                    task.steps,
+                    self.callbacks,
+                    self.run_dir / name,
+                    resume=True,
+                    settings=self.identity | {"stage": name},
+                    preview_interval=max(PREVIEW_STEPS, task.steps // 10),
                     processes=processes,
-                )  # fmt: skip
+                )
                 if processes.first:
                     done = {"steps": int(history[-1]["step"])} | task.measure()
             finally:
@@ -247,9 +260,12 @@ class BaseTraining:
             self._note("samples", figures["samples"])
         provenance = {"source": "trained by train-base"}
         faces = FaceGenerator(
-            generator=generator, discriminator=discriminator.eval().requires_grad_(False),
-            mean_latent=generator.mean_latent.clone(), style="photo", provenance=provenance,
-        )  # fmt: skip
+            generator=generator,
+            discriminator=discriminator.eval().requires_grad_(False),
+            mean_latent=generator.mean_latent.clone(),
+            style="photo",
+            provenance=provenance,
+        )
         config = encoder.config
         reader = FaceEncoder(encoder, config.resolution, config.num_ws, config.w_dim, provenance)
         return BaseResult(faces, reader, figures)

@@ -29,38 +29,62 @@ class BaseTrainingConfig:
     """Teach a generator and an encoder, from nothing, the people in a folder of portraits."""
 
     minutes: float = setting(
-        180.0, "Time for the whole training. Each stage measures how many steps fit into its share.",
-        min=0.01, max=100_000.0, step=10.0, unit="minutes",
-    )  # fmt: skip
+        180.0,
+        "Time for the whole training. Each stage measures how many steps fit into its share.",
+        min=0.01,
+        max=100_000.0,
+        step=10.0,
+        unit="minutes",
+    )
     resolution: str = setting(
         "256", "Height and width of the faces it draws.", choices=tuple(str(size) for size in SIZES)
     )
     batch_size: int = setting(32, "Faces per step; 64 on a large GPU.", min=4, max=1024, step=4)
     width: float = setting(
-        1.0, "Width of the networks: 2 has four times the size and takes three times as long.",
-        min=0.0625, max=4.0, step=0.25, advanced=True,
-    )  # fmt: skip
+        1.0,
+        "Width of the networks: 2 has four times the size and takes three times as long.",
+        min=0.0625,
+        max=4.0,
+        step=0.25,
+        advanced=True,
+    )
     held_out: int = setting(64, "People who are measured on and never learned.", min=2, max=10_000, step=1)
     perceptual_weight: float = setting(
-        2.0, "Weight of the perceptual distance, where a network for it is there.",
-        min=0.0, max=100.0, step=0.1, advanced=True,
-    )  # fmt: skip
+        2.0,
+        "Weight of the perceptual distance, where a network for it is there.",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+        advanced=True,
+    )
     identity_weight: float = setting(
-        0.5, "Weight of the squared distance of the faces' descriptors, where an identity network is given. It is what "
+        0.5,
+        "Weight of the squared distance of the faces' descriptors, where an identity network is given. It is what "
         "makes a likeness out of a blur.",
-        min=0.0, max=100.0, step=0.1, advanced=True,
-    )  # fmt: skip
+        min=0.0,
+        max=100.0,
+        step=0.1,
+        advanced=True,
+    )
     adversarial_weight: float = setting(
-        0.25, "Weight of the discriminator in the polish: higher is crisper and less like the person.",
-        min=0.0, max=10.0, step=0.05, advanced=True,
-    )  # fmt: skip
+        0.25,
+        "Weight of the discriminator in the polish: higher is crisper and less like the person.",
+        min=0.0,
+        max=10.0,
+        step=0.05,
+        advanced=True,
+    )
     learning_rate: float = setting(
         2e-3, "Step size of the generator; the encoder takes half of it.", min=1e-6, max=0.1, step=1e-4, advanced=True
     )
     warp: float = setting(
-        1.0, "How far portraits are bent, turned, shifted and relit, so that few people stand for many.",
-        min=0.0, max=3.0, step=0.1, advanced=True,
-    )  # fmt: skip
+        1.0,
+        "How far portraits are bent, turned, shifted and relit, so that few people stand for many.",
+        min=0.0,
+        max=3.0,
+        step=0.1,
+        advanced=True,
+    )
     precision: str = setting(
         "auto", "auto: bf16 where the device computes it natively.", choices=PRECISIONS[:3], advanced=True
     )
@@ -92,9 +116,13 @@ class BaseTrainingConfig:
 
         w_dim = max(32, round(W_DIM * min(self.width, 1)))
         return GeneratorConfig(
-            size, self._widths(CHANNELS)[: size.bit_length() - 2], z_dim=w_dim // 4, w_dim=w_dim, mapping_layers=2,
+            size,
+            self._widths(CHANNELS)[: size.bit_length() - 2],
+            z_dim=w_dim // 4,
+            w_dim=w_dim,
+            mapping_layers=2,
             mapping_lr_multiplier=1.0,
-        )  # fmt: skip
+        )
 
     def discriminator(self) -> DiscriminatorConfig:
         """The discriminator's architecture."""
@@ -108,6 +136,11 @@ class BaseTrainingConfig:
 
         generator = self.generator(self.size)
         return EncoderConfig(
-            ENCODER_SIZE, generator.num_ws, generator.w_dim, self._widths(ENCODER_CHANNELS),
-            hidden=max(16, round(HIDDEN * self.width)), one_code=True, face_branch=face_branch,
-        )  # fmt: skip
+            ENCODER_SIZE,
+            generator.num_ws,
+            generator.w_dim,
+            self._widths(ENCODER_CHANNELS),
+            hidden=max(16, round(HIDDEN * self.width)),
+            one_code=True,
+            face_branch=face_branch,
+        )

@@ -47,10 +47,29 @@ class EmbeddedConfig:
     def quick(cls) -> EmbeddedConfig:
         """Seconds instead of hours; shows that every stage runs, not what it reaches."""
         return replace(
-            cls(), shards=1, held_out=16, resolution=64, start_resolution=32, w_dim=32, channels=(16, 16, 16, 8, 8),
-            discriminator_channels=(16, 16, 16, 8, 8), mapping_layers=2, batch=4, start_steps=4, mapping_steps=4,
-            grow_steps=2, full_steps=4, discriminator_steps=2, polish_steps=2, code_steps=2, encoder_steps=2,
-            style_images=12, style_steps=2, style_pair_steps=3, precision="fp32", compiled=False,
+            cls(),
+            shards=1,
+            held_out=16,
+            resolution=64,
+            start_resolution=32,
+            w_dim=32,
+            channels=(16, 16, 16, 8, 8),
+            discriminator_channels=(16, 16, 16, 8, 8),
+            mapping_layers=2,
+            batch=4,
+            start_steps=4,
+            mapping_steps=4,
+            grow_steps=2,
+            full_steps=4,
+            discriminator_steps=2,
+            polish_steps=2,
+            code_steps=2,
+            encoder_steps=2,
+            style_images=12,
+            style_steps=2,
+            style_pair_steps=3,
+            precision="fp32",
+            compiled=False,
         )
 
     def generator(self, resolution: int | None = None) -> GeneratorConfig:

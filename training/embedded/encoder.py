@@ -109,8 +109,11 @@ class EncoderTask:
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "live": self.live.state_dict(), "average": self.average.state_dict(), "updates": self.ema.updates,
-            "optimiser": self.optimiser.state_dict(), "random": self.random.get_state(),
+            "live": self.live.state_dict(),
+            "average": self.average.state_dict(),
+            "updates": self.ema.updates,
+            "optimiser": self.optimiser.state_dict(),
+            "random": self.random.get_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

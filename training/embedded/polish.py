@@ -173,9 +173,12 @@ class PolishTask:
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "generator": self.generator.state_dict(), "average": self.average.state_dict(),
-            "discriminator": self.discriminator.state_dict(), "updates": self.ema.updates,
-            "optimise_g": self.optimise_g.state_dict(), "optimise_d": self.optimise_d.state_dict(),
+            "generator": self.generator.state_dict(),
+            "average": self.average.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "updates": self.ema.updates,
+            "optimise_g": self.optimise_g.state_dict(),
+            "optimise_d": self.optimise_d.state_dict(),
             "random": self.random.get_state(),
         }
 

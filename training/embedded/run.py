@@ -102,8 +102,14 @@ class Training:
 
         try:
             history = train(
-                task, steps, self.callbacks, self.work / f"run-{name}", resume=True, settings=identity,
-                snapshot_interval=250, preview_interval=500,
+                task,
+                steps,
+                self.callbacks,
+                self.work / f"run-{name}",
+                resume=True,
+                settings=identity,
+                snapshot_interval=250,
+                preview_interval=500,
             )
         except BaseException:
             self._note(name, {"minutes": minutes()})
@@ -179,8 +185,15 @@ class Training:
         large = grow(small, self.config)
         size = self.config.resolution
         task = PairedTask(
-            large, mapping, self._training_data(size), self.config, self.config.grow_steps, GROW_LR,
-            train_mapping=False, last_block_only=True, held_out=self._held_out(size),
+            large,
+            mapping,
+            self._training_data(size),
+            self.config,
+            self.config.grow_steps,
+            GROW_LR,
+            train_mapping=False,
+            last_block_only=True,
+            held_out=self._held_out(size),
         )
         self._train("grow", task, self.config.grow_steps, start)
         return task.average["synthesis"].state_dict()
@@ -191,8 +204,14 @@ class Training:
         generator.synthesis.load_state_dict(synthesis)
         size = self.config.resolution
         task = PairedTask(
-            generator, self._teacher(start), self._training_data(size), self.config, self.config.full_steps, FULL_LR,
-            train_mapping=False, held_out=self._held_out(size),
+            generator,
+            self._teacher(start),
+            self._training_data(size),
+            self.config,
+            self.config.full_steps,
+            FULL_LR,
+            train_mapping=False,
+            held_out=self._held_out(size),
         )
         self._train("full", task, self.config.full_steps, synthesis, start)
         return task.average["synthesis"].state_dict()
@@ -204,8 +223,14 @@ class Training:
         generator.mapping.load_state_dict(mapping)
         size, alone, steps = self.config.resolution, self.config.discriminator_steps, self.config.polish_steps
         task = PolishTask(
-            generator, Discriminator(self.config.discriminator()), self._teacher(start), self._training_data(size),
-            self.config, self._held_out(size), alone, steps,
+            generator,
+            Discriminator(self.config.discriminator()),
+            self._teacher(start),
+            self._training_data(size),
+            self.config,
+            self._held_out(size),
+            alone,
+            steps,
         )
         self._train("polish", task, alone + steps, synthesis, mapping, start)
         return {"generator": task.average.state_dict(), "discriminator": task.discriminator.state_dict()}
@@ -219,8 +244,10 @@ class Training:
         with torch.no_grad():
             generator.mean_latent.copy_(mean_latent(generator))
         faces = FaceGenerator(
-            generator=generator, discriminator=discriminator.eval().requires_grad_(False),
-            mean_latent=generator.mean_latent.clone(), style="photo",
+            generator=generator,
+            discriminator=discriminator.eval().requires_grad_(False),
+            mean_latent=generator.mean_latent.clone(),
+            style="photo",
             provenance={"source": "trained by this project on faces it renders itself", "licence": "MIT"},
         )
         checkpoints.save_generator(faces, self.assets / name, self._metadata("generator"), half=True)
@@ -238,7 +265,13 @@ class Training:
             encoder.load_state_dict(weights)
         size = self.config.resolution
         task = EncoderTask(
-            encoder, generator, teacher, self._training_data(size), self.config, self._held_out(size), steps,
+            encoder,
+            generator,
+            teacher,
+            self._training_data(size),
+            self.config,
+            self._held_out(size),
+            steps,
             with_pictures=weights is not None,
         )
         self._train(name, task, steps, weights, generator, start)
@@ -260,8 +293,11 @@ class Training:
         network = Encoder(self.config.encoder())
         network.load_state_dict(weights)
         encoder = FaceEncoder(
-            network=network.eval().requires_grad_(False), resolution=self.config.resolution, num_ws=source.num_ws,
-            w_dim=source.w_dim, provenance={"source": "trained by this project on faces it renders itself"},
+            network=network.eval().requires_grad_(False),
+            resolution=self.config.resolution,
+            num_ws=source.num_ws,
+            w_dim=source.w_dim,
+            provenance={"source": "trained by this project on faces it renders itself"},
         )
         checkpoints.save_encoder(encoder, self.assets / "encoder.safetensors", self._metadata("encoder"), half=True)
 

@@ -36,34 +36,56 @@ STYLE_SEED = 70_000
 """The people of the style sets; no other set shows them."""
 
 SETTINGS: Mapping[str, Any] = {
-    "batch_size": 4, "learning_rate": 5e-4, "discriminator_learning_rate": 2e-3, "r1_gamma": 0.4, "augment": "off",
-    "semantic_weight": 1.5, "preview_interval": 0,
+    "batch_size": 4,
+    "learning_rate": 5e-4,
+    "discriminator_learning_rate": 2e-3,
+    "r1_gamma": 0.4,
+    "augment": "off",
+    "semantic_weight": 1.5,
+    "preview_interval": 0,
 }
 """Stage 1: short, for it has only to bring palette and discriminator near the style before the pairs take over."""
 
 STYLE_SETTINGS: Mapping[str, Mapping[str, Any]] = {"chibi": {"keep_shape": 0.3}, "sketch": {"freeze_palette": True}}
 
 PAIR_SETTINGS: Mapping[str, Any] = {
-    "batch_size": 4, "free_batch_size": 2, "learning_rate": 2e-3, "discriminator_learning_rate": 2e-3,
+    "batch_size": 4,
+    "free_batch_size": 2,
+    "learning_rate": 2e-3,
+    "discriminator_learning_rate": 2e-3,
     "preview_interval": 50,
 }
 STYLE_PAIR_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "cartoon": {
-        "adversarial_weight": 1.0, "semantic_weight": 0.3, "discriminator_learning_rate": 5e-3, "stroke_freedom": 0.3,
+        "adversarial_weight": 1.0,
+        "semantic_weight": 0.3,
+        "discriminator_learning_rate": 5e-3,
+        "stroke_freedom": 0.3,
     },
     "chibi": {"keep_shape": 0.3},
     "impasto": {"adversarial_weight": 1.0, "stroke_freedom": 1.0, "noise_strength": 0.1},
     "sketch": {
-        "discriminator_learning_rate": 1e-3, "freeze_palette": True, "stroke_freedom": 0.5, "noise_strength": 0.05,
+        "discriminator_learning_rate": 1e-3,
+        "freeze_palette": True,
+        "stroke_freedom": 0.5,
+        "noise_strength": 0.05,
         "learn_noise": True,
     },
 }
 """What was tried for each stands in decision 011. The cartoon's quick discriminator draws what pairs leave soft."""
 
 ANCHORS = PairsConfig(
-    count=0, levels="3", anchor_variants=2, keep_anchor_colours=True, affine_prob=0.0, drop_quality=0.0,
-    drop_structure=0.05, max_saturated=1.0, min_contrast=0.0, duplicate_bits=-1,
-)  # fmt: skip
+    count=0,
+    levels="3",
+    anchor_variants=2,
+    keep_anchor_colours=True,
+    affine_prob=0.0,
+    drop_quality=0.0,
+    drop_structure=0.05,
+    max_saturated=1.0,
+    min_contrast=0.0,
+    duplicate_bits=-1,
+)
 """Every style picture becomes a pair, as it is and perhaps mirrored; the few whose structure was missed go."""
 
 

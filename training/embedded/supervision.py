@@ -9,8 +9,17 @@ from torch.nn import functional as F
 from ...procedural import NUM_LABELS, Label
 
 REGION_WEIGHTS = {
-    Label.EYE: 6.0, Label.BROW: 4.0, Label.UPPER_LIP: 4.0, Label.LOWER_LIP: 4.0, Label.MOUTH: 5.0, Label.GLASSES: 4.0,
-    Label.NOSE: 2.0, Label.BEARD: 2.0, Label.CLOTH: 2.0, Label.HAIR: 0.9, Label.BACKGROUND: 0.5,
+    Label.EYE: 6.0,
+    Label.BROW: 4.0,
+    Label.UPPER_LIP: 4.0,
+    Label.LOWER_LIP: 4.0,
+    Label.MOUTH: 5.0,
+    Label.GLASSES: 4.0,
+    Label.NOSE: 2.0,
+    Label.BEARD: 2.0,
+    Label.CLOTH: 2.0,
+    Label.HAIR: 0.9,
+    Label.BACKGROUND: 0.5,
 }
 
 

@@ -116,8 +116,11 @@ class ParsingGuide(NetworkGuide):
 
 
 GUIDES: dict[str, type[NetworkGuide]] = {
-    "lpips": LpipsGuide, "identity": IdentityGuide, "dino": DinoGuide, "parsing": ParsingGuide,
-}  # fmt: skip
+    "lpips": LpipsGuide,
+    "identity": IdentityGuide,
+    "dino": DinoGuide,
+    "parsing": ParsingGuide,
+}
 
 
 def _at_most(pictures: Tensor, side: int) -> Tensor:

@@ -132,9 +132,7 @@ def move_pictures(pictures: Tensor, pairs: StylePairs, indices: Tensor | Sequenc
     if bool(still.all()):
         return pictures
     grid = F.affine_grid(_matrices(affine), list(pictures.shape), align_corners=False)
-    moved = F.grid_sample(
-        pictures, grid.to(pictures), mode="bicubic", padding_mode="reflection", align_corners=False
-    )
+    moved = F.grid_sample(pictures, grid.to(pictures), mode="bicubic", padding_mode="reflection", align_corners=False)
     return torch.where(still.to(pictures.device)[:, None, None, None], pictures, moved)
 
 

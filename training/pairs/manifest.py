@@ -97,8 +97,11 @@ def merge_pairs(parts: Sequence[StylePairs]) -> StylePairs:
         return first
     for part in parts[1:]:
         if (part.source, part.target, part.blend, part.whole_palette) != (
-            first.source, first.target, first.blend, first.whole_palette,
-        ):  # fmt: skip
+            first.source,
+            first.target,
+            first.blend,
+            first.whole_palette,
+        ):
             raise ValueError("These sets of pairs were made with different generators or blends. Merge those of one.")
     offsets = {"photo": 0, "anchor": 0}
     pictures = []
@@ -216,9 +219,7 @@ def _read(arrays: Mapping[str, Tensor], metadata: Mapping[str, str]) -> StylePai
         style_pictures=stores["style_pictures"],
         source=source,
         target=target,
-        blend={
-            int(key): {int(r): float(share) for r, share in row.items()} for key, row in manifest["blend"].items()
-        },
+        blend={int(key): {int(r): float(share) for r, share in row.items()} for key, row in manifest["blend"].items()},
         whole_palette=bool(manifest["whole_palette"]),
         report=manifest["report"],
     )

@@ -102,10 +102,16 @@ def supervise(
     with torch.inference_mode(False), torch.enable_grad():
         task = PairSupervisionTask(source, style, usable, config, processes)
         history = train(
-            task, config.steps, callbacks, run_dir, resume, settings=run_identity(config, source, style, pairs),
-            snapshot_interval=config.snapshot_interval, preview_interval=config.preview_interval,
+            task,
+            config.steps,
+            callbacks,
+            run_dir,
+            resume,
+            settings=run_identity(config, source, style, pairs),
+            snapshot_interval=config.snapshot_interval,
+            preview_interval=config.preview_interval,
             processes=processes,
-        )  # fmt: skip
+        )
         return PairSupervisionResult(task.result(), history, task.codes.detach().cpu().clone())
 
 
@@ -130,9 +136,18 @@ class PairSupervisionTask:
     """One training with pairs, a `loop.Task`."""
 
     terms: tuple[str, ...] = (
-        "pixel", "edges", "features", "blurred", "structure", "generator", "discriminator", "feature", "self", "r1",
+        "pixel",
+        "edges",
+        "features",
+        "blurred",
+        "structure",
+        "generator",
+        "discriminator",
+        "feature",
+        "self",
+        "r1",
         "semantic_weight",
-    )  # fmt: skip
+    )
 
     def __init__(
         self,
@@ -218,9 +233,11 @@ class PairSupervisionTask:
         if config.r1_gamma and step % R1_INTERVAL == 0:
             terms["r1"], _ = r1_penalty(self.discriminator, reals)
             extra = torch.autograd.grad(
-                0.5 * config.r1_gamma * R1_INTERVAL * terms["r1"], self.d_parameters,
-                allow_unused=True, materialize_grads=True,
-            )  # fmt: skip
+                0.5 * config.r1_gamma * R1_INTERVAL * terms["r1"],
+                self.d_parameters,
+                allow_unused=True,
+                materialize_grads=True,
+            )
             d_gradients = tuple(a + b for a, b in zip(d_gradients, extra, strict=True))
 
         g_gradients: Sequence[Tensor] = ()
@@ -313,8 +330,9 @@ class PairSupervisionTask:
         wanted = len(anchors) and (count if not len(others) else round(self.config.anchor_share * count))
         parts = [
             known[torch.randint(len(known), (number,), generator=self.random)]
-            for known, number in ((anchors, wanted), (others, count - wanted)) if number
-        ]  # fmt: skip
+            for known, number in ((anchors, wanted), (others, count - wanted))
+            if number
+        ]
         return torch.cat(parts)
 
     def _style_rows(self, count: int) -> Tensor:

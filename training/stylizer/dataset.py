@@ -51,8 +51,16 @@ Source = Callable[[int], Batch]
 
 
 def twin_source(
-    twins: Layers, pictures: Sequence[Tensor], target: Target, medium: str, size: int, count: int, degrade: float,
-    seed: int, twin_share: float = 0.55, studio_share: float = STUDIO_SHARE,
+    twins: Layers,
+    pictures: Sequence[Tensor],
+    target: Target,
+    medium: str,
+    size: int,
+    count: int,
+    degrade: float,
+    seed: int,
+    twin_share: float = 0.55,
+    studio_share: float = STUDIO_SHARE,
 ) -> Source:
     """Batches of twins and of other pictures, their targets made by a rule of `targets.py`.
 
@@ -101,9 +109,12 @@ def shown_twins(
 ) -> dict[str, Any]:
     """What decides the batches of a `twin_source`, see `identity`."""
     return {
-        "look": look, "faces": len(twins["photo"]) if twins else 0, "as_rendered": studio_share,
-        "twins": fingerprint(twins), "pictures": fingerprint(pictures),
-    }  # fmt: skip
+        "look": look,
+        "faces": len(twins["photo"]) if twins else 0,
+        "as_rendered": studio_share,
+        "twins": fingerprint(twins),
+        "pictures": fingerprint(pictures),
+    }
 
 
 def at_level(clean: Tensor, full: Tensor, level: float) -> Tensor:

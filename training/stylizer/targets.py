@@ -123,6 +123,8 @@ def saturate(picture: Tensor, amount: float | Tensor) -> Tensor:
 
 
 TARGETS: Mapping[str, tuple[str, Target]] = {
-    "sketch": ("pencil", sketch), "impasto": ("paint", impasto), "cartoon": ("cel", cartoon),
+    "sketch": ("pencil", sketch),
+    "impasto": ("paint", impasto),
+    "cartoon": ("cel", cartoon),
 }
 """The medium of each look that a student can be taught without pictures, and its rule."""

@@ -73,9 +73,16 @@ def train_stylizer(
         task = StylizerTask(config, source, medium, device, processes, start)
         settings = run_identity(config, medium, start, shown)
         history = train(
-            task, config.steps, callbacks, run_dir, resume, settings, config.snapshot_interval, config.preview_interval,
+            task,
+            config.steps,
+            callbacks,
+            run_dir,
+            resume,
+            settings,
+            config.snapshot_interval,
+            config.preview_interval,
             processes,
-        )  # fmt: skip
+        )
     network = task.average.to("cpu").eval().requires_grad_(False)
     entries = {"steps": str(len(history)), "medium": medium, **(provenance or {})}
     if start is not None:
@@ -113,11 +120,14 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, width: int = 24) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2),
-            nn.Conv2d(width, 2 * width, 4, 2, 1), nn.LeakyReLU(0.2),
-            nn.Conv2d(2 * width, 2 * width, 3, 1, 1), nn.LeakyReLU(0.2),
+            nn.Conv2d(3, width, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 2 * width, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * width, 2 * width, 3, 1, 1),
+            nn.LeakyReLU(0.2),
             nn.Conv2d(2 * width, 1, 3, 1, 1),
-        )  # fmt: skip
+        )
 
     def forward(self, pictures: Tensor) -> Tensor:
         return self.layers(pictures)
@@ -155,9 +165,7 @@ class StylizerTask:
         """One update; see `loop.Task.step`."""
         config = self.config
         batch = self._share(step)
-        given, laid, wanted, level = (
-            t.to(self.device) for t in (batch.given, batch.laid, batch.wanted, batch.level)
-        )
+        given, laid, wanted, level = (t.to(self.device) for t in (batch.given, batch.laid, batch.wanted, batch.level))
         drawn = self.network(given, level, laid)
         terms = {"pixel": (drawn - wanted).abs().mean(), "gradient": gradient_distance(drawn, wanted)}
         loss = config.pixel_weight * terms["pixel"] + config.gradient_weight * terms["gradient"]
@@ -199,9 +207,11 @@ class StylizerTask:
     def state_dict(self) -> dict[str, Any]:
         """See `loop.Task.state_dict`; pictures follow from the step's number."""
         state = {
-            "network": self.network.state_dict(), "average": self.average.state_dict(), "updates": self.ema.updates,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "updates": self.ema.updates,
             "optimiser": self.optimiser.state_dict(),
-        }  # fmt: skip
+        }
         if self.critic is not None:
             state |= {"critic": self.critic.state_dict(), "critic_optimiser": self.critic_optimiser.state_dict()}
         return state
@@ -298,5 +308,3 @@ def initialised(make: Callable[[], Any], seed: int) -> Any:
             if hasattr(module, "scale"):
                 module.scale.fill_(0.3)
     return network
-
-

@@ -52,9 +52,15 @@ def render_layers(renderer: Renderer, z: Tensor, size: int) -> Layers:
         # The cartoon's own proportions would leave a network nothing to follow on a photo.
         cartoon, _ = CARTOON.shade(s, renderer.gbuffer(s, fine, CARTOON.texture), footprint)
         soft = {
-            "photo": photo, "cartoon": cartoon, "figure": figure, "tone": tone, "marks": marks,
-            "line": outlines(s, g), "eye": eye * open_eye, "open_eye": open_eye,
-        }  # fmt: skip
+            "photo": photo,
+            "cartoon": cartoon,
+            "figure": figure,
+            "tone": tone,
+            "marks": marks,
+            "line": outlines(s, g),
+            "eye": eye * open_eye,
+            "open_eye": open_eye,
+        }
         part = {
             name: (F.avg_pool2d(layer.float(), SUPERSAMPLE) * 255).round().clamp(0, 255).to(torch.uint8)
             for name, layer in soft.items()
