@@ -26,6 +26,7 @@ test: lint
 
 lint: $(STAMP) $(MYPY_ROOT)/facestylist
 	@$(RUN) -m ruff check --quiet .
+	@$(RUN) -m ruff format --quiet --check .
 	@MYPYPATH=$(MYPY_ROOT) $(RUN) -m mypy --no-error-summary -p facestylist
 
 assets: $(STAMP)
