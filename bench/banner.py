@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..core.sheets import font
 from ..procedural import render, sample_parameters, select
 from ..procedural.sample_scene import to_pil_image
-from ..runtime.contact_sheet import font
 
 if TYPE_CHECKING:
     from PIL import Image

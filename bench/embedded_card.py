@@ -20,13 +20,13 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from torch import Tensor
 
+from ..core.assets import ASSETS, FILES, STYLE_PREFIX
+from ..core.files import write_atomically
+from ..core.pictures import tensor_to_image
+from ..core.sheets import Row, contact_sheet
+from ..latents.sampling import sample_latent, synthesise
 from ..models import checkpoints
-from ..models.embedded import ASSETS, FILES, STYLE_PREFIX
-from ..models.files import write_atomically
-from ..models.sampling import sample_latent, synthesise
 from ..procedural import Renderer, can_compile, parameters_from_z
-from ..runtime.contact_sheet import Row, contact_sheet
-from ..runtime.images import tensor_to_image
 from ..training.embedded.dataset import HELD_OUT_SEED, shard_z
 from ..training.inversion import invert_with_encoder
 

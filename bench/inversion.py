@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..models.sampling import synthesise
+from ..latents.sampling import synthesise
 from ..models.types import FaceEncoder, FaceGenerator, FaceLatent
 from ..training.config import InversionConfig, PivotalConfig
 from ..training.embedded.supervision import measure

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..models.files import write_atomically
+from ..core.files import write_atomically
 from ..procedural import LOOKS, NUM_LABELS, Renderer, sample_parameters
 from ..training.distances import kernel_discrepancy, sliced_patch_distance
 from ..training.precision import use_bf16

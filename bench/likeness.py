@@ -19,15 +19,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.files import write_atomically
+from ..core.pictures import tensor_to_image
+from ..core.sheets import labelled_grid
 from ..faces.align import align_faces, extract_crop, landmarks_in_crop
+from ..latents.sampling import synthesise
 from ..models.dlib import DlibFace
-from ..models.files import write_atomically
 from ..models.identity import IdentityNetwork
-from ..models.sampling import synthesise
 from ..models.stylizer import draw
 from ..models.types import FaceEncoder, FaceGenerator, FaceLatent, FaceStylizer
-from ..runtime.contact_sheet import labelled_grid
-from ..runtime.images import tensor_to_image
 from ..training.config import InversionConfig, PivotalConfig
 from ..training.embedded.supervision import face_box, gradients
 from ..training.inversion import invert_by_optimisation, invert_with_encoder

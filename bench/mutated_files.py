@@ -20,19 +20,20 @@ import numpy as np
 import torch
 
 from ..cli.files import read_images, read_settings
+from ..core.pictures import read_picture
+from ..core.settings import from_mapping
 from ..faces.align import crop_to_photo_from_landmarks
 from ..faces.mesh import faces_of_mesh
+from ..latents.directions import find_by_samples, load_directions, save_directions
+from ..latents.files import load_latents, save_latents
+from ..latents.sampling import sample_latent
 from ..models import checkpoints
 from ..models.checkpoints.export import to_nvidia, to_rosinality
-from ..models.directions import find_by_samples, load_directions, save_directions
 from ..models.discriminator import Discriminator, DiscriminatorConfig
 from ..models.generator import Generator, GeneratorConfig
-from ..models.latents import load_latents, save_latents
-from ..models.sampling import sample_latent
 from ..models.types import FaceGenerator
-from ..runtime.images import read_picture
 from ..training import picture_files
-from ..training.config import FinetuneConfig, from_mapping
+from ..training.config import FinetuneConfig
 from ..training.crop_cache import CropCache, FileHashes
 from ..training.loop import CannotResume, RunFolder
 from ..training.pairs.config import PairsConfig

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..models.sampling import synthesise
+from ..latents.sampling import synthesise
 from ..models.types import FaceEncoder, FaceGenerator
 from ..training.embedded.supervision import measure
 from ..training.inversion import invert_with_encoder

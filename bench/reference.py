@@ -26,15 +26,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..core.assets import list_embedded
+from ..core.files import write_atomically
+from ..core.pictures import tensor_to_image
+from ..core.sheets import labelled_grid
+from ..latents.appearance import vary
+from ..latents.sampling import synthesise
 from ..models import checkpoints
-from ..models.embedded import list_embedded
-from ..models.files import write_atomically
-from ..models.multimodal import vary
-from ..models.sampling import synthesise
 from ..models.types import FaceEncoder, FaceGenerator, FaceLatent
 from ..procedural import NUM_LABELS, Renderer, parameters_from_z
-from ..runtime.contact_sheet import labelled_grid
-from ..runtime.images import tensor_to_image
 from ..training.distances import appearance_distance
 from ..training.embedded.dataset import HELD_OUT_SEED, shard_z
 from ..training.inversion import invert_with_encoder

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..models.files import write_atomically
+from ..core.files import write_atomically
 from ..procedural import LOOKS, Renderer, can_compile, parameters_from_z, sample_parameters
 from ..training.embedded.config import EmbeddedConfig
 from ..training.embedded.dataset import HELD_OUT_SEED, shard_z

@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..core.pictures import image_to_tensor, read_picture
 from ..faces.warp import resample
 from ..procedural.sample_scene import to_pil_image
 from ..runtime.folders import SAMPLE_ASSET, SAMPLE_CLIP_ASSET
-from ..runtime.images import image_to_tensor, read_picture
 
 FRAMES, FRAMES_PER_SECOND = 24, 12
 SIZE = (320, 480)

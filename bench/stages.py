@@ -28,19 +28,19 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
+from ..core.callbacks import Callbacks
+from ..core.files import write_atomically
+from ..core.pictures import tensor_to_image
+from ..core.sheets import labelled_grid
+from ..latents.sampling import sample_latent, synthesise
 from ..models import checkpoints
-from ..models.files import write_atomically
-from ..models.sampling import sample_latent, synthesise
 from ..models.types import FaceGenerator, FaceLatent
-from ..runtime.contact_sheet import labelled_grid
-from ..runtime.images import tensor_to_image
 from ..training.distances import PatchPart
 from ..training.embedded.config import EmbeddedConfig
 from ..training.embedded.styles import ANCHORS, pair_settings, style_settings
 from ..training.embedded.supervision import face_box
 from ..training.finetune import finetune
 from ..training.inversion import invert_with_encoder
-from ..training.loop import Callbacks
 from ..training.pairs.anchors import destylise
 from ..training.pairs.making import make_pairs
 from ..training.pairs.supervise import supervise

@@ -26,16 +26,16 @@ import torch
 from kornia import color, enhance, filters
 from torch import Tensor
 
+from ..core.assets import list_embedded
+from ..core.files import write_atomically
+from ..core.picture_files import find_pictures
+from ..core.pictures import image_to_tensor, read_picture
+from ..core.sheets import labelled_grid
+from ..detection.detectors import detect_faces, load_detector
+from ..latents.sampling import synthesise
 from ..models import checkpoints
-from ..models.detection import detect_faces, load_detector
-from ..models.embedded import list_embedded
-from ..models.files import write_atomically
-from ..models.pictures import find_pictures
-from ..models.sampling import synthesise
 from ..models.stylizer import draw
 from ..models.types import FaceStylizer
-from ..runtime.contact_sheet import labelled_grid
-from ..runtime.images import image_to_tensor, read_picture
 from ..training.config import InversionConfig
 from ..training.embedded.supervision import face_box
 from ..training.inversion import invert_by_optimisation

@@ -19,11 +19,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..core.files import write_atomically
+from ..core.pictures import tensor_to_image
+from ..core.sheets import labelled_grid
+from ..latents.sampling import synthesise
 from ..models import checkpoints
-from ..models.files import write_atomically
-from ..models.sampling import synthesise
-from ..runtime.contact_sheet import labelled_grid
-from ..runtime.images import tensor_to_image
 from ..training.inversion import invert_with_encoder
 from ..training.likeness import mean_squared_error, peak_signal_to_noise
 from .judges import mean_iou, parse, train_judge

@@ -17,13 +17,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ..core.assets import ASSETS
+from ..core.pictures import image_to_tensor, read_picture
+from ..detection.detectors import detect_faces, load_detector
 from ..faces.align import align_faces
 from ..faces.paste import paste_faces
-from ..models.detection import detect_faces, load_detector
-from ..models.embedded import ASSETS
-from ..models.sampling import sample_latent, synthesise
+from ..latents.sampling import sample_latent, synthesise
 from ..models.types import FaceEncoder, FaceGenerator
-from ..runtime.images import image_to_tensor, read_picture
 from ..training.config import InversionConfig, PivotalConfig
 from ..training.inversion import invert_by_optimisation, invert_with_encoder
 from ..training.pivotal import tune_to_faces

@@ -31,19 +31,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..core.pictures import tensor_to_image
+from ..core.sheets import labelled_grid
+from ..detection.detectors import detect_faces, load_detector
 from ..faces.align import align_faces, crop_to_photo_from_landmarks, extract_crops
 from ..faces.paste import paste_faces
 from ..faces.smoothing import jitter, smooth_faces
 from ..faces.tracks import tracks_of
+from ..faces.types import Detection, FaceCrops
 from ..faces.warp import invert_affine, resample, transform_points
+from ..latents.sampling import synthesise
+from ..latents.smoothing import steady_latents
 from ..models import checkpoints
-from ..models.detection import Detection, detect_faces, load_detector
-from ..models.sampling import synthesise
-from ..models.steadiness import steady_latents
-from ..models.types import FaceCrops, FaceEncoder, FaceGenerator, FaceLatent
+from ..models.types import FaceEncoder, FaceGenerator, FaceLatent
 from ..procedural import five_points, render, sample_parameters
-from ..runtime.contact_sheet import labelled_grid
-from ..runtime.images import tensor_to_image
 from ..training.inversion import invert_with_encoder
 
 logger = logging.getLogger(__name__)

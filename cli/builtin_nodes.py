@@ -16,9 +16,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..models.picture_formats import EXTENSIONS
+from ..core.picture_formats import EXTENSIONS
+from ..core.pictures import read_picture, write_picture
 from ..runtime import folders
-from ..runtime.images import read_picture, write_picture
 
 if TYPE_CHECKING:
     from torch import Tensor

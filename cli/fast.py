@@ -12,17 +12,17 @@ from .photos import Photos
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..models.types import FaceCrops
+    from ..faces.types import FaceCrops
 
 
 def run_fast(args: argparse.Namespace, console: Console) -> None:
     """Draws each photo and writes it as `<name>_<style>.png`."""
     import torch
 
+    from ..core.pictures import alpha_of, image_to_tensor, read_photo
     from ..faces.align import align_faces
     from ..faces.paste import paste_faces
     from ..models.stylizer import draw
-    from ..runtime.images import alpha_of, image_to_tensor, read_photo
 
     stylizer = load_stylizer(args.stylizer)
     label = stylizer.style or "stylised"

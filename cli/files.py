@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..models.embedded import SETS, is_embedded
+from ..core.assets import SETS, is_embedded
 from .console import UsageError
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def style_file(name: str) -> str:
 
 
 def read_array(path: str, shape: Sequence[int | None], meaning: str) -> Tensor:
-    """A float32 array from a file of any kind that `models/arrays.py` reads.
+    """A float32 array from a file of any kind that `models/checkpoints/arrays.py` reads.
 
     Args:
         path: the file.
@@ -118,7 +118,7 @@ def read_array(path: str, shape: Sequence[int | None], meaning: str) -> Tensor:
     """
     import torch
 
-    from ..models.arrays import find_arrays, read_arrays
+    from ..models.checkpoints.arrays import find_arrays, read_arrays
 
     def fits(wanted: Sequence[int | None]) -> Callable[[Tensor], bool]:
         return lambda array: (
@@ -145,7 +145,7 @@ def read_images(path: str, size: int, channels: int | None = 3) -> Tensor:
     """
     import torch
 
-    from ..models.arrays import find_arrays, read_arrays
+    from ..models.checkpoints.arrays import find_arrays, read_arrays
 
     def planes(array: Tensor) -> bool:
         return array.ndim in (3, 4) and array.shape[-2:] == (size, size) and channels in (None, array.shape[-3])
@@ -176,7 +176,7 @@ def write_array(tensor: Tensor, path: str | Path) -> Path:
     """Saves a float32 `.npy` file under exactly this name, and makes its folder."""
     import numpy as np
 
-    from ..models.files import write_atomically
+    from ..core.files import write_atomically
 
     array = tensor.detach().float().cpu().numpy()
     return write_atomically(Path(path), lambda file: np.save(file, array))
@@ -184,7 +184,7 @@ def write_array(tensor: Tensor, path: str | Path) -> Path:
 
 def write_pictures(tensors: Tensor, paths: Iterable[Path], alpha: Tensor | None = None) -> list[Path]:
     """Saves `[N, 3, H, W]` in -1..1 as picture files, with their alpha `[N, H, W]` where it is given."""
-    from ..runtime.images import tensor_to_image, with_alpha, write_picture
+    from ..core.pictures import tensor_to_image, with_alpha, write_picture
 
     images = with_alpha(tensor_to_image(tensors), alpha)
     return [write_picture(image, path) for image, path in zip(images, paths, strict=True)]
@@ -228,7 +228,7 @@ def face_finder(
     """`photo [3, H, W] -> faces`, with the detector of this name; see `detect_faces` for `keep_unsure`."""
     from functools import partial
 
-    from ..models.detection import detect_faces, load_detector
+    from ..detection.detectors import detect_faces, load_detector
     from ..runtime.folders import model_dirs
 
     network = load_detector(detector, model_dirs("face_detection"), download_if_missing)

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..core.settings import Config, fields_of, from_mapping
 from ..runtime.devices import DEVICES, use_device
 from ..runtime.folders import Folders, use_folders
-from ..training.config import Config, fields_of, from_mapping
 from .console import UsageError
 from .files import read_settings
 from .sharding import own_device

@@ -42,7 +42,7 @@ class Photos:
 
     @staticmethod
     def _expanded(name: str, console: Console) -> list[str]:
-        from ..models.pictures import find_pictures
+        from ..core.picture_files import find_pictures
 
         folder = Path(name)
         if not folder.is_dir():
@@ -106,7 +106,7 @@ def read_usable(folder: Path, read: Callable[[Path], Read]) -> dict[Path, Read]:
         UsageError: there is no folder.
         ValueError: none of its pictures can be used.
     """
-    from ..models.pictures import find_pictures
+    from ..core.picture_files import find_pictures
 
     need(folder.is_dir(), f"there is no folder {folder}")
     files, content, reasons = find_pictures(folder), {}, []

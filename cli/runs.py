@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from ..models.files import check_writable
+from ..core.files import check_writable
 from ..training.kept import check_run, kept_losses, kept_step
 from .console import Console
 from .sharding import current_shard

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..models.files import write_atomically
+from ..core.files import write_atomically
 from ..runtime.folders import portable
 from .virtual_nodes import without_foreign
 from .workflow import InputTypes, Workflow, WorkflowError, declared_inputs, to_workflow

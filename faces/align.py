@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
-from ..models.pixels import finite
-from ..models.types import FaceCrops
+from ..core.pixels import finite
+from .types import FaceCrops
 from .warp import invert_affine, reflect_index, resample, scale_of, transform_points
 
 if TYPE_CHECKING:
-    from ..models.detection import Detection
+    from .types import Detection
 
 log = logging.getLogger(__name__)
 

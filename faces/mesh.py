@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..models.detection import Detection
+from .types import Detection
 
 WIRE = "Wire the output of MediaPipe Face Landmarker."
 MESH_POINTS = (468, 478)

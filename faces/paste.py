@@ -10,10 +10,10 @@ from kornia.color import lab_to_rgb, rgb_to_lab
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
-from ..models.pixels import are_numbers, fill, finite
-from ..models.types import FaceCrops
+from ..core.pixels import are_numbers, fill, finite
 from .align import landmarks_in_crop
 from .masks import border_window, face_depth, face_masks
+from .types import FaceCrops
 from .warp import invert_affine, resample, transform_points
 
 _OWNERSHIP = 60.0

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..models.types import FaceCrops
 from .align import extract_crop
 from .policies import LONGEST_GAP, MISSING, SMOOTHING
 from .temporal import steady, wide
 from .tracks import choose_tracks, track_faces
+from .types import FaceCrops
 from .warp import invert_affine, transform_points
 
 _TRUSTED = 4.0

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..models.pixels import finite
-from ..models.types import FaceCrops
+from ..core.pixels import finite
 from .policies import CHOICES, LONGEST_GAP
+from .types import FaceCrops
 from .warp import scale_of, transform_points
 
 _REACH = 0.35

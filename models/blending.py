@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from .sampling import name_of
+from ..latents.sampling import name_of
 from .types import FaceGenerator
 
 EDGE_OCTAVES = 4.0

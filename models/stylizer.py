@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .media import FIELDS, MEDIA, fields
-from .pixels import finite
+from ..core.pixels import finite
+from .media.strokes import FIELDS, MEDIA, fields
 
 SLOPE = 0.1
 DIRECT_GAIN = 3.0

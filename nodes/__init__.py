@@ -7,13 +7,7 @@ below. A node's id and the names of its sockets and inputs never change once shi
 from __future__ import annotations
 
 from .compare import CompareFaces
-from .directions import (
-    FindLatentDirections,
-    LatentWalk,
-    LoadLatentDirections,
-    MoveAlongDirection,
-    SaveLatentDirections,
-)
+from .directions import FindLatentDirections, LatentWalk, LoadLatentDirections, MoveAlongDirection, SaveLatentDirections
 from .encoder_training import SaveEncoder, TrainEncoder
 from .faces import AlignFaces, PasteFaces, RenderFaces
 from .generators import BlendGenerators, ConvertCheckpoint, LoadGenerator, SampleFaces, SaveGenerator

@@ -39,7 +39,7 @@ class CompareFaces:
         }
 
     def run(self, image_a: Tensor, image_b: Tensor) -> dict[str, Any]:
-        from ..runtime.images import side_by_side
+        from ..core.pictures import side_by_side
 
         pairs = side_by_side(image_a, image_b)
         shown = {"a_images": _previews(image_a), "b_images": _previews(image_b)}
@@ -50,8 +50,8 @@ def _previews(images: Tensor) -> list[dict[str, str]]:
     """Pictures in the temporary folder, in the form in which the front end asks for them."""
     import secrets
 
+    from ..core.pictures import write_picture
     from ..runtime.folders import temp_dir
-    from ..runtime.images import write_picture
 
     prefix = f"facestylist_compare_{secrets.token_hex(NAME_LENGTH)}"
     entries = []

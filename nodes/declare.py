@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..training.config import FieldSpec
+    from ..core.settings import FieldSpec
 
 Input = tuple[Any, dict[str, Any]]
 

@@ -56,9 +56,9 @@ class FindLatentDirections:
     def run(
         self, generator: FaceGenerator, method: str, layers: str, count: int, seed: int
     ) -> tuple[FaceDirections, Tensor]:
-        from ..models.directions import direction_sheet, find_by_samples, find_by_weights
-        from ..models.layers import parse_layers
-        from ..runtime.images import tensor_to_image
+        from ..core.pictures import tensor_to_image
+        from ..latents.directions import direction_sheet, find_by_samples, find_by_weights
+        from ..latents.layers import parse_layers
 
         chosen = parse_layers(layers, generator.num_ws)
         find = find_by_weights if method == "sefa" else find_by_samples
@@ -88,7 +88,7 @@ class SaveLatentDirections:
         }
 
     def run(self, directions: FaceDirections, name: str, node_id: str | None = None) -> tuple[str]:
-        from ..models.directions import save_directions
+        from ..latents.directions import save_directions
         from ..runtime.progress import ProgressReporter
 
         path = save_directions(directions, output_path(name, ".safetensors"))
@@ -128,7 +128,7 @@ class LoadLatentDirections:
         return content_hash([find_input(file)])
 
     def run(self, generator: FaceGenerator, file: str) -> tuple[FaceDirections]:
-        from ..models.directions import load_directions
+        from ..latents.directions import load_directions
         from ..runtime.folders import find_input
 
         return (load_directions(find_input(file), generator),)
@@ -168,8 +168,8 @@ class MoveAlongDirection:
     def run(
         self, latent: FaceLatent, directions: FaceDirections, index: int, strength: float, layers: str
     ) -> tuple[FaceLatent]:
-        from ..models.directions import move_along
-        from ..models.layers import parse_layers
+        from ..latents.directions import move_along
+        from ..latents.layers import parse_layers
 
         chosen = parse_layers(layers, latent.w_plus.shape[1]) if layers.strip() else None
         return (move_along(latent, directions, index, strength, chosen),)
@@ -228,7 +228,7 @@ class LatentWalk:
         latent: FaceLatent | None = None,
         generator: FaceGenerator | None = None,
     ) -> tuple[FaceLatent]:
-        from ..models.interpolation import walk_between_latents, walk_between_seeds
+        from ..latents.mixing import walk_between_latents, walk_between_seeds
 
         pace: Any = easing
         if latent is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..training.config import fields_of
+from ..core.settings import fields_of
 from ..training.encoder_config import EncoderTrainingConfig
 from .declare import from_spec, socket, switch, text
 from .generators import unused_path
@@ -75,12 +75,12 @@ class TrainEncoder:
     ) -> tuple[FaceEncoder, Tensor, dict[str, list[float]], float]:
         import shutil
 
+        from ..core.pictures import image_to_tensor, tensor_to_image
         from ..runtime.devices import room_for_training
         from ..runtime.folders import training_run_dir
-        from ..runtime.images import image_to_tensor, tensor_to_image
         from ..runtime.progress import ProgressReporter
-        from ..training.curves import loss_map
         from ..training.encoder import run_identity, train_encoder
+        from ..training.reports.curves import loss_map
 
         config = EncoderTrainingConfig(**settings)
         faces = None if images is None else image_to_tensor(images)

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from ..models.detection import Detection
-    from ..models.types import FaceCrops
+    from ..faces.types import Detection, FaceCrops
 
 CATEGORY = "FaceStylist/Faces"
 MIN_CONFIDENCE = 0.6
@@ -32,7 +31,7 @@ def face_finder(
     """The function `photo [3, H, W] -> faces` of a detector by its name; see `detect_faces` for `keep_unsure`."""
     from functools import partial
 
-    from ..models.detection import detect_faces, load_detector
+    from ..detection.detectors import detect_faces, load_detector
     from ..runtime.folders import model_dirs
 
     network = load_detector(detector, model_dirs("face_detection"), download_if_missing)
@@ -139,10 +138,10 @@ class AlignFaces:
         download_if_missing: bool = False,
         node_id: str | None = None,
     ) -> tuple[FaceCrops, Tensor, Tensor]:
+        from ..core.pictures import alpha_of, image_to_tensor, tensor_to_image
         from ..faces.align import align_faces, landmarks_in_crop
         from ..faces.masks import face_masks
         from ..faces.mesh import faces_of_mesh
-        from ..runtime.images import alpha_of, image_to_tensor, tensor_to_image
         from ..runtime.progress import ProgressReporter
 
         faces_in: Callable[[Tensor], Sequence[Detection]] | Sequence[Sequence[Detection]]
@@ -223,8 +222,8 @@ class PasteFaces:
         colour_match: float,
         crop_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
+        from ..core.pictures import alpha_of, image_to_tensor, tensor_to_image, with_alpha
         from ..faces.paste import paste_faces
-        from ..runtime.images import alpha_of, image_to_tensor, tensor_to_image, with_alpha
 
         new, alpha = image_to_tensor(stylised[..., :3], repair=False), alpha_of(stylised)
         photos, masks = paste_faces(faces.photos, faces, new, feather, colour_match, region, crop_mask, alpha)
@@ -270,8 +269,8 @@ class RenderFaces:
     ) -> tuple[Tensor, Tensor, Tensor]:
         import torch
 
+        from ..core.pictures import tensor_to_image
         from ..procedural import LABEL_COLOURS, render, sample_parameters, select
-        from ..runtime.images import tensor_to_image
         from ..runtime.progress import ProgressReporter
 
         people = sample_parameters(count, torch.Generator().manual_seed(seed))

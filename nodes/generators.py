@@ -227,8 +227,8 @@ class SampleFaces:
         }
 
     def run(self, generator: FaceGenerator, seed: int, count: int, truncation_psi: float) -> tuple[Tensor, FaceLatent]:
-        from ..models.sampling import sample_latent, synthesise
-        from ..runtime.images import tensor_to_image
+        from ..core.pictures import tensor_to_image
+        from ..latents.sampling import sample_latent, synthesise
 
         with placed(generator) as network:
             latent = sample_latent(network, range(seed, seed + count), truncation_psi)

@@ -11,7 +11,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..training.config import InversionConfig, PivotalConfig, fields_of
+from ..core.settings import fields_of
+from ..training.config import InversionConfig, PivotalConfig
 from .declare import choice, content_hash, from_spec, integer, socket
 from .generators import placed
 
@@ -113,8 +114,8 @@ class InvertWithEncoder:
     def run(
         self, image: Tensor, encoder: FaceEncoder, generator: FaceGenerator, steps: int, node_id: str | None = None
     ) -> tuple[FaceLatent, Tensor]:
-        from ..models.sampling import synthesise
-        from ..runtime.images import image_to_tensor, tensor_to_image
+        from ..core.pictures import image_to_tensor, tensor_to_image
+        from ..latents.sampling import synthesise
         from ..runtime.progress import ProgressReporter
         from ..training.inversion import invert_with_encoder
 
@@ -177,8 +178,8 @@ class InvertByOptimisation:
         node_id: str | None = None,
         **settings: Any,
     ) -> tuple[FaceLatent, Tensor]:
-        from ..models.sampling import synthesise
-        from ..runtime.images import image_to_tensor, tensor_to_image
+        from ..core.pictures import image_to_tensor, tensor_to_image
+        from ..latents.sampling import synthesise
         from ..runtime.progress import ProgressReporter
         from ..training.inversion import invert_by_optimisation
 
@@ -247,9 +248,9 @@ class PivotalTuning:
         node_id: str | None = None,
         **settings: Any,
     ) -> tuple[FaceGenerator, FaceGenerator, FaceLatent, Tensor]:
-        from ..models.sampling import synthesise
+        from ..core.pictures import image_to_tensor, tensor_to_image
+        from ..latents.sampling import synthesise
         from ..runtime.devices import room_for_training
-        from ..runtime.images import image_to_tensor, tensor_to_image
         from ..runtime.progress import ProgressReporter
         from ..training.pivotal import align_style, tune_to_faces
 
@@ -314,7 +315,7 @@ def _compared(
 
 def _keep_latent(latent: FaceLatent) -> None:
     """What a cancelled search had found, so that its time is not lost."""
-    from ..models.latents import save_latents
+    from ..latents.files import save_latents
     from ..runtime.folders import find_input
 
     path = save_latents(latent, find_input(UNFINISHED_INVERSION))
@@ -333,8 +334,8 @@ def _keep_tuning(result: PivotalResult) -> None:
 
 def _nobody(generator: FaceGenerator) -> tuple[FaceLatent, Tensor]:
     """The latents and pictures of no face at all, which the nodes that follow pass on."""
-    from ..models.sampling import sample_latent, synthesise
-    from ..runtime.images import tensor_to_image
+    from ..core.pictures import tensor_to_image
+    from ..latents.sampling import sample_latent, synthesise
 
     latent = sample_latent(generator, [])
     return latent, tensor_to_image(synthesise(generator, latent))

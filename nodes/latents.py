@@ -79,7 +79,7 @@ class SaveLatents:
         }
 
     def run(self, latent: FaceLatent, name: str, format: str, node_id: str | None = None) -> tuple[str]:
-        from ..models.latents import save_latents
+        from ..latents.files import save_latents
         from ..runtime.progress import ProgressReporter
 
         path = save_latents(latent, output_path(name, f".{format}"))
@@ -123,7 +123,7 @@ class LoadLatents:
         return content_hash([find_input(file)])
 
     def run(self, file: str, generator: FaceGenerator | None = None) -> tuple[FaceLatent]:
-        from ..models.latents import load_latents
+        from ..latents.files import load_latents
         from ..runtime.folders import find_input
 
         return (load_latents(find_input(file), generator),)
@@ -177,8 +177,8 @@ class MixLatents:
         layers: str,
         generator: FaceGenerator | None = None,
     ) -> tuple[FaceLatent]:
-        from ..models.interpolation import mix_latents
-        from ..models.layers import parse_layers
+        from ..latents.layers import parse_layers
+        from ..latents.mixing import mix_latents
 
         chosen = parse_layers(layers, latent_a.w_plus.shape[1])
         centre = None if generator is None else generator.mean_latent
@@ -211,9 +211,9 @@ class DecodeLatent:
     def run(self, latent: FaceLatent, generator: FaceGenerator, node_id: str | None = None) -> tuple[Tensor]:
         import torch
 
-        from ..models.interpolation import part_of
-        from ..models.sampling import synthesise
-        from ..runtime.images import tensor_to_image
+        from ..core.pictures import tensor_to_image
+        from ..latents.mixing import part_of
+        from ..latents.sampling import synthesise
         from ..runtime.progress import ProgressReporter
 
         batch = 8

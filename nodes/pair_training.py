@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..training.config import fields_of
+from ..core.settings import fields_of
 from ..training.pairs.supervision_config import PairSupervisionConfig
 from .declare import from_spec, integer, socket, switch
 from .generators import placed
@@ -16,7 +16,8 @@ from .pairs import PAIRS_TOOLTIP, SOURCE_TOOLTIP
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ..models.types import FaceEncoder, FaceGenerator, FaceLatent, StylePairs
+    from ..models.types import FaceEncoder, FaceGenerator, FaceLatent
+    from ..training.pairs.types import StylePairs
 
 CATEGORY = "FaceStylist/Training"
 PREVIEW_FACES = 6
@@ -76,8 +77,8 @@ class Destylise:
         style: FaceGenerator | None = None,
         node_id: str | None = None,
     ) -> tuple[FaceLatent, Tensor]:
-        from ..models.sampling import synthesise
-        from ..runtime.images import image_to_tensor, tensor_to_image
+        from ..core.pictures import image_to_tensor, tensor_to_image
+        from ..latents.sampling import synthesise
         from ..runtime.progress import ProgressReporter
         from ..training.pairs.anchors import destylise
 
@@ -152,13 +153,13 @@ class TrainWithPairs:
 
         import torch
 
-        from ..models.sampling import sample_latent, synthesise
+        from ..core.pictures import tensor_to_image
+        from ..latents.sampling import sample_latent, synthesise
         from ..runtime.devices import room_for_training
         from ..runtime.folders import training_run_dir
-        from ..runtime.images import tensor_to_image
         from ..runtime.progress import ProgressReporter
-        from ..training.curves import loss_map
         from ..training.pairs.supervise import run_identity, supervise
+        from ..training.reports.curves import loss_map
 
         settings |= {"stroke_freedom": stroke_freedom, "noise_strength": noise_strength, "learn_noise": learn_noise}
         config = PairSupervisionConfig(**settings)

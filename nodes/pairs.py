@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from ..training.config import fields_of
+from ..core.settings import fields_of
 from ..training.pairs.config import PairsConfig
 from .declare import choice, content_hash, from_spec, integer, socket, switch, text
 from .generators import placed
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..models.identity import IdentityNetwork
-    from ..models.types import FaceGenerator, FaceLatent, StylePairs
+    from ..models.types import FaceGenerator, FaceLatent
+    from ..training.pairs.types import StylePairs
     from .guides import Guides
 
 CATEGORY = "FaceStylist/Training"
@@ -127,7 +128,7 @@ def identity_network(guides: Guides) -> IdentityNetwork:
 
 def _known(picture_name: str, pictures: Tensor | None, latent_name: str, latent: FaceLatent | None) -> Any:
     """Pictures with their latents, None for neither, a sentence for one alone."""
-    from ..runtime.images import image_to_tensor
+    from ..core.pictures import image_to_tensor
     from ..training.pairs.making import KnownFaces
 
     if pictures is None and latent is None:

@@ -33,7 +33,7 @@ class LossPlot:
         }
 
     def run(self, losses: Any, width: int, height: int) -> tuple[Tensor]:
-        from ..training.curves import plot_losses
+        from ..training.reports.curves import plot_losses
 
         # Some training nodes give the numbers alone.
         curves = losses if hasattr(losses, "items") else {"loss": losses}

@@ -80,9 +80,9 @@ class EncodeReference:
         node_id: str | None = None,
         **settings: Any,
     ) -> tuple[FaceLatent, Tensor, Tensor]:
+        from ..core.pictures import image_to_tensor, tensor_to_image
         from ..faces.align import reference_crops
-        from ..models.sampling import synthesise
-        from ..runtime.images import image_to_tensor, tensor_to_image
+        from ..latents.sampling import synthesise
         from ..runtime.progress import ProgressReporter
         from ..training.reference import Anchors, encode_reference
 
@@ -153,9 +153,9 @@ class ApplyReference:
         source: FaceGenerator | None = None,
         **settings: Any,
     ) -> tuple[Tensor, FaceLatent, list[Tensor]]:
+        from ..core.pictures import tensor_to_image
+        from ..latents.sampling import synthesise
         from ..models.blending import with_strength
-        from ..models.sampling import synthesise
-        from ..runtime.images import tensor_to_image
         from ..training.reference import apply_reference
 
         with placed(with_strength(source, style, strength)) as generator:

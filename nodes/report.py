@@ -81,11 +81,11 @@ class StylisationReport:
         max_faces: int = SHOWN_FACES,
         node_id: str | None = None,
     ) -> dict[str, Any]:
-        from ..models.sampling import synthesise
-        from ..runtime.contact_sheet import TITLE
-        from ..runtime.images import image_to_tensor, pil_to_image, tensor_to_image
-        from ..runtime.report_sheet import report_sheet
-        from ..training.report import make_report
+        from ..core.pictures import image_to_tensor, pil_to_image, tensor_to_image
+        from ..core.sheets import TITLE
+        from ..latents.sampling import synthesise
+        from ..training.reports.report import make_report
+        from ..training.reports.sheet import report_sheet
 
         pictures = image_to_tensor(image)
         styles = _named([given for given in (style, style_2, style_3) if given is not None])
@@ -149,7 +149,7 @@ def _unused_paths(name: str) -> tuple[Path, Path]:
 
 def _save(sheet: Any, picture: Path, written: str, numbers: Path) -> None:
     """Both files, each whole or not at all."""
-    from ..models.files import write_atomically
+    from ..core.files import write_atomically
 
     picture.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(picture, lambda file: sheet.save(file, "PNG"))

@@ -50,9 +50,9 @@ class StyliseFaces:
     def run(
         self, style: FaceGenerator, latent: FaceLatent, strength: float, source: FaceGenerator | None = None
     ) -> tuple[Tensor]:
+        from ..core.pictures import tensor_to_image
+        from ..latents.sampling import synthesise
         from ..models.blending import with_strength
-        from ..models.sampling import synthesise
-        from ..runtime.images import tensor_to_image
 
         with placed(with_strength(source, style, strength)) as generator:
             return (tensor_to_image(synthesise(generator, latent)),)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..training.config import fields_of
+from ..core.settings import fields_of
 from ..training.stylizer.config import StylizerConfig
 from .declare import choice, content_hash, from_spec, number, socket, switch, text
 from .generators import unused_path
@@ -17,7 +17,9 @@ from .generators import unused_path
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..models.types import FaceCrops, FaceGenerator, FaceStylizer, StylePairs
+    from ..faces.types import FaceCrops
+    from ..models.types import FaceGenerator, FaceStylizer
+    from ..training.pairs.types import StylePairs
 
 CATEGORY = "FaceStylist/Fast Stylizer"
 FOLDER = "face_stylizers"
@@ -51,7 +53,7 @@ class LoadFastStylizer:
 
     @classmethod
     def IS_CHANGED(cls, name: str) -> str:
-        from ..models.embedded import is_embedded, resolve
+        from ..core.assets import is_embedded, resolve
         from ..runtime.folders import find_model
 
         path = find_model(FOLDER, name)
@@ -148,9 +150,9 @@ class RunFastStylizer:
         faces: FaceCrops | None = None,
         node_id: str | None = None,
     ) -> tuple[Tensor]:
+        from ..core.pictures import alpha_of, image_to_tensor, tensor_to_image, with_alpha
         from ..models.stylizer import draw
         from ..runtime.devices import on_device
-        from ..runtime.images import alpha_of, image_to_tensor, tensor_to_image, with_alpha
         from ..runtime.progress import ProgressReporter
 
         if (image is None) == (faces is None):
@@ -219,11 +221,11 @@ class TrainFastStylizer:
 
         import torch
 
+        from ..core.pictures import tensor_to_image
         from ..runtime.devices import room_for_training
         from ..runtime.folders import training_run_dir
-        from ..runtime.images import tensor_to_image
         from ..runtime.progress import ProgressReporter
-        from ..training.curves import loss_map
+        from ..training.reports.curves import loss_map
         from ..training.stylizer.dataset import pair_source, shown_pictures
         from ..training.stylizer.manifest import shown_pairs
         from ..training.stylizer.task import StylizerTask, chosen_medium, run_identity, train_stylizer
@@ -270,7 +272,7 @@ def _pairs(
     target: FaceGenerator | None,
 ) -> list[tuple[Tensor, Tensor, float]]:
     """The pairs as pictures in -1..1 with their levels."""
-    from ..runtime.images import image_to_tensor
+    from ..core.pictures import image_to_tensor
     from ..training.stylizer.manifest import drawn_pairs
 
     if pairs is not None:

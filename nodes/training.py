@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..training.config import FinetuneConfig, fields_of
+from ..core.settings import fields_of
+from ..training.config import FinetuneConfig
 from .declare import choice, from_spec, socket, switch
 
 if TYPE_CHECKING:
@@ -101,14 +102,14 @@ class FinetuneGenerator:
 
         import torch
 
-        from ..models.sampling import sample_latent, synthesise
+        from ..core.pictures import image_to_tensor, tensor_to_image
+        from ..latents.sampling import sample_latent, synthesise
         from ..runtime.devices import room_for_training
         from ..runtime.folders import training_run_dir
-        from ..runtime.images import image_to_tensor, tensor_to_image
         from ..runtime.progress import ProgressReporter, ends_quietly
-        from ..training.curves import loss_map
         from ..training.finetune import finetune, run_identity
         from ..training.finetune_inputs import too_few
+        from ..training.reports.curves import loss_map
 
         config = FinetuneConfig(**settings)
         pictures = image_to_tensor(style_images)

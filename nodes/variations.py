@@ -60,10 +60,10 @@ class StyleVariations:
         source: FaceGenerator | None = None,
         **settings: Any,
     ) -> tuple[Tensor, Tensor, FaceLatent, list[Tensor]]:
-        from ..models.multimodal import style_at_depth, vary
-        from ..models.sampling import synthesise
-        from ..runtime.contact_sheet import labelled_grid
-        from ..runtime.images import pil_to_image, tensor_to_image
+        from ..core.pictures import pil_to_image, tensor_to_image
+        from ..core.sheets import labelled_grid
+        from ..latents.appearance import style_at_depth, vary
+        from ..latents.sampling import synthesise
 
         config = VariationConfig(**settings)
         drawer = style_at_depth(source, style, config.coarse, config.middle, config.fine)

@@ -12,7 +12,8 @@ from .declare import choice, integer, number, socket
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..models.types import FaceCrops, FaceLatent
+    from ..faces.types import FaceCrops
+    from ..models.types import FaceLatent
 
 CATEGORY = "FaceStylist/Video"
 SMOOTHING_TOOLTIP = (
@@ -81,8 +82,8 @@ class SmoothFaces:
         longest_gap: int,
         node_id: str | None = None,
     ) -> tuple[FaceCrops, Tensor, str]:
+        from ..core.pictures import tensor_to_image
         from ..faces.smoothing import report_text, smooth_faces
-        from ..runtime.images import tensor_to_image
         from ..runtime.progress import ProgressReporter
 
         with ProgressReporter(len(faces), "smooth", node_id=node_id) as progress:
@@ -140,7 +141,7 @@ class SteadyLatents:
         layer_cut: int,
     ) -> tuple[FaceLatent]:
         from ..faces.tracks import tracks_of
-        from ..models.steadiness import steady_latents
+        from ..latents.smoothing import steady_latents
 
         return (
             steady_latents(latent, faces.frame_index, tracks_of(faces), smoothing, structure, appearance, layer_cut),

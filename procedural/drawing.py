@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..core.filters import among, boundaries, box_blur, shift
 from .camera import Scene
-from .filters import among, boundaries, box_blur, shift
 from .geometry import EYE_Y, bell, mix, smoothstep, value_noise
 from .labels import Label
 from .paint import GBuffer, colour

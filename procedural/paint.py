@@ -6,16 +6,7 @@ import torch
 from torch import Tensor
 
 from .camera import Scene
-from .geometry import (
-    EYE_Y,
-    bell,
-    figure_surface,
-    hair_coordinates,
-    mix,
-    part_surfaces,
-    smoothstep,
-    value_noise,
-)
+from .geometry import EYE_Y, bell, figure_surface, hair_coordinates, mix, part_surfaces, smoothstep, value_noise
 from .labels import Label
 
 GBuffer = dict[str, Tensor]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..models import embedded
+from ..core import assets as embedded
 from .host import in_comfyui
 
 logger = logging.getLogger(__name__)

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from ..core.pictures import to_pil
 from .host import in_comfyui
-from .images import to_pil
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..training.loop import Callbacks
+    from ..core.callbacks import Callbacks
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class ProgressReporter:
 
     def callbacks(self) -> Callbacks:
         """The same as the callbacks that `training/` takes."""
-        from ..training.loop import Callbacks
+        from ..core.callbacks import Callbacks
 
         return Callbacks(on_progress=self.update, on_preview=self.preview, should_stop=self.should_stop)
 
@@ -169,7 +169,7 @@ def ends_quietly(callbacks: Callbacks) -> Callbacks:
 
     Only for a step whose user asked for it: ComfyUI forgets an interrupt that it has raised, so the workflow goes on.
     """
-    from ..training.loop import Callbacks
+    from ..core.callbacks import Callbacks
 
     cancelled = False
 

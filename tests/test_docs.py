@@ -10,8 +10,9 @@ import pytest
 
 from facestylist.cli.commands import COMMANDS
 from facestylist.cli.main import build_parser
+from facestylist.core.settings import fields_of
 from facestylist.nodes import NODE_DISPLAY_NAME_MAPPINGS
-from facestylist.training.config import FinetuneConfig, fields_of
+from facestylist.training.config import FinetuneConfig
 
 PROGRAMS = ("facestylist ", "python -m facestylist ")
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..models.files import write_atomically
+from ..core.files import write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..models.detector import DetectorConfig, DetectorNetwork, EmbeddedDetector, load_network, save_network
+from ..core.callbacks import Callbacks
+from ..core.settings import to_mapping
+from ..detection.embedded import DetectorConfig, DetectorNetwork, EmbeddedDetector, load_network, save_network
 from ..procedural.looks import LOOKS
 from ..procedural.scene import FaceSprites, SceneConfig, render_sprites
-from .config import to_mapping
 from .detector_config import DetectorTrainingConfig
 from .detector_losses import closeup_losses, detector_losses
 from .detector_photos import read_backgrounds, read_portraits, with_portraits
@@ -25,7 +26,7 @@ from .detector_scenes import Closeups, ScenePool, cut_closeups, hardest_mistakes
 from .detector_scores import evaluate_detector
 from .ema import ExponentialMovingAverage
 from .identity import fingerprint
-from .loop import Callbacks, require_finite, train
+from .loop import require_finite, train
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .config import check_fields, setting
+from ..core.settings import check_fields, setting
 
 
 @dataclass(frozen=True)

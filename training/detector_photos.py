@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..detection.closeups import closeup_to_photo
 from ..faces.masks import face_depth
-from ..models.closeups import closeup_to_photo
 from ..procedural.landmarks import FIVE_POINT_GROUPS, five_points
 from ..procedural.scene import FaceSprites
 from .picture_files import find_pictures, read_picture

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..detection.closeups import CLOSEUP_SIDE, MIRROR_5, closeup_to_photo
+from ..detection.embedded import decode
 from ..faces.warp import invert_affine, resample, transform_points
-from ..models.closeups import CLOSEUP_SIDE, MIRROR_5, closeup_to_photo
-from ..models.detector import decode
 from ..procedural.scene import ComposedScene, FaceSprites, SceneConfig, compose_scene
 from .randomness import at_step
 

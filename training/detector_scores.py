@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
+from ..detection.boxes import box_iou
+from ..detection.detectors import FaceDetector, detect_faces
 from ..faces.align import crop_to_photo_from_landmarks
 from ..faces.warp import transform_points
-from ..models.detection import FaceDetector, box_iou, detect_faces
 from ..procedural.scene import ComposedScene, FaceSprites, SceneConfig, compose_scene
 
 

@@ -21,8 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..core.callbacks import Callbacks
+from ..latents.sampling import device_of
 from ..models.encoder import Encoder, EncoderConfig
-from ..models.sampling import device_of
 from ..models.types import FaceEncoder, FaceGenerator
 from .distributed import ALONE, Processes, check_batch
 from .ema import ExponentialMovingAverage
@@ -30,7 +31,7 @@ from .encoder_config import EncoderTrainingConfig
 from .identity import fingerprint, generator_fingerprint, settings_of
 from .inversion import w_statistics
 from .likeness import Likeness, check_pictures, comparison, critic_of, frozen, mean_squared_error, resize
-from .loop import Callbacks, require_finite, train
+from .loop import require_finite, train
 from .randomness import at_step
 
 CHANNELS, HIDDEN = EncoderConfig.channels, EncoderConfig.hidden

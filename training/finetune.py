@@ -21,18 +21,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.callbacks import Callbacks
+from ..core.settings import to_mapping
 from ..models.types import FaceGenerator
-from .card import make_card, save_card
-from .config import FinetuneConfig, to_mapping
+from .config import FinetuneConfig
 from .distributed import ALONE, Processes
 from .finetune_inputs import check_source, digest, prepare_style_images, split_pictures, too_few
 from .finetune_task import FinetuneTask
 from .guides.protocol import Guide, check_guides, column
 from .identity import FREE_TO_CHANGE, fingerprint, generator_fingerprint, settings_of
-from .loop import Callbacks, train
-from .scoring import Score
+from .loop import train
+from .reports.card import make_card, save_card
+from .reports.scoring import Score
+from .reports.tensorboard import event_files
 from .semantic import SemanticProbe
-from .tensorboard import event_files
 
 __all__ = [
     "FinetuneResult",

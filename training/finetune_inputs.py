@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..models.sampling import device_of
+from ..latents.sampling import device_of
 from ..models.types import FaceGenerator
 from .duplicates import DuplicateFinder
 

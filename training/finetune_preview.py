@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .precision import autocast
-from .scoring import Draw
+from .reports.scoring import Draw
 
 PREVIEW_FACES = 5
 

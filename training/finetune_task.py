@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..models.sampling import device_of
+from ..core.settings import to_mapping
+from ..latents.sampling import device_of
 from ..models.types import FaceGenerator
 from .augment import AdaptiveProbability
-from .config import AUTOMATIC, FinetuneConfig, to_mapping
+from .config import AUTOMATIC, FinetuneConfig
 from .distributed import ALONE, Processes, check_batch, share_of_fields
 from .ema import ExponentialMovingAverage
 from .finetune_batches import FinetuneBatch, FinetuneBatches
@@ -24,7 +25,7 @@ from .gradients import apply_gradients, lazy_adam
 from .guides.protocol import Guide, column
 from .loop import NonFiniteLoss, require_finite
 from .losses import r1_gamma_heuristic
-from .scoring import FACES, Scores
+from .reports.scoring import FACES, Scores
 from .semantic import FEW_SHOTS, SemanticProbe, SemanticWeights
 from .snapshots import Snapshots
 

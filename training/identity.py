@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..models.types import FaceGenerator, StylePairs
-from .config import to_mapping
+from ..core.settings import to_mapping
+from ..models.types import FaceGenerator
+from .pairs.types import StylePairs
 
 FREE_TO_CHANGE = ("preview_interval", "snapshot_interval")
 """Settings that decide nothing about the result."""

@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..models.encoding import corrected_codes, first_codes, usual_steps
-from ..models.interpolation import part_of
-from ..models.sampling import device_of
+from ..core.callbacks import Callbacks
+from ..latents.encoding import corrected_codes, first_codes, usual_steps
+from ..latents.mixing import part_of
+from ..latents.sampling import device_of
 from ..models.types import FaceEncoder, FaceGenerator, FaceLatent
 from .config import InversionConfig
 from .interrupts import hand_over, held_back
@@ -35,7 +36,6 @@ from .likeness import (
     pyramid,
     resize,
 )
-from .loop import Callbacks
 
 __all__ = [
     "discriminator_features",

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..latents.encoding import first_codes, is_iterative
 from ..models.discriminator import Discriminator
 from ..models.dlib import SAME_PERSON
 from ..models.encoder import Encoder
-from ..models.encoding import first_codes, is_iterative
 from ..models.types import FaceEncoder, FaceGenerator
 
 PREVIEW_FACES = 4

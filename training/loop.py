@@ -12,14 +12,15 @@ import errno
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from ..core.callbacks import Callbacks
 from .distributed import ALONE, Processes
 from .interrupts import Interrupts, held_back
 from .kept import CannotResume
@@ -48,18 +49,6 @@ SAVE_SECONDS = 300.0
 GO_ON, STOP, INTERRUPT = range(3)
 MAX_BAD_STEPS = 3
 """So many non-finite steps in a row end the training."""
-
-
-@dataclass(frozen=True)
-class Callbacks:
-    """How the outside follows and stops a training; every one is optional and may raise to interrupt it."""
-
-    on_progress: Callable[[int, int, dict[str, float]], None] | None = None
-    """`(step, total, losses)` after each step, step counted from 1."""
-    on_preview: Callable[[int, Tensor], None] | None = None
-    """`(step, picture [3, H, W] in 0..1)`."""
-    should_stop: Callable[[], bool] | None = None
-    """Asked after each step; true ends the training in good order, with its result."""
 
 
 def interrupting(callbacks: Callbacks) -> Callbacks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .config import check_fields, fields_of, setting, to_mapping
+from ..core.settings import check_fields, fields_of, setting, to_mapping
 
 __all__ = ["ApplyConfig", "ReferenceConfig", "VariationConfig", "fields_of", "to_mapping"]
 

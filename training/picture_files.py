@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..models.pictures import PictureError, find_pictures, open_picture, to_rgb, upright
+from ..core.picture_files import PictureError, find_pictures, open_picture, to_rgb, upright
 
 __all__ = ["UnusablePicture", "find_pictures", "read_picture"]
 

@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..models.sampling import device_of, name_of
+from ..core.callbacks import Callbacks
+from ..latents.sampling import device_of, name_of
 from ..models.types import FaceEncoder, FaceGenerator, FaceLatent
 from .config import PivotalConfig
 from .interrupts import hand_over, held_back
@@ -35,7 +36,6 @@ from .likeness import (
     mean_squared_error,
     resize,
 )
-from .loop import Callbacks
 
 BETAS = (0.9, 0.999)
 

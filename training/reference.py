@@ -5,7 +5,7 @@ mean), with a discriminator's features as the metric [JoJoGAN, Chong & Forsyth, 
 
     w_s = argmin |D_l(G_t(w)) - D_l(s)|_1 + |pool64(G_t(w)) - pool64(s)|_1 + 0.01 |w - wbar|^2
 
-Its appearance codes then replace those of the face (`models/multimodal.py`), as in DualStyleGAN (arXiv 2203.13248).
+Its appearance codes then replace those of the face (`latents/appearance.py`), as in DualStyleGAN (arXiv 2203.13248).
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..core.callbacks import Callbacks
+from ..latents.appearance import layer_amounts, resolved_cut, with_appearance
+from ..latents.sampling import device_of, name_of
 from ..models.discriminator import Discriminator
-from ..models.multimodal import layer_amounts, resolved_cut, with_appearance
-from ..models.sampling import device_of, name_of
 from ..models.types import FaceEncoder, FaceGenerator, FaceLatent
 from .inversion import invert_with_encoder, learning_rate_factor, w_statistics
 from .likeness import (
@@ -32,7 +33,6 @@ from .likeness import (
     mean_squared_error,
     resize,
 )
-from .loop import Callbacks
 from .mode_config import ApplyConfig, ReferenceConfig
 
 POOLED = 64

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..models.files import make_folder, write_atomically
+from ..core.files import make_folder, write_atomically
 from .kept import CannotResume, check_run, kept_states
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..models.discriminator import Discriminator
 from .config import FinetuneConfig
 from .distributed import Processes
-from .scoring import Draw, Score, Scorer, Scores
+from .reports.scoring import Draw, Score, Scorer, Scores
 
 
 class Snapshots:

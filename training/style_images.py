@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..detection.detectors import detect_faces, load_detector
 from ..faces.align import align_faces
-from ..models.detection import detect_faces, load_detector
 from .crop_cache import Crop, CropCache, FileHashes
 from .duplicates import DuplicateFinder
 from .picture_files import UnusablePicture, find_pictures, read_picture

@@ -58,7 +58,7 @@ def smooth(s: Studio) -> Sequence[Tile]:
 def steady_latents(s: Studio) -> Sequence[Tile]:
     import torch
 
-    from ...models.steadiness import steady_latents as hold
+    from ...latents.smoothing import steady_latents as hold
 
     count = 12
     generator = torch.Generator().manual_seed(1)

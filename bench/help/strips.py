@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...runtime.contact_sheet import FAINT, INK, PAPER, RULE, font
-from ...runtime.images import to_pil
+from ...core.pictures import to_pil
+from ...core.sheets import FAINT, INK, PAPER, RULE, font
 
 if TYPE_CHECKING:
     from PIL import Image

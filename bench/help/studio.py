@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ...core.pictures import read_picture
 from ...nodes import NODE_CLASS_MAPPINGS
 from ...runtime.folders import SAMPLE_ASSET, Folders, use_folders
-from ...runtime.images import read_picture
 
 STYLE = "cartoon"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...models.embedded import STUDENT_PREFIX, list_embedded
+from ...core.assets import STUDENT_PREFIX, list_embedded
 from ...runtime.folders import SAMPLE
 from .canvas import GREEN, Canvas
 

@@ -10,8 +10,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ...cli.builtin_nodes import SaveImage
+from ...core.pictures import read_picture
 from ...runtime.folders import SAMPLE_ASSET
-from ...runtime.images import read_picture
 from .core import FILE_LISTS, core_class, recorded
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...models.files import check_writable
+from ...core.files import check_writable
 from ..console import Console
 from ..files import DETECTORS, face_finder, write_pictures
 from ..options import fraction, positive
@@ -15,8 +15,7 @@ from ..photos import Photos
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ...models.detection import Detection
-    from ...models.types import FaceCrops
+    from ...faces.types import Detection, FaceCrops
 
 HELP = "cut the faces out of photos"
 
@@ -46,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
+    from ...core.pictures import image_to_tensor, read_photo
     from ...faces.align import align_faces
-    from ...runtime.images import image_to_tensor, read_photo
 
     check_writable(args.out, folder=True)
     find = face_finder(args.detector, args.min_confidence, args.download_if_missing, keep_unsure=True)

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         from ...bench.sections import fill_section
     except ImportError as error:
         raise ValueError(ABSENT) from error
-    from ...models.files import write_atomically
+    from ...core.files import write_atomically
 
     record, lines = BENCHES[args.what](args, console.note)
     for line in lines:
@@ -100,7 +100,7 @@ def _quality(args: argparse.Namespace, say: Say) -> Result:
     from ...bench.judges import train_judge
     from ...bench.quality import measure_quality, quality_table
     from ...bench.renders import renders
-    from ...models.embedded import STYLE_PREFIX, list_embedded
+    from ...core.assets import STYLE_PREFIX, list_embedded
 
     faces = args.faces or (2 if args.quick else 32)
     names = [name for name in list_embedded(of="rendered") if name != "rendered"]
@@ -186,8 +186,8 @@ def _identity_network(name: str | None) -> Any:
 
 def _styles(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
     """(generators, students) by name: the shipped ones, those given in their place; --quick takes one of each."""
+    from ...core.assets import SETS, list_embedded
     from ...models.checkpoints import inspect
-    from ...models.embedded import SETS, list_embedded
 
     shipped = list_embedded(of=args.generator)[1:] if args.generator in SETS else []
     styles = {name.partition(":")[2]: name for name in shipped[: 1 if args.quick else None]}

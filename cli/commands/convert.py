@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ...models.files import check_writable
+from ...core.files import check_writable
 from ..console import Console
 from ..files import find_file, need
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...models.embedded import ASSETS
-from ...models.files import check_writable
+from ...core.assets import ASSETS
+from ...core.files import check_writable
 from ..console import Console
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    from ...runtime.contact_sheet import contact_sheet
+    from ...core.pictures import write_picture
+    from ...core.sheets import contact_sheet
     from ...runtime.folders import current_folders, list_embedded_styles, use_folders
-    from ...runtime.images import write_picture
     from ..runner import Runner
     from ..workflow import read_workflow_file
 
@@ -106,7 +106,7 @@ class _Made:
 
 def _rows(made: _Made) -> list[Any]:
     """The contact sheet, from the whole picture to the single face."""
-    from ...runtime.contact_sheet import GAP, Row
+    from ...core.sheets import GAP, Row
 
     photos = [("the picture", made.photo), *made.pasted.items()]
     across = 3 if len(photos) > 4 else 2

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...models.files import check_writable
+from ...core.files import check_writable
 from ..console import Console
 from ..files import find_file, load_encoder, load_generator, need, read_images, write_array
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     import torch
 
-    from ...models.encoding import is_iterative, lacks_mean
+    from ...latents.encoding import is_iterative, lacks_mean
 
     check_writable(args.raw)
     encoder = load_encoder(args.encoder)

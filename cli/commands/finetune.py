@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...training.config import FinetuneConfig, to_mapping
+from ...core.settings import to_mapping
+from ...training.config import FinetuneConfig
 from ...training.guides.hints import GuideRequest, parse_request
 from ..console import Console
 from ..files import load_generator, need

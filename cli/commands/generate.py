@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...models.files import check_writable
+from ...core.files import check_writable
 from ..console import Console
 from ..files import load_generator, need, read_array, write_array, write_pictures
 from ..options import seeds
@@ -63,8 +63,8 @@ def _latents(args: argparse.Namespace, generator: FaceGenerator) -> tuple[list[s
     """A name for each picture, and its W+ before truncation."""
     import torch
 
-    from ...models.latents import load_latents
-    from ...models.sampling import seeded_z
+    from ...latents.files import load_latents
+    from ...latents.sampling import seeded_z
 
     network = generator.generator
     config, device = network.config, network.mean_latent.device

@@ -11,7 +11,7 @@ from ..console import Console
 from ..files import find_file
 
 if TYPE_CHECKING:
-    from ...training.card import RunCard
+    from ...training.reports.card import RunCard
 
 HELP = "say what a checkpoint is"
 
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 def _card(metadata: dict[str, Any]) -> RunCard | None:
     """How the style was made, where the file says so."""
-    from ...training.card import RunCard
+    from ...training.reports.card import RunCard
 
     try:
         return RunCard.from_json(metadata["card"])

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...models.files import check_writable
+from ...core.files import check_writable
 from ...training.config import LATENT_SPACES, NOISE_MODES, PivotalConfig
 from ..console import Console
 from ..files import load_encoder, load_generator, need, own_encoder, write_array
@@ -79,9 +79,9 @@ def add_pivotal(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     import torch
 
-    from ...models.interpolation import part_of
-    from ...models.latents import load_latents, save_latents
-    from ...models.sampling import synthesise
+    from ...latents.files import load_latents, save_latents
+    from ...latents.mixing import part_of
+    from ...latents.sampling import synthesise
     from ...training.inversion import mean_squared_error
     from ...training.likeness import face_distances, unlike
     from ..files import write_pictures
@@ -224,7 +224,7 @@ def tune(
 
 def _read_square(path: str, size: int) -> Tensor:
     """One picture `[1, 3, size, size]` in -1..1."""
-    from ...runtime.images import image_to_tensor, read_photo
+    from ...core.pictures import image_to_tensor, read_photo
     from ...training.likeness import check_pictures, resize
 
     picture = image_to_tensor(read_photo(path)[:1])

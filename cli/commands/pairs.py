@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...models.files import check_writable
+from ...core.files import check_writable
 from ...training.pairs.config import PairsConfig
 from ..console import Console
 from ..files import find_file, load_encoder, load_generator, need, own_encoder, source_of, style_file
@@ -67,8 +67,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
     shard = current_shard()
     config = _config(args, shard)
     levels = PairsConfig(levels=args.export_levels).chosen_levels if args.export_levels else None
+    from ...core.pictures import write_picture
     from ...models.checkpoints import load_identity
-    from ...runtime.images import write_picture
     from ...runtime.progress import ProgressReporter
     from ...training.pairs.export import export_pairs, fill_in
     from ...training.pairs.making import make_pairs

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from ...models.files import check_writable, write_atomically
+from ...core.files import check_writable, write_atomically
 from ..console import Console
 from ..files import need
 from ..options import positive
@@ -26,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     import torch
 
+    from ...core.pictures import tensor_to_image, write_picture
     from ...procedural import LABEL_COLOURS, LOOKS, Label, render, sample_parameters, select
     from ...runtime.devices import pick_device
-    from ...runtime.images import tensor_to_image, write_picture
     from ...runtime.progress import ProgressReporter
 
     need(args.style in LOOKS, f"there is no style {args.style!r}; choose one of {', '.join(LOOKS)}")

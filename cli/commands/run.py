@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...models.files import check_writable
+from ...core.files import check_writable
 from ..console import Console
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...models.files import check_writable
+from ...core.files import check_writable
 from ...training.mode_config import ApplyConfig, VariationConfig
 from ..console import Console
 from ..fast import run_fast
@@ -29,7 +29,8 @@ from .invert import find_latents, tune
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ...models.types import FaceCrops, FaceEncoder, FaceGenerator, FaceLatent
+    from ...faces.types import FaceCrops
+    from ...models.types import FaceEncoder, FaceGenerator, FaceLatent
 
 HELP = "turn photos into stylised photos"
 
@@ -111,11 +112,11 @@ def add_modes(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     import torch
 
+    from ...core.pictures import alpha_of, image_to_tensor, read_photo
     from ...faces.align import align_faces
     from ...faces.paste import paste_faces
+    from ...latents.sampling import synthesise
     from ...models.blending import with_strength
-    from ...models.sampling import synthesise
-    from ...runtime.images import alpha_of, image_to_tensor, read_photo
     from ...training.likeness import face_distances, unlike
     from ...training.pivotal import align_style
 
@@ -211,8 +212,8 @@ def read_references(
     """The look of the pictures after `--reference`: of the one, or between them."""
     import torch
 
+    from ...core.pictures import image_to_tensor, read_photo
     from ...faces.align import reference_crops
-    from ...runtime.images import image_to_tensor, read_photo
     from ...runtime.progress import ProgressReporter
     from ...training.mode_config import ReferenceConfig
     from ...training.reference import encode_reference
@@ -234,7 +235,7 @@ def appearances(
     args: argparse.Namespace, drawer: FaceGenerator, latent: FaceLatent, look: FaceLatent | None
 ) -> dict[str, FaceLatent]:
     """The latents of all faces in each appearance that was asked for, by what its files' names end in."""
-    from ...models.multimodal import vary
+    from ...latents.appearance import vary
     from ...training.reference import apply_reference
 
     cut = args.layer_cut or 0

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...models.files import check_writable
+from ...core.files import check_writable
 from ...training.base.settings import BaseTrainingConfig
 from ..console import Console
 from ..files import face_finder, need

@@ -33,8 +33,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
     need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
     begin_run(console, args.run_dir, args.resume, "with --resume", args.out)
     values: dict[str, Any] = read_settings(args.config) if args.config else {}
+    from ...core.settings import from_mapping, to_mapping
     from ...runtime.progress import ProgressReporter
-    from ...training.config import from_mapping, to_mapping
     from ...training.detector import train_detector
     from ...training.detector_config import DetectorTrainingConfig
 

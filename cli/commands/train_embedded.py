@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...models.embedded import ASSETS
-from ...models.files import check_writable
+from ...core.assets import ASSETS
+from ...core.files import check_writable
 from ..console import Console
 from ..files import need, read_settings
 from ..sharding import require_one_process

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...training.config import to_mapping
+from ...core.settings import to_mapping
 from ...training.encoder_config import EncoderTrainingConfig
 from ..console import Console
 from ..files import load_generator, need, style_file
@@ -78,7 +78,7 @@ def _faces(folder: Path, size: int) -> Tensor:
     """The square pictures of a folder, `[N, 3, size, size]` in -1..1."""
     import torch
 
-    from ...runtime.images import image_to_tensor, read_photo
+    from ...core.pictures import image_to_tensor, read_photo
     from ...training.likeness import resize
 
     def read(path: Path) -> Tensor:

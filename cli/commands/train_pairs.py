@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ...training.config import to_mapping
+from ...core.settings import to_mapping
 from ...training.pairs.supervision_config import PairSupervisionConfig
 from ..console import Console
 from ..files import load_generator, need, source_of, style_file

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...training.config import to_mapping
+from ...core.settings import to_mapping
 from ...training.stylizer.config import StylizerConfig
 from ..console import Console
 from ..files import load_generator, load_stylizer, need, source_of, style_file
@@ -142,7 +142,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 def _folder_pairs(before: Path, after: Path) -> list[tuple[Tensor, Tensor, float]]:
     """Pictures of the same name in two folders."""
-    from ...runtime.images import image_to_tensor, read_photo
+    from ...core.pictures import image_to_tensor, read_photo
 
     photos, styled = (
         {
@@ -160,7 +160,7 @@ def _bytes(folder: Path) -> list[Tensor]:
     """The pictures of a folder as uint8 `[3, H, W]`."""
     import torch
 
-    from ...runtime.images import image_to_tensor, read_photo
+    from ...core.pictures import image_to_tensor, read_photo
 
     def read(path: Path) -> Tensor:
         return ((image_to_tensor(read_photo(path)[:1])[0] + 1) * 127.5).round().to(torch.uint8)

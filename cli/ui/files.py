@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ...models.files import write_atomically
+from ...core.files import write_atomically
 from ...runtime import folders
 
 SHOWN_IN_PLACE = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff", "video/mp4")
@@ -76,7 +76,7 @@ def send(path: Path) -> web.FileResponse:
 
 def _converted(path: Path, preview: str | None, channel: str | None) -> web.Response:
     """A picture in another form: a light one for a list, or without, or as nothing but, its alpha channel."""
-    from ...models.pictures import PictureError, open_picture
+    from ...core.picture_files import PictureError, open_picture
 
     try:
         with open_picture(path) as picture:

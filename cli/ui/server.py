@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ...models.files import write_atomically
+from ...core.files import write_atomically
 from ...runtime.folders import MODEL_EXTENSIONS, Folders, list_model_files, use_folders
 from ..runner import Runner
 from . import catalogue, files, frontend

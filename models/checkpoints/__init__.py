@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from .. import embedded
+from ...core import assets as embedded
 from ..discriminator import Discriminator, DiscriminatorConfig
 from ..dlib import DlibConfig, DlibFace
 from ..encoder import Encoder, EncoderConfig

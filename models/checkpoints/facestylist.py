@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...core.files import replacing, write_atomically
 from ..discriminator import DiscriminatorConfig
 from ..dlib import DlibConfig
 from ..encoder import EncoderConfig
-from ..files import replacing, write_atomically
 from ..generator import GeneratorConfig
 from ..irse import ArcFaceConfig
 from ..psp import PspConfig

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...core.filters import among, saturate
 from ..camera import Scene
 from ..drawing import (
     FACE,
@@ -21,7 +22,6 @@ from ..drawing import (
     nose_line,
     pressure,
 )
-from ..filters import among, saturate
 from ..geometry import mix, smoothstep
 from ..labels import Label
 from ..paint import GBuffer, colour, glasses_mask, lens_reflection

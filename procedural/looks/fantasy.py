@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...core.filters import among, luma, saturate
 from ..camera import Scene
 from ..drawing import FACE, disc, eye_curves, grey, picture_plane
-from ..filters import among, luma, saturate
 from ..geometry import bell, mix, smoothstep, value_noise
 from ..labels import Label
 from ..paint import GBuffer, colour

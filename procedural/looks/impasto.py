@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...core.filters import among, box_blur, dilate, luma, saturate, shift
 from ..camera import Scene
 from ..drawing import FACE, picture_plane, pixels
-from ..filters import among, box_blur, dilate, luma, saturate, shift
 from ..geometry import mix, smoothstep, value_noise
 from ..labels import Label
 from ..paint import GBuffer, colour

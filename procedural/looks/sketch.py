@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from ...core.filters import among, box_blur, luma
 from ..camera import Scene
 from ..drawing import FACE, contours, disc, eye_curves, ink, picture_plane, pixels, pressure
-from ..filters import among, box_blur, luma
 from ..geometry import bell, mix, smoothstep, value_noise
 from ..labels import Label
 from ..paint import GBuffer, colour

@@ -17,14 +17,14 @@ from facestylist.bench.likeness import SIDE, Likeness, Photos, Row, likeness_tab
 from facestylist.bench.style_scale import StyleScale
 from facestylist.cli.commands import bench as command
 from facestylist.cli.main import main
+from facestylist.core.pictures import tensor_to_image, write_picture
+from facestylist.faces.types import Detection
 from facestylist.models.checkpoints import save_encoder, save_generator, save_identity, save_stylizer
-from facestylist.models.detection import Detection
 from facestylist.models.dlib import DlibConfig, DlibFace
 from facestylist.models.encoder import Encoder, EncoderConfig
 from facestylist.models.generator import Generator, GeneratorConfig
 from facestylist.models.stylizer import FastStylizer, FastStylizerConfig
 from facestylist.models.types import FaceEncoder, FaceGenerator, FaceStylizer
-from facestylist.runtime.images import tensor_to_image, write_picture
 
 pytestmark = pytest.mark.usefixtures("global_rng_untouched")
 SIZE = 32
@@ -215,7 +215,7 @@ def test_the_command_with_networks_given_by_file(
         for number, picture in enumerate(tensor_to_image(pictures)):
             write_picture(picture, tmp_path / folder / f"{number}.png")
     (tmp_path / "groups.csv").write_text("file,group\n1.png,left\n")
-    monkeypatch.setattr("facestylist.models.embedded.list_embedded", lambda *_, **__: [])
+    monkeypatch.setattr("facestylist.core.assets.list_embedded", lambda *_, **__: [])
     monkeypatch.setattr(style_scale, "lite0_features", lambda: lambda pictures: [pictures])
     given = [
         "bench",

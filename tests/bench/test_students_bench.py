@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from facestylist.bench import students
-from facestylist.models.embedded import list_embedded
+from facestylist.core.assets import list_embedded
 
 
 def shapes(size: int = 96) -> torch.Tensor:

@@ -10,8 +10,8 @@ import torch
 from facestylist.bench import style_encoder
 from facestylist.bench.judges import Judge
 from facestylist.bench.renders import Renders
+from facestylist.latents.sampling import sample_latent, synthesise
 from facestylist.models import checkpoints
-from facestylist.models.sampling import sample_latent, synthesise
 
 
 def test_the_person_who_was_read_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:

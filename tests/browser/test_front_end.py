@@ -159,7 +159,7 @@ def test_a_dropped_latent_file_becomes_a_node(front_end: Any) -> None:
     import torch
     from safetensors.torch import save
 
-    from facestylist.models.latents import KIND, our_metadata
+    from facestylist.latents.files import KIND, our_metadata
 
     front_end.page.evaluate("() => app.graph.clear()")
     content = list(save({"w_plus": torch.zeros(1, 10, 8)}, our_metadata(KIND)))

@@ -18,8 +18,8 @@ from torch import Tensor
 from facestylist.cli.commands import align as align_command
 from facestylist.cli.commands import stylise as stylise_command
 from facestylist.cli.main import main
+from facestylist.faces.types import Detection
 from facestylist.models.checkpoints import load_encoder, load_generator, save_encoder, save_generator
-from facestylist.models.detection import Detection
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
 from facestylist.models.encoder import Encoder, EncoderConfig
 from facestylist.models.generator import Generator, GeneratorConfig

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from facestylist.cli.main import main
+from facestylist.latents.files import load_latents
 from facestylist.models.checkpoints import load_generator, save_encoder, save_generator
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
 from facestylist.models.encoder import Encoder, EncoderConfig
 from facestylist.models.generator import Generator, GeneratorConfig
-from facestylist.models.latents import load_latents
 from facestylist.models.types import FaceEncoder, FaceGenerator, FaceLatent
 from facestylist.training import inversion, likeness, pivotal
 

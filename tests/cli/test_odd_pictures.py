@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from facestylist.cli.main import main
-from facestylist.models.embedded import ASSETS
+from facestylist.core.assets import ASSETS
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from facestylist.cli.main import main
-from facestylist.models.files import check_writable, make_folder, write_atomically
+from facestylist.core.files import check_writable, make_folder, write_atomically
 
 FILES = {
     "finetune": ["--styles", "s"],

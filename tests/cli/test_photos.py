@@ -13,8 +13,8 @@ from PIL import Image
 from facestylist.cli.console import Console
 from facestylist.cli.main import main
 from facestylist.cli.photos import Photos, unique_stems
-from facestylist.models.embedded import ASSETS
-from facestylist.models.files import write_atomically
+from facestylist.core.assets import ASSETS
+from facestylist.core.files import write_atomically
 
 WAYS = {
     "fast": ["stylise", "--style", "cartoon", "--fast", "--stroke-size", "8", "--out", "out"],
@@ -78,7 +78,7 @@ def test_an_error_that_is_about_no_photo_ends_the_run(
             raise OSError(28, "No space left on device")
         return write_atomically(path, content)
 
-    monkeypatch.setattr("facestylist.models.files.write_atomically", full)
+    monkeypatch.setattr("facestylist.core.files.write_atomically", full)
     command, *options = WAYS["fast"]
     assert main([command, "photos", *options]) == 1
     assert "No space left on device" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from facestylist.bench.workflows.core import definition, recorded
 from facestylist.cli.server_client import ServerClient
 from facestylist.cli.values import set_input
 from facestylist.cli.workflow import Workflow, is_link
-from facestylist.models.embedded import list_embedded
+from facestylist.core.assets import list_embedded
 from facestylist.nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
 
 pytestmark = [pytest.mark.comfyui, pytest.mark.slow]

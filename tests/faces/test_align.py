@@ -17,8 +17,8 @@ from facestylist.faces.align import (
     landmarks_in_crop,
     order_detections,
 )
+from facestylist.faces.types import Detection
 from facestylist.faces.warp import invert_affine, transform_points
-from facestylist.models.detection import Detection
 
 FACE = torch.tensor([[40.0, 50.0], [72.0, 46.0], [58.0, 66.0], [46.0, 82.0], [70.0, 79.0]])
 

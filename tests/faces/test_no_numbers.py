@@ -8,11 +8,12 @@ import torch
 from tolerances import assert_close
 from torch import Tensor
 
+from facestylist.core.sheets import Row, contact_sheet
+from facestylist.detection.detectors import detect_faces
 from facestylist.faces.align import extract_crop
 from facestylist.faces.tracks import find_shots
-from facestylist.models.detection import Detection, detect_faces
+from facestylist.faces.types import Detection
 from facestylist.models.stylizer import FastStylizer, FastStylizerConfig, draw
-from facestylist.runtime.contact_sheet import Row, contact_sheet
 from facestylist.training.palette import colour_map
 
 BAD = (float("nan"), float("inf"), float("-inf"))

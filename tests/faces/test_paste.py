@@ -9,7 +9,7 @@ from tolerances import assert_close, rounding
 from facestylist.faces.align import crop_to_photo_from_landmarks, extract_crops, landmarks_in_crop
 from facestylist.faces.masks import REGIONS, face_masks
 from facestylist.faces.paste import _OWNERSHIP, match_colour, paste_faces
-from facestylist.models.types import FaceCrops
+from facestylist.faces.types import FaceCrops
 
 FACE = torch.tensor([[40.0, 50.0], [72.0, 46.0], [58.0, 66.0], [46.0, 82.0], [70.0, 79.0]])
 

@@ -15,8 +15,8 @@ from facestylist.faces.align import align_faces, crop_to_photo_from_landmarks, e
 from facestylist.faces.masks import REGIONS, face_masks
 from facestylist.faces.mesh import faces_of_mesh
 from facestylist.faces.paste import paste_faces
+from facestylist.faces.types import Detection
 from facestylist.faces.warp import invert_affine, scale_of, transform_points
-from facestylist.models.detection import Detection
 
 EPS = torch.finfo(torch.float32).eps
 FACE = torch.tensor([[-16.0, -12.0], [16.0, -12.0], [1.0, 6.0], [-12.0, 20.0], [12.0, 20.0]])

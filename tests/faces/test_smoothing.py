@@ -11,16 +11,8 @@ from torch import Tensor
 
 from facestylist.faces.align import crop_to_photo_from_landmarks, extract_crops, landmarks_in_crop
 from facestylist.faces.paste import paste_faces
-from facestylist.faces.smoothing import (
-    fill_gaps,
-    from_motion,
-    jitter,
-    report_text,
-    smooth_faces,
-    to_motion,
-    unwrap,
-)
-from facestylist.models.types import FaceCrops
+from facestylist.faces.smoothing import fill_gaps, from_motion, jitter, report_text, smooth_faces, to_motion, unwrap
+from facestylist.faces.types import FaceCrops
 
 FACE = torch.tensor([[-8.0, -6.0], [8.0, -6.0], [0.0, 1.0], [-6.0, 9.0], [6.0, 9.0]])
 SIZE = 32

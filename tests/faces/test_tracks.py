@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from facestylist.faces.tracks import choose_tracks, find_shots, track_faces
-from facestylist.models.types import FaceCrops
+from facestylist.faces.types import FaceCrops
 
 SIZE = 16
 Place = tuple[int, float, float, float]

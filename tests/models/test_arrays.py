@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from small_generator import make_generator
 
 from facestylist.cli.files import read_array, read_images
-from facestylist.models.directions import load_directions
-from facestylist.models.latents import load_latents
+from facestylist.latents.directions import load_directions
+from facestylist.latents.files import load_latents
 from facestylist.models.types import FaceGenerator
 
 FACE = torch.randn(8, 16, generator=torch.Generator().manual_seed(1))

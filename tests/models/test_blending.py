@@ -6,9 +6,9 @@ import pytest
 import torch
 from tolerances import assert_close
 
+from facestylist.latents.sampling import sample_latent, synthesise
 from facestylist.models.blending import blend_generators, strength_weights, swap_weights, with_strength
 from facestylist.models.generator import Generator, GeneratorConfig
-from facestylist.models.sampling import sample_latent, synthesise
 from facestylist.models.types import FaceGenerator
 
 RESOLUTIONS = (4, 8, 16, 32)

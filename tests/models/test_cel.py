@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from tolerances import GREY_LEVEL
 
-from facestylist.models import cel
+from facestylist.models.media import cel
 
 
 def two_halves(noise: float = 0.0) -> torch.Tensor:

@@ -19,7 +19,8 @@ from safetensors import safe_open
 from tolerances import assert_close, layers, rounding, roundings
 from torch import Tensor, nn
 
-from facestylist.models import checkpoints, files
+from facestylist.core import files
+from facestylist.models import checkpoints
 from facestylist.models.checkpoints import CheckpointError, rosinality
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
 from facestylist.models.encoder import Encoder, EncoderConfig

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tolerances import GREY_LEVEL
 
-from facestylist.models import media
+from facestylist.models.media import strokes as media
 
 
 def picture(height: int = 120, width: int = 150, seed: int = 0) -> torch.Tensor:

@@ -14,19 +14,14 @@ from safetensors.torch import load_file
 from tolerances import assert_close, roundings
 from torch import Tensor
 
+from facestylist.latents.encoding import corrected_codes, first_codes, usual_steps
 from facestylist.models import checkpoints
 from facestylist.models.checkpoints import CheckpointError, rosinality
 from facestylist.models.checkpoints.convert import convert
 from facestylist.models.checkpoints.export import to_rosinality
-from facestylist.models.encoding import corrected_codes, first_codes, usual_steps
 from facestylist.models.generator import Generator, GeneratorConfig
 from facestylist.models.identity import identity_similarity
-from facestylist.models.irse import (
-    ArcFace,
-    ArcFaceConfig,
-    TrunkConfig,
-    crop_for_arcface,
-)
+from facestylist.models.irse import ArcFace, ArcFaceConfig, TrunkConfig, crop_for_arcface
 from facestylist.models.psp import PspConfig, PspEncoder
 from facestylist.models.types import FaceEncoder, FaceGenerator
 from facestylist.training.inversion import invert_with_encoder

@@ -8,8 +8,8 @@ import pytest
 import torch
 from tolerances import assert_close, roundings
 
+from facestylist.core.assets import list_embedded
 from facestylist.models import checkpoints, stylizer
-from facestylist.models.embedded import list_embedded
 from facestylist.models.stylizer import FastStylizer, FastStylizerConfig, draw
 from facestylist.models.types import FaceStylizer
 

@@ -18,12 +18,12 @@ from safetensors.torch import save_file
 from test_psp import MEAN, assert_same, build, encoder_state
 from torch import Tensor, nn
 
+from facestylist.latents.files import load_latents
 from facestylist.models import checkpoints
 from facestylist.models.checkpoints import CheckpointError
 from facestylist.models.checkpoints.export import to_nvidia, to_rosinality
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
 from facestylist.models.generator import Generator, GeneratorConfig
-from facestylist.models.latents import load_latents
 from facestylist.models.types import FaceGenerator
 
 State = dict[str, Tensor]

@@ -35,7 +35,7 @@ def encoder(source: FaceGenerator) -> FaceEncoder:
 @pytest.fixture
 def two_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     """The detector finds one face on the left and one on the right."""
-    import facestylist.models.detection as detection
+    import facestylist.detection.detectors as detection
 
     monkeypatch.setattr(detection, "load_detector", lambda *_: FixedDetector((60.0, 40.0), (25.0, 40.0)))
 

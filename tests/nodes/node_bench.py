@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from facestylist.models.detection import Detection
+from facestylist.faces.types import Detection
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
 from facestylist.models.generator import Generator, GeneratorConfig
 from facestylist.models.types import FaceGenerator

@@ -41,7 +41,7 @@ def test_names_stay_inside_the_folder(source: FaceGenerator, folders: Folders) -
 
 
 def test_an_encoder_stays_an_encoder(folders: Folders) -> None:
-    from facestylist.models import embedded
+    from facestylist.core import assets as embedded
 
     if not embedded.list_embedded("encoder"):
         pytest.skip("the embedded encoder is not there")

@@ -95,7 +95,7 @@ def test_rendering_is_the_same_people_every_time() -> None:
 
 
 def test_landmarks_of_comfyui_take_the_detectors_place(photo: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    import facestylist.models.detection as detection
+    import facestylist.detection.detectors as detection
 
     monkeypatch.setattr(detection, "load_detector", lambda *_: pytest.fail("a detector was loaded"))
     mesh = torch.full((478, 2), 40.0)
@@ -110,7 +110,7 @@ def test_landmarks_of_comfyui_take_the_detectors_place(photo: Tensor, monkeypatc
 
 
 def test_downloading_is_off_unless_turned_on(photo: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    import facestylist.models.detection as detection
+    import facestylist.detection.detectors as detection
     from facestylist.runtime.folders import model_dirs
 
     asked = []

@@ -10,7 +10,8 @@ import torch
 from node_bench import run_node
 from tolerances import assert_close, layers, rounding
 
-from facestylist.models.types import FaceCrops, FaceGenerator, FaceStylizer
+from facestylist.faces.types import FaceCrops
+from facestylist.models.types import FaceGenerator, FaceStylizer
 from facestylist.runtime.folders import Folders
 
 pytestmark = pytest.mark.usefixtures("global_rng_untouched")

@@ -150,8 +150,8 @@ def test_the_command_line_takes_guides(
     filled: Folders, source: FaceGenerator, style_images: Tensor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from facestylist.cli.main import main
+    from facestylist.core.pictures import write_picture
     from facestylist.models.checkpoints import save_generator
-    from facestylist.runtime.images import write_picture
 
     save_generator(source, tmp_path / "source.safetensors")
     for index, picture in enumerate(style_images):

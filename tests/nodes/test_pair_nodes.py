@@ -10,11 +10,12 @@ import pytest
 import torch
 from node_bench import RESOLUTION, run_node
 
-from facestylist.models.types import FaceGenerator, StylePairs
+from facestylist.models.types import FaceGenerator
 from facestylist.nodes import NODE_CLASS_MAPPINGS
 from facestylist.nodes.pairs import ORDERS
 from facestylist.runtime.folders import Folders
 from facestylist.training.pairs import export, preview
+from facestylist.training.pairs.types import StylePairs
 
 pytestmark = pytest.mark.usefixtures("global_rng_untouched")
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from node_bench import run_node
 
+from facestylist.core.pictures import write_picture
 from facestylist.nodes import NODE_CLASS_MAPPINGS, style_images
 from facestylist.runtime.folders import Folders, cache_dir
-from facestylist.runtime.images import write_picture
 
 pytestmark = pytest.mark.usefixtures("global_rng_untouched")
 

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from facestylist.core.callbacks import Callbacks
+from facestylist.faces.types import Detection
 from facestylist.models.checkpoints import load_encoder, load_generator, save_encoder
-from facestylist.models.detection import Detection
 from facestylist.models.dlib import DlibConfig, DlibFace
 from facestylist.models.encoder import Encoder, EncoderConfig
 from facestylist.models.generator import Generator
@@ -28,7 +29,6 @@ from facestylist.training.base.portraits import Portraits, bent, draw_bends, dra
 from facestylist.training.base.run import BaseTraining, save_base
 from facestylist.training.base.settings import BaseTrainingConfig
 from facestylist.training.kept import CannotResume
-from facestylist.training.loop import Callbacks
 from tests.tolerances import rounding
 
 TINY = BaseTrainingConfig(minutes=0.01, resolution="64", width=0.0625, batch_size=4, held_out=2, precision="fp32")

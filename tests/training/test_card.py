@@ -13,11 +13,11 @@ from torch import Tensor
 
 from facestylist.models.checkpoints import inspect, load_generator, save_generator
 from facestylist.models.types import FaceGenerator
-from facestylist.training.card import CURVE_POINTS, RunCard, draw_card, make_card
 from facestylist.training.config import FinetuneConfig
-from facestylist.training.curves import plot_history
 from facestylist.training.finetune import finetune
-from facestylist.training.scoring import Score
+from facestylist.training.reports.card import CURVE_POINTS, RunCard, draw_card, make_card
+from facestylist.training.reports.curves import plot_history
+from facestylist.training.reports.scoring import Score
 
 
 def card() -> RunCard:

@@ -6,14 +6,8 @@ import dataclasses
 
 import pytest
 
-from facestylist.training.config import (
-    FinetuneConfig,
-    InversionConfig,
-    PivotalConfig,
-    fields_of,
-    from_mapping,
-    to_mapping,
-)
+from facestylist.core.settings import fields_of, from_mapping, to_mapping
+from facestylist.training.config import FinetuneConfig, InversionConfig, PivotalConfig
 
 CONFIGS = (FinetuneConfig, InversionConfig, PivotalConfig)
 

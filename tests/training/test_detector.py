@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 from tolerances import assert_close, rounding
 
+from facestylist.core.callbacks import Callbacks
+from facestylist.detection.embedded import DetectorConfig, load_network
+from facestylist.faces.types import Detection
 from facestylist.faces.warp import transform_points
-from facestylist.models.detection import Detection
-from facestylist.models.detector import DetectorConfig, load_network
 from facestylist.procedural.degrade import degrade
 from facestylist.procedural.landmarks import five_points
 from facestylist.procedural.scene import (
@@ -29,7 +30,6 @@ from facestylist.training.detector_losses import assign_cells, detector_losses, 
 from facestylist.training.detector_photos import POINTS, read_portraits, with_portraits
 from facestylist.training.detector_scenes import cut_closeups, hardest_mistakes
 from facestylist.training.detector_scores import evaluate_detector
-from facestylist.training.loop import Callbacks
 
 TINY = DetectorConfig(stem=4, widths=(8, 8, 8), neck=8)
 SHORT = DetectorTrainingConfig(

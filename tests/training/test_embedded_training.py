@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from facestylist.bench import embedded_card
+from facestylist.core.callbacks import Callbacks
 from facestylist.models.checkpoints import inspect, load_encoder, load_generator
 from facestylist.models.generator import Generator
 from facestylist.models.ops import upsample
@@ -27,7 +28,6 @@ from facestylist.training.embedded.generator import MappingTask, PairedTask, Par
 from facestylist.training.embedded.polish import PolishTask, SharedAugmentation, _interleave, _separate
 from facestylist.training.embedded.run import train_embedded
 from facestylist.training.embedded.supervision import measure
-from facestylist.training.loop import Callbacks
 
 CONFIG = replace(EmbeddedConfig.quick(), style_images=4)
 STYLE = "cartoon"

@@ -8,11 +8,11 @@ import pytest
 import torch
 from tiny_networks import make_source, make_styles
 
+from facestylist.core.callbacks import Callbacks
 from facestylist.models import checkpoints
 from facestylist.training.encoder import EncoderTask, encoder_size, roughen, train_encoder
 from facestylist.training.encoder_config import EncoderTrainingConfig
 from facestylist.training.inversion import invert_with_encoder
-from facestylist.training.loop import Callbacks
 
 
 def tiny(**settings: object) -> EncoderTrainingConfig:

@@ -15,14 +15,16 @@ from tiny_networks import make_source, make_styles
 from tolerances import assert_close, rounding
 from torch import Tensor
 
+from facestylist.core.callbacks import Callbacks
+from facestylist.core.settings import from_mapping
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
 from facestylist.models.types import FaceGenerator
-from facestylist.training.config import FinetuneConfig, from_mapping
+from facestylist.training.config import FinetuneConfig
 from facestylist.training.finetune import FinetuneTask, finetune
 from facestylist.training.finetune_inputs import FEW, too_few
 from facestylist.training.freezing import frozen_parts, shallow_synthesis
 from facestylist.training.gradients import apply_gradients, lazy_adam
-from facestylist.training.loop import Callbacks, CannotResume, TrainingDiverged
+from facestylist.training.loop import CannotResume, TrainingDiverged
 from facestylist.training.precision import use_bf16
 from facestylist.training.semantic import fit_probe
 

@@ -10,7 +10,7 @@ import torch
 from tiny_networks import make_styles
 from two_processes import style_and_pairs
 
-from facestylist.models.types import FaceGenerator, FaceStylizer, StylePairs
+from facestylist.models.types import FaceGenerator, FaceStylizer
 from facestylist.training import encoder, finetune
 from facestylist.training.config import FinetuneConfig
 from facestylist.training.encoder_config import EncoderTrainingConfig
@@ -18,6 +18,7 @@ from facestylist.training.identity import fingerprint
 from facestylist.training.loop import CannotResume
 from facestylist.training.pairs import supervise
 from facestylist.training.pairs.supervision_config import PairSupervisionConfig
+from facestylist.training.pairs.types import StylePairs
 from facestylist.training.semantic import SemanticProbe
 from facestylist.training.stylizer import task
 from facestylist.training.stylizer.config import StylizerConfig

@@ -12,14 +12,15 @@ import pytest
 import torch
 from test_loop import Interrupt, Walk, raise_at
 
+from facestylist.core.callbacks import Callbacks
 from facestylist.training import interrupts, run_folder
 from facestylist.training.distributed import Processes
 from facestylist.training.interrupts import as_keyboard_interrupt, hand_over, held_back
 from facestylist.training.kept import check_run, kept_losses, kept_step
-from facestylist.training.loop import Callbacks, CannotResume, train
+from facestylist.training.loop import CannotResume, train
 
 STEPS, SNAPSHOT = 5, 2
-TRACED = ("training/loop.py", "training/run_folder.py", "training/interrupts.py", "models/files.py")
+TRACED = ("training/loop.py", "training/run_folder.py", "training/interrupts.py", "core/files.py")
 
 
 def walk(run_dir: Path | None, resume: bool = False, steps: int = STEPS) -> tuple[torch.Tensor, list[dict[str, float]]]:

@@ -10,6 +10,7 @@ from tiny_networks import make_source
 from tolerances import assert_close, assert_same_errors, rounding, roundings
 from torch import Tensor, nn
 
+from facestylist.core.callbacks import Callbacks
 from facestylist.models.encoder import Encoder, EncoderConfig
 from facestylist.models.types import FaceEncoder, FaceGenerator, FaceLatent
 from facestylist.training import inversion
@@ -28,7 +29,6 @@ from facestylist.training.inversion import (
     resize,
 )
 from facestylist.training.likeness import codes_of, face_distances, unlike
-from facestylist.training.loop import Callbacks
 
 pytestmark = pytest.mark.numeric
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from facestylist.core.callbacks import Callbacks
 from facestylist.training.loop import (
-    Callbacks,
     CannotResume,
     DiskFull,
     NonFiniteLoss,
@@ -224,7 +224,7 @@ def test_a_full_disk_is_a_sentence_and_keeps_the_last_state(
     """ENOSPC on one file of step 4: the disk refuses its bytes, as a full one does."""
     import errno
 
-    from facestylist.models import files
+    from facestylist.core import files
     from facestylist.training import loop
 
     def refuse(*_: object) -> None:

@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from tiny_networks import make_source, make_styles
 from tolerances import GREY_LEVEL, assert_close, rounding, roundings
 
-from facestylist.models.sampling import sample_latent, synthesise
-from facestylist.models.types import FaceGenerator, FaceLatent, StylePairs
-from facestylist.training.loop import Callbacks
+from facestylist.core.callbacks import Callbacks
+from facestylist.latents.sampling import sample_latent, synthesise
+from facestylist.models.types import FaceGenerator, FaceLatent
 from facestylist.training.pairs import making
 from facestylist.training.pairs.config import PairsConfig
 from facestylist.training.pairs.drawing import _matrices, draw, from_bytes, level_generators, move_pictures
@@ -23,6 +23,7 @@ from facestylist.training.pairs.making import KnownFaces, make_pairs
 from facestylist.training.pairs.manifest import load_pairs, merge_pairs, save_pairs
 from facestylist.training.pairs.report import describe
 from facestylist.training.pairs.scores import SCORES, Looks, repeated
+from facestylist.training.pairs.types import StylePairs
 
 pytestmark = pytest.mark.usefixtures("global_rng_untouched")
 

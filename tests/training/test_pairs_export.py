@@ -13,13 +13,14 @@ from PIL import Image
 from tiny_networks import make_source
 from tolerances import assert_close
 
-from facestylist.models.types import FaceGenerator, StylePairs
-from facestylist.training.loop import Callbacks
+from facestylist.core.callbacks import Callbacks
+from facestylist.models.types import FaceGenerator
 from facestylist.training.pairs.config import PairsConfig
 from facestylist.training.pairs.drawing import draw, to_bytes
 from facestylist.training.pairs.export import export_pairs, fill_in
 from facestylist.training.pairs.making import make_pairs
 from facestylist.training.pairs.preview import preview_pairs
+from facestylist.training.pairs.types import StylePairs
 
 pytestmark = pytest.mark.usefixtures("global_rng_untouched")
 

@@ -10,12 +10,12 @@ from tiny_networks import make_source, make_styles
 from tolerances import assert_same_errors
 from torch import Tensor, nn
 
-from facestylist.models.sampling import sample_latent, synthesise
+from facestylist.core.callbacks import Callbacks
+from facestylist.latents.sampling import sample_latent, synthesise
 from facestylist.models.types import FaceEncoder, FaceGenerator, FaceLatent
 from facestylist.training.config import PivotalConfig
 from facestylist.training.inversion import w_statistics
 from facestylist.training.likeness import mean_squared_error
-from facestylist.training.loop import Callbacks
 from facestylist.training.pivotal import PivotalResult, align_style, tune_to_faces
 
 pytestmark = pytest.mark.numeric

@@ -8,9 +8,9 @@ from tiny_networks import make_source
 from tolerances import assert_close, assert_same_errors
 from torch import Tensor, nn
 
-from facestylist.models.sampling import sample_latent, synthesise
+from facestylist.core.callbacks import Callbacks
+from facestylist.latents.sampling import sample_latent, synthesise
 from facestylist.models.types import FaceEncoder, FaceGenerator, FaceLatent
-from facestylist.training.loop import Callbacks
 from facestylist.training.mode_config import ApplyConfig, ReferenceConfig
 from facestylist.training.reference import Anchors, apply_reference, encode_reference, nearest_anchor
 

@@ -10,7 +10,7 @@ import torch
 from tiny_networks import make_styles
 from tolerances import rounding
 
-from facestylist.models.sampling import sample_latent, synthesise
+from facestylist.latents.sampling import sample_latent, synthesise
 from facestylist.models.types import FaceGenerator
 from facestylist.training.distances import (
     appearance_distance,
@@ -19,7 +19,7 @@ from facestylist.training.distances import (
     sliced_patch_distance,
     structure_distance,
 )
-from facestylist.training.report import make_report
+from facestylist.training.reports.report import make_report
 
 pytestmark = pytest.mark.usefixtures("global_rng_untouched")
 

@@ -12,12 +12,13 @@ from test_finetune import equal, quick
 from tiny_networks import make_source, make_styles
 from torch import Tensor
 
+from facestylist.core.callbacks import Callbacks
 from facestylist.models.types import FaceGenerator
 from facestylist.training import snapshots as module
 from facestylist.training.distances import PatchJudge, sliced_patch_distance
 from facestylist.training.finetune import FinetuneTask, finetune, split_pictures
-from facestylist.training.loop import Callbacks, CannotResume
-from facestylist.training.scoring import Score, Scorer, Scores
+from facestylist.training.loop import CannotResume
+from facestylist.training.reports.scoring import Score, Scorer, Scores
 
 Weights = Callable[[FaceGenerator], dict[str, Tensor]]
 SCORED = {"score_interval": 2, "match_texture": 0.0, "path_length_weight": 0.0, "preview_interval": 0}

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from facestylist.models.cel import DRAWING
-from facestylist.models.media import FIELDS, MEDIA, fields
+from facestylist.core.callbacks import Callbacks
+from facestylist.models.media.cel import DRAWING
+from facestylist.models.media.strokes import FIELDS, MEDIA, fields
 from facestylist.procedural import Label, Renderer, parameters_from_z, sample_z
-from facestylist.training.loop import Callbacks
 from facestylist.training.randomness import at_step
 from facestylist.training.stylizer import randomise
 from facestylist.training.stylizer.config import MEDIA as WIDGET_MEDIA

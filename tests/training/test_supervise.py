@@ -9,9 +9,9 @@ import torch
 from tiny_networks import make_source, make_styles
 from tolerances import assert_close, rounding
 
-from facestylist.models.sampling import sample_latent, synthesise
-from facestylist.models.types import FaceEncoder, FaceGenerator, StylePairs
-from facestylist.training.loop import Callbacks
+from facestylist.core.callbacks import Callbacks
+from facestylist.latents.sampling import sample_latent, synthesise
+from facestylist.models.types import FaceEncoder, FaceGenerator
 from facestylist.training.pairs.anchors import destylise
 from facestylist.training.pairs.comparison import pixel_distance
 from facestylist.training.pairs.config import PairsConfig
@@ -19,6 +19,7 @@ from facestylist.training.pairs.drawing import draw
 from facestylist.training.pairs.making import KnownFaces, make_pairs
 from facestylist.training.pairs.supervise import PairSupervisionTask, supervise
 from facestylist.training.pairs.supervision_config import PairSupervisionConfig
+from facestylist.training.pairs.types import StylePairs
 
 pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("global_rng_untouched")]
 

@@ -16,16 +16,17 @@ import torch
 from tiny_networks import make_source, make_styles
 from torch import Tensor
 
-from facestylist.models.sampling import sample_latent
-from facestylist.models.types import FaceGenerator, StylePairs
+from facestylist.core.callbacks import Callbacks
+from facestylist.latents.sampling import sample_latent
+from facestylist.models.types import FaceGenerator
 from facestylist.training.distributed import ALONE, Processes
 from facestylist.training.encoder import train_encoder
 from facestylist.training.encoder_config import EncoderTrainingConfig
-from facestylist.training.loop import Callbacks
 from facestylist.training.pairs import supervise
 from facestylist.training.pairs.config import PairsConfig
 from facestylist.training.pairs.making import KnownFaces, make_pairs
 from facestylist.training.pairs.supervision_config import PairSupervisionConfig
+from facestylist.training.pairs.types import StylePairs
 from facestylist.training.stylizer.config import StylizerConfig
 from facestylist.training.stylizer.dataset import pair_source
 from facestylist.training.stylizer.task import train_stylizer

@@ -17,7 +17,7 @@ from facestylist.bench.workflows.canvas import node_class_of
 from facestylist.bench.workflows.pass_through import classes as pass_through
 from facestylist.cli.runner import Runner, known_classes
 from facestylist.cli.workflow import declared_inputs, is_widget
-from facestylist.models.embedded import list_embedded
+from facestylist.core.assets import list_embedded
 from facestylist.runtime.folders import SAMPLE, SAMPLE_ASSET, SAMPLE_CLIP, Folders, use_folders
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflows"
@@ -198,6 +198,6 @@ def test_it_runs_to_its_pictures(path: Path, tmp_path: Path) -> None:
 
 
 def read_rgb(path: Path) -> torch.Tensor:
-    from facestylist.runtime.images import read_picture
+    from facestylist.core.pictures import read_picture
 
     return read_picture(path)[0][0]

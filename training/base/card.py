@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ...models.files import write_atomically
+from ...core.files import write_atomically
 
 COLUMNS = {
     "steps": "steps",

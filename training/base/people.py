@@ -14,13 +14,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ...core.callbacks import Callbacks
+from ...core.files import replacing
+from ...core.picture_files import find_pictures
 from ...faces.align import align_faces
-from ...models.detection import Detection
-from ...models.files import replacing
+from ...faces.types import Detection
 from ...models.identity import IdentityNetwork
-from ...models.pictures import find_pictures
 from ..identity import fingerprint
-from ..loop import SAVE_SECONDS, Callbacks
+from ..loop import SAVE_SECONDS
 from ..picture_files import read_picture
 from .portraits import PART, Portraits
 

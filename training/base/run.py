@@ -20,17 +20,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...core.callbacks import Callbacks
+from ...core.files import write_atomically
 from ...models.checkpoints import save_encoder, save_generator
 from ...models.discriminator import Discriminator
 from ...models.dlib import DlibConfig, DlibFace
 from ...models.encoder import Encoder
-from ...models.files import write_atomically
 from ...models.generator import Generator
 from ...models.identity import IdentityNetwork
 from ...models.types import FaceEncoder, FaceGenerator
 from ..distributed import ALONE, Processes, check_batch
 from ..identity import fingerprint, settings_of
-from ..loop import Callbacks, CannotResume, interrupting, train
+from ..loop import CannotResume, interrupting, train
 from ..run_folder import SETTINGS, check_settings, write_settings
 from .autoencoder import AutoencoderTask, grown
 from .card import write_card

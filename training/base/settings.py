@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..config import PRECISIONS, check_fields, setting
+from ...core.settings import check_fields, setting
+from ..config import PRECISIONS
 
 if TYPE_CHECKING:
     from ...models.discriminator import DiscriminatorConfig

@@ -22,15 +22,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...core.callbacks import Callbacks
+from ...core.files import write_atomically
 from ...models import checkpoints
 from ...models.discriminator import Discriminator
 from ...models.encoder import Encoder
-from ...models.files import write_atomically
 from ...models.generator import Generator
 from ...models.types import FaceEncoder, FaceGenerator
 from ...procedural import Renderer, can_compile, sample_z
 from ..identity import fingerprint
-from ..loop import Callbacks, interrupting, train
+from ..loop import interrupting, train
 from ..run_folder import SETTINGS, check_settings, write_settings
 from .config import EmbeddedConfig
 from .dataset import HELD_OUT_SEED, SHARD_SIZE, FaceData, available_seeds, load_shards, render_shard

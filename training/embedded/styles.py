@@ -17,14 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...core.callbacks import Callbacks
+from ...core.files import write_atomically
+from ...core.settings import from_mapping, to_mapping
 from ...models import checkpoints
-from ...models.files import write_atomically
 from ...models.types import FaceEncoder, FaceGenerator
 from ...procedural import LOOKS, render, sample_parameters
-from ..config import FinetuneConfig, from_mapping, to_mapping
+from ..config import FinetuneConfig
 from ..finetune import finetune
 from ..finetune_inputs import digest
-from ..loop import Callbacks
 from ..pairs.anchors import destylise
 from ..pairs.config import PairsConfig
 from ..pairs.making import make_pairs

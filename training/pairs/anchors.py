@@ -12,12 +12,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ...models.sampling import device_of
+from ...core.callbacks import Callbacks
+from ...latents.sampling import device_of
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent
 from ..config import InversionConfig
 from ..inversion import invert_by_optimisation
 from ..likeness import check_pictures, resize
-from ..loop import Callbacks
 from .candidates import KnownFaces
 
 REFERENCE_FACES = 128

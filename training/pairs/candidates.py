@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...models.sampling import device_of, name_of
+from ...latents.sampling import device_of, name_of
 from ...models.types import FaceGenerator, FaceLatent
 from ..likeness import check_pictures, resize
 from .config import PairsConfig

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..config import AUTOMATIC, check_fields, setting
+from ...core.settings import check_fields, setting
+from ..config import AUTOMATIC
 
 # The same as `models/types.py: PAIR_LEVELS`; importing that would load torch, and nodes read their widgets from here.
 LEVELS = (0, 1, 2, 3)

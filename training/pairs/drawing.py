@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...latents.sampling import device_of, name_of, synthesise
 from ...models.blending import blend_generators, swap_weights
-from ...models.sampling import device_of, name_of, synthesise
-from ...models.types import PAIR_ORIGINS, FaceGenerator, FaceLatent, GeneratorReference, StylePairs
+from ...models.types import FaceGenerator, FaceLatent
 from .config import PairsConfig
+from .types import PAIR_ORIGINS, GeneratorReference, StylePairs
 
 BATCH = 8
 IDENTITY = (0.0, 1.0, 0.0, 0.0)

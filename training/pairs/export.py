@@ -22,9 +22,10 @@ from typing import Any
 
 from PIL import Image
 
-from ...models.types import PAIR_ORIGINS, FaceGenerator, StylePairs
-from ..loop import Callbacks
+from ...core.callbacks import Callbacks
+from ...models.types import FaceGenerator
 from .drawing import PairPainter, to_bytes
+from .types import PAIR_ORIGINS, StylePairs
 
 PROMPT = "turn the portrait into {style}"
 DRAWN_AT_ONCE = 16

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ...models.types import PAIR_LEVELS, PAIR_ORIGINS
 from .config import PairsConfig
+from .types import PAIR_LEVELS, PAIR_ORIGINS
 
 REASONS = ("kept", "reconstruction", "saturated", "flat", "duplicate", "identity", "quality", "structure", "surplus")
 """In the order in which filters look; a pair is dropped by the first that objects, and counted there."""

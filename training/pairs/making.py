@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ...core.callbacks import Callbacks
+from ...core.settings import to_mapping
+from ...latents.sampling import device_of
 from ...models.identity import IdentityNetwork
-from ...models.sampling import device_of
-from ...models.types import PAIR_ORIGINS, FaceGenerator, GeneratorReference, StylePairs
-from ..config import to_mapping
+from ...models.types import FaceGenerator
 from ..likeness import mean_squared_error
-from ..loop import Callbacks
 from .candidates import Candidates, KnownFaces, all_candidates
 from .config import PairsConfig
 from .drawing import from_bytes, level_blends, level_generators
@@ -31,6 +31,7 @@ from .scores import (
     repeated,
     saturation,
 )
+from .types import PAIR_ORIGINS, GeneratorReference, StylePairs
 
 PREVIEW_FACES = 6
 PREVIEW_INTERVAL = 20

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...models.arrays import read_arrays
-from ...models.latents import check_ours, our_metadata, save_bytes
-from ...models.types import PAIR_LEVELS, PAIR_ORIGINS, GeneratorReference, StylePairs
+from ...latents.files import check_ours, our_metadata, save_bytes
+from ...models.checkpoints.arrays import read_arrays
+from .types import PAIR_LEVELS, PAIR_ORIGINS, GeneratorReference, StylePairs
 
 KIND = "set of pseudo-pairs"
 NUM_CODES = (4, 26)

@@ -9,8 +9,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ...models.types import PAIR_LEVELS, PAIR_ORIGINS, FaceGenerator, StylePairs
+from ...models.types import FaceGenerator
 from .drawing import PairPainter, to_bytes
+from .types import PAIR_LEVELS, PAIR_ORIGINS, StylePairs
 
 ORDERS = ("as made", "worst structure first", "worst quality first")
 PAPER, INK, FAINT = (250, 249, 246), (40, 40, 44), (110, 110, 116)

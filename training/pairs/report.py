@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...models.types import StylePairs
 from .filters import REASONS
+from .types import StylePairs
 
 
 def describe(pairs: StylePairs) -> str:

@@ -23,16 +23,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...models.sampling import device_of
-from ...models.types import PAIR_ORIGINS, FaceGenerator, StylePairs
-from ..config import to_mapping
+from ...core.callbacks import Callbacks
+from ...core.settings import to_mapping
+from ...latents.sampling import device_of
+from ...models.types import FaceGenerator
 from ..distributed import ALONE, Processes, check_batch
 from ..ema import ExponentialMovingAverage
 from ..finetune_inputs import check_source
 from ..freezing import shallow_synthesis
 from ..identity import generator_fingerprint, pairs_fingerprint, settings_of
 from ..inversion import w_statistics
-from ..loop import Callbacks, require_finite, train
+from ..loop import require_finite, train
 from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..palette import projections
 from ..precision import autocast
@@ -40,6 +41,7 @@ from ..semantic import HIGHEST_RESOLUTION, SemanticWeights, schedule, self_simil
 from .comparison import edge_distance, feature_distance, importance, pixel_distance
 from .drawing import PairPainter, check_generators, move_pictures
 from .supervision_config import PairSupervisionConfig
+from .types import PAIR_ORIGINS, StylePairs
 
 ANCHOR = PAIR_ORIGINS.index("anchor")
 PREVIEW_FACES = 5

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..config import SCHEDULES, check_fields, setting
+from ...core.settings import check_fields, setting
+from ..config import SCHEDULES
 
 PRECISIONS = ("auto", "fp32", "bf16")
 """Without fp16, which would need its losses scaled."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..config import check_fields, setting
+from ...core.settings import check_fields, setting
 
-# The same as `models/media.py: MEDIA`; importing that would load torch, and nodes read their widgets from here.
+# The same as `models/media/strokes.py: MEDIA`; importing that would load torch, and nodes read their widgets from here.
 MEDIA = ("none", "pencil", "paint", "flat", "cel")
 AUTOMATIC_MEDIUM = "auto"
 

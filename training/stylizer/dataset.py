@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...models.media import fields
+from ...models.media.strokes import fields
 from ...models.stylizer import MAX_LEVEL
 from ...procedural.backgrounds import draw_background, draw_shapes, uniform
 from ...procedural.labels import Label

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ...models.types import FaceGenerator, StylePairs
+from ...models.types import FaceGenerator
 from ..identity import generator_fingerprint, pairs_fingerprint
 from ..pairs.drawing import PairPainter
+from ..pairs.types import StylePairs
 from .dataset import Pair
 
 BATCH = 16

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...models.media import blur, luma, smear
+from ...models.media.strokes import blur, luma, smear
 from ...procedural.backgrounds import draw_background, draw_shapes, uniform
 
 

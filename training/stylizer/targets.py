@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from ...models.cel import cut_tones, even_areas, ink_lines, inked
-from ...models.media import blur, flow, lay_strokes, luma, smear, smoothstep
+from ...models.media.cel import cut_tones, even_areas, ink_lines, inked
+from ...models.media.strokes import blur, flow, lay_strokes, luma, smear, smoothstep
 
 Target = Callable[[Tensor, Tensor, Tensor, "Mapping[str, Tensor] | None"], Tensor]
 """(clean picture [N,3,H,W] 0..1, what the network is given -1..1, its fields, layers of a face 0..1) -> 0..1"""

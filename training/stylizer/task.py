@@ -12,15 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...models.cel import DRAWING
+from ...core.callbacks import Callbacks
 from ...models.checkpoints import ORIGIN
+from ...models.media.cel import DRAWING
 from ...models.stylizer import DIRECT_GAIN, MAX_LEVEL, FastStylizer, FastStylizerConfig
 from ...models.types import FaceStylizer
 from ..distributed import ALONE, Processes, check_batch, made_in_turn
 from ..ema import ExponentialMovingAverage
 from ..finetune_inputs import digest
 from ..identity import fingerprint, settings_of
-from ..loop import Callbacks, require_finite, train
+from ..loop import require_finite, train
 from ..losses import discriminator_loss, generator_loss
 from .config import AUTOMATIC_MEDIUM, StylizerConfig
 from .dataset import Batch, Source

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...models.files import write_atomically
+from ...core.files import write_atomically
 from ...procedural import Renderer, can_compile, parameters_from_z, sample_z, select
 from ...procedural.camera import make_scene
 from ...procedural.labels import Label

@@ -1,0 +1,1 @@
+"""Small helpers that know neither faces nor networks: files, pictures, settings, callbacks."""

@@ -1,0 +1,1 @@
+"""Where is a face? Networks that find faces, and the choice between them."""

@@ -1,0 +1,1 @@
+"""What is done with codes, nothing trained: sampling, mixing, directions, appearance, files."""

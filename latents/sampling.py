@@ -1,0 +1,82 @@
+"""Latents from seeds, and pictures from latents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..models.types import FaceGenerator, FaceLatent
+
+
+def seeded_z(seeds: Iterable[int], z_dim: int) -> Tensor:
+    """`[N, z_dim]` float32 on the CPU: row i is `numpy.random.RandomState(seed_i).randn(1, z_dim)`.
+
+    The convention of the reference implementations, so that a seed names the same face there and here. Seeds beyond
+    their range 0..2^32-1 wrap around.
+    """
+    rows = [np.random.RandomState(seed % 2**32).randn(z_dim) for seed in seeds]
+    return torch.from_numpy(np.stack(rows)).float() if rows else torch.zeros(0, z_dim)
+
+
+@torch.no_grad()
+def sample_latent(generator: FaceGenerator, seeds: Iterable[int], truncation_psi: float = 1.0) -> FaceLatent:
+    """One latent per seed, moved towards the mean latent by `truncation_psi` (1 leaves it, 0 is the mean)."""
+    network = generator.generator
+    mean = generator.mean_latent.to(device_of(generator))
+    z = seeded_z(seeds, network.config.z_dim).to(mean.device)
+    w = network.mapping(z) if len(z) else mean.new_zeros(0, generator.w_dim)
+    return FaceLatent(
+        w_plus=network.broadcast(mean + truncation_psi * (w - mean)).clone(),
+        w_space=generator.w_space,
+        generator=generator.style,
+    )
+
+
+@torch.no_grad()
+def synthesise(generator: FaceGenerator, latent: FaceLatent, batch_size: int = 8) -> Tensor:
+    """What the generator draws for each latent: `[N, 3, R, R]` float32, about -1..1 and not clamped; N may be 0.
+
+    Uses the noise the latents were found with, or else the generator's constant noise, so that the same latent gives
+    the same picture every time.
+
+    Raises:
+        ValueError: the latents belong to a generator with another W, or have another number of codes.
+    """
+    network = generator.generator
+    if latent.w_plus.shape[1:] != (generator.num_ws, generator.w_dim):
+        raise ValueError(
+            f"These latents hold {latent.w_plus.shape[1]} codes of length {latent.w_plus.shape[2]}, but the generator "
+            f"{name_of(generator)} takes {generator.num_ws} of length {generator.w_dim}. Invert the faces with the "
+            "generator this style was fine-tuned from."
+        )
+    if latent.w_space and latent.w_space != generator.w_space:
+        raise ValueError(
+            f"These latents belong to another generator than {name_of(generator)}: the same code means a different "
+            "face there. Invert the faces with the generator this style was fine-tuned from."
+        )
+    device = device_of(generator)
+    pictures = []
+    for start in range(0, len(latent), batch_size):
+        part = slice(start, start + batch_size)
+        w_plus = latent.w_plus[part].to(device)
+        noise = "const" if latent.noise is None else [_rows(n, part).to(device) for n in latent.noise]
+        pictures.append(network.synthesis(w_plus, noise=noise).float())
+    return torch.cat(pictures) if pictures else torch.zeros(0, 3, generator.resolution, generator.resolution)
+
+
+def _rows(noise: Tensor, part: slice) -> Tensor:
+    """The noise of some faces: one map per face, or one that all share."""
+    return noise if noise.shape[0] == 1 else noise[part]
+
+
+def device_of(generator: FaceGenerator) -> torch.device:
+    """Where its network is at the moment; the mean latent beside it may stay on the CPU."""
+    return next(generator.generator.parameters()).device
+
+
+def name_of(generator: FaceGenerator) -> str:
+    """The style's name for a message, or what to call a generator that has none."""
+    return f"'{generator.style}'" if generator.style else "without a style"

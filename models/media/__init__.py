@@ -1,0 +1,1 @@
+"""What a fast stylizer draws with: strokes, flat areas, cels; by rule."""
