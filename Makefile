@@ -28,6 +28,7 @@ lint: $(STAMP) $(MYPY_ROOT)/facestylist
 	@$(RUN) -m ruff check --quiet .
 	@$(RUN) -m ruff format --quiet --check .
 	@MYPYPATH=$(MYPY_ROOT) $(RUN) -m mypy --no-error-summary -p facestylist
+	@PYTHONPATH=$(MYPY_ROOT) $(VENV)/bin/lint-imports --no-cache >.work/imports.log || { cat .work/imports.log >&2; exit 1; }
 
 assets: $(STAMP)
 	@$(RUN) -m facestylist train-embedded

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from ..training.interrupts import as_keyboard_interrupt
-from .commands import COMMANDS
+from .commands import COMMANDS, load_command
 from .console import Console, UsageError
 from .options import add_common, in_force
 
@@ -29,12 +29,26 @@ def build_parser() -> argparse.ArgumentParser:
         "wherever a FILE is asked for.",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, command in COMMANDS.items():
+    for name in COMMANDS:
+        command = load_command(name)
+        if command is None:
+            sub = commands.add_parser(name, help="(only in a clone of the repository)")
+            sub.add_argument("rest", nargs=argparse.REMAINDER)
+            add_common(sub)
+            sub.set_defaults(run=_only_in_a_clone)
+            continue
         sub = commands.add_parser(name, help=command.HELP, description=command.__doc__)
         command.add_arguments(sub)
         add_common(sub)
         sub.set_defaults(run=command.run)
     return parser
+
+
+def _only_in_a_clone(args: argparse.Namespace, console: Console) -> None:
+    raise ValueError(
+        f"`{args.command}` is for who maintains the pack, and this installation comes without it. Clone the repository "
+        "and run it there."
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

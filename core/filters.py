@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..procedural.labels import Label
-
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -34,12 +32,6 @@ def dilate(x: Tensor, radius: int) -> Tensor:
     return F.max_pool2d(x, (2 * radius + 1, 1), 1, (radius, 0))
 
 
-def boundaries(regions: Tensor) -> Tensor:
-    """1 on the pixels either side of a change of value, else 0."""
-    across = (regions != shift(regions, 1, 0)) | (regions != shift(regions, -1, 0))
-    return (across | (regions != shift(regions, 0, 1)) | (regions != shift(regions, 0, -1))).float()
-
-
 def luma(picture: Tensor) -> Tensor:
     """Brightness `[B, 1, H, W]` of an sRGB picture."""
     weights = torch.tensor(LUMA, dtype=picture.dtype, device=picture.device).view(1, 3, 1, 1)
@@ -50,11 +42,3 @@ def saturate(picture: Tensor, amount: float | Tensor) -> Tensor:
     """Colours moved away from grey (`amount` > 1) or towards it."""
     grey = luma(picture)
     return (grey + (picture - grey) * amount).clamp(0, 1)
-
-
-def among(label: Tensor, *classes: Label) -> Tensor:
-    """Whether each pixel's label is one of `classes`, bool."""
-    found = label == int(classes[0])
-    for one in classes[1:]:
-        found = found | (label == int(one))
-    return found

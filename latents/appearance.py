@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ..models.blending import blend_generators
-from ..models.types import FaceGenerator, FaceLatent
-from .sampling import name_of, sample_latent
+from ..models.types import FaceGenerator, FaceLatent, name_of
+from .sampling import sample_latent
 
 AUTOMATIC = 0
 """A layer cut of 0 stands for `usual_layer_cut`."""

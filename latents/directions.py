@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..models.checkpoints.arrays import find_arrays, read_arrays
-from ..models.types import FaceDirections, FaceGenerator, FaceLatent
+from ..models.types import FaceDirections, FaceGenerator, FaceLatent, device_of, name_of
 from .files import check_ours, our_metadata, save_bytes
 from .layers import describe_layers, parse_layers
-from .sampling import device_of, name_of, synthesise
+from .sampling import synthesise
 
 SAMPLES = 10_000
 BATCH = 1000

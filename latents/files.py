@@ -19,8 +19,7 @@ from torch import Tensor
 
 from ..core.files import write_atomically
 from ..models.checkpoints.arrays import Fits, find_arrays, read_arrays
-from ..models.types import FaceGenerator, FaceLatent
-from .sampling import name_of
+from ..models.types import FaceGenerator, FaceLatent, name_of
 
 FORMAT_VERSION = 1
 KIND = "set of latents"

@@ -11,8 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..models.types import FaceGenerator, FaceLatent
-from .sampling import device_of, seeded_z
+from ..models.types import FaceGenerator, FaceLatent, device_of
+from .sampling import seeded_z
 
 MixMode = Literal["linear", "slerp"]
 Easing = Literal["none", "smooth"]

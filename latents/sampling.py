@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..models.types import FaceGenerator, FaceLatent
+from ..models.types import FaceGenerator, FaceLatent, device_of, name_of
 
 
 def seeded_z(seeds: Iterable[int], z_dim: int) -> Tensor:
@@ -70,13 +70,3 @@ def synthesise(generator: FaceGenerator, latent: FaceLatent, batch_size: int = 8
 def _rows(noise: Tensor, part: slice) -> Tensor:
     """The noise of some faces: one map per face, or one that all share."""
     return noise if noise.shape[0] == 1 else noise[part]
-
-
-def device_of(generator: FaceGenerator) -> torch.device:
-    """Where its network is at the moment; the mean latent beside it may stay on the CPU."""
-    return next(generator.generator.parameters()).device
-
-
-def name_of(generator: FaceGenerator) -> str:
-    """The style's name for a message, or what to call a generator that has none."""
-    return f"'{generator.style}'" if generator.style else "without a style"

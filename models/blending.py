@@ -15,8 +15,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ..latents.sampling import name_of
-from .types import FaceGenerator
+from .types import FaceGenerator, name_of
 
 EDGE_OCTAVES = 4.0
 """Width, in octaves of resolution, of the soft edge that `strength_weights` moves from the finest block to 4x4."""

@@ -186,3 +186,13 @@ class FaceDirections:
     def replace(self, **changes: Any) -> FaceDirections:
         """A copy with the given fields changed."""
         return replace(self, **changes)
+
+
+def device_of(generator: FaceGenerator) -> torch.device:
+    """Where its network is at the moment; the mean latent beside it may stay on the CPU."""
+    return next(generator.generator.parameters()).device
+
+
+def name_of(generator: FaceGenerator) -> str:
+    """The style's name for a message, or what to call a generator that has none."""
+    return f"'{generator.style}'" if generator.style else "without a style"

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..core.filters import among, boundaries, box_blur, shift
+from ..core.filters import box_blur, shift
 from .camera import Scene
 from .geometry import EYE_Y, bell, mix, smoothstep, value_noise
-from .labels import Label
+from .labels import Label, among, boundaries
 from .paint import GBuffer, colour
 from .photo import light_direction
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from torch import Tensor
+
+from ..core.filters import shift
+
 
 class Label(IntEnum):
     """One class per visible part. A label map is uint8 `[B, H, W]` holding these values."""
@@ -43,3 +47,17 @@ LABEL_COLOURS = (
     (20, 200, 200),
     (100, 90, 60),
 )
+
+
+def boundaries(regions: Tensor) -> Tensor:
+    """1 on the pixels either side of a change of value, else 0."""
+    across = (regions != shift(regions, 1, 0)) | (regions != shift(regions, -1, 0))
+    return (across | (regions != shift(regions, 0, 1)) | (regions != shift(regions, 0, -1))).float()
+
+
+def among(label: Tensor, *classes: Label) -> Tensor:
+    """Whether each pixel's label is one of `classes`, bool."""
+    found = label == int(classes[0])
+    for one in classes[1:]:
+        found = found | (label == int(one))
+    return found

@@ -30,7 +30,7 @@ LOAD_BY_PATH = """
 """
 
 # Initial weights, drawn inside fork_rng, which puts the global generator back.
-ALLOWED = {"manual_seed(": ("training/embedded/run.py", "bench/judges.py")}
+ALLOWED = {"manual_seed(": ("tools/embedded/run.py", "tools/bench/judges.py")}
 
 
 def python(code: str, *arguments: str) -> str:
@@ -75,9 +75,29 @@ def test_the_package_list_is_the_tree(root: Path) -> None:
     present = {
         ".".join(["facestylist", *path.parts[:-1]])
         for path in files
-        if path.parts[0] not in ("tests", "build") and not path.parts[0].startswith(".")
+        if path.parts[0] not in ("tests", "tools", "build") and not path.parts[0].startswith(".")
     }
     assert listed == present
+
+
+def test_without_the_tools_their_commands_say_where_they_are(root: Path) -> None:
+    assert "tools/" in (root / ".comfyignore").read_text().split()
+    code = """
+        import sys
+        class Absent:
+            def find_spec(self, name, path=None, target=None):
+                if name.startswith("facestylist.tools"):
+                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        sys.meta_path.insert(0, Absent())
+        from facestylist.cli.main import main
+        assert main(["bench", "speed", "--quick"]) == 1 and main(["train-detector"]) == 1
+        main(["--help"])
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert done.returncode == 0 and "(only in a clone of the repository)" in done.stdout, done.stderr
+    assert done.stderr.count("Clone the repository") == 2
 
 
 def test_requirements_are_the_projects_dependencies(root: Path) -> None:

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .distributed import ALONE, Processes
+
 MAX_TRANSLATION = 0.125
 """Of the picture's side."""
 MAX_ROTATION = math.radians(8.0)
@@ -170,3 +172,24 @@ class AdaptiveProbability:
         self._sign_sum = float(state["sign_sum"])
         self._pictures = int(state["pictures"])
         self._batches = int(state["batches"])
+
+
+class SharedAugmentation:
+    """Brightness, contrast and a shift, the same for the true and the made picture of a face. Differentiable.
+
+    Fewer pictures than were counted get those of the first ones.
+    """
+
+    def __init__(self, count: int, size: int, random: torch.Generator, processes: Processes = ALONE) -> None:
+        self.brightness = processes.share((torch.rand(count, 1, 1, 1, generator=random) - 0.5) * 0.3)
+        self.contrast = processes.share(torch.rand(count, 1, 1, 1, generator=random) * 0.5 + 0.75)
+        self.margin = max(size // 16, 1)
+        self.shift = processes.share(torch.randint(0, 2 * self.margin + 1, (count, 2), generator=random)).tolist()
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        mean = pictures.mean((1, 2, 3), keepdim=True)
+        contrast, brightness = (x[: len(pictures)].to(pictures) for x in (self.contrast, self.brightness))
+        pictures = (pictures - mean) * contrast + mean + brightness
+        size = pictures.shape[-1]
+        padded = F.pad(pictures, (self.margin,) * 4, mode="replicate")
+        return torch.stack([p[:, y : y + size, x : x + size] for p, (x, y) in zip(padded, self.shift, strict=False)])

@@ -144,3 +144,31 @@ def _pooled(discriminator: Discriminator, pictures: Tensor) -> Tensor:
     return torch.cat(
         [torch.cat([f.float().mean((2, 3)) for f in _features(discriminator, part)], 1) for part in pictures.split(8)]
     )
+
+
+def gradients(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Differences between neighbours, across and down."""
+    return x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]
+
+
+def face_box(x: Tensor) -> Tensor:
+    """The part of an aligned picture that the face fills."""
+    c = x.shape[-1] // 4
+    return x[..., c : -(c // 2), c:-c]
+
+
+@torch.no_grad()
+def measure(pictures: Tensor, truth: Tensor) -> dict[str, float]:
+    """L1 (0..1 scale) over picture and face, PSNR, and the gradient energy of the face relative to the truth's."""
+    pictures = pictures.clamp(-1, 1)
+
+    def energy(x: Tensor) -> float:
+        return sum(float(g.square().mean()) for g in gradients(x))
+
+    squared = ((pictures - truth) / 2).square().mean((1, 2, 3))
+    return {
+        "l1": float((pictures - truth).abs().mean()) / 2,
+        "face_l1": float((face_box(pictures) - face_box(truth)).abs().mean()) / 2,
+        "psnr": float((-10 * squared.clamp(min=1e-10).log10()).mean()),
+        "gradient_energy": energy(face_box(pictures)) / energy(face_box(truth)),
+    }

@@ -22,9 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.callbacks import Callbacks
-from ..latents.sampling import device_of
 from ..models.encoder import Encoder, EncoderConfig
-from ..models.types import FaceEncoder, FaceGenerator
+from ..models.types import FaceEncoder, FaceGenerator, device_of
 from .distributed import ALONE, Processes, check_batch
 from .ema import ExponentialMovingAverage
 from .encoder_config import EncoderTrainingConfig

@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..latents.sampling import device_of
-from ..models.types import FaceGenerator
+from ..models.types import FaceGenerator, device_of
 from .duplicates import DuplicateFinder
 
 FEW = 10

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from ..core.settings import to_mapping
-from ..latents.sampling import device_of
-from ..models.types import FaceGenerator
+from ..models.types import FaceGenerator, device_of
 from .augment import AdaptiveProbability
 from .config import AUTOMATIC, FinetuneConfig
 from .distributed import ALONE, Processes, check_batch, share_of_fields

@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from ..core.callbacks import Callbacks
 from ..latents.encoding import corrected_codes, first_codes, usual_steps
 from ..latents.mixing import part_of
-from ..latents.sampling import device_of
-from ..models.types import FaceEncoder, FaceGenerator, FaceLatent
+from ..models.types import FaceEncoder, FaceGenerator, FaceLatent, device_of
 from .config import InversionConfig
 from .interrupts import hand_over, held_back
 from .likeness import (

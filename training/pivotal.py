@@ -20,8 +20,7 @@ import torch
 from torch import Tensor
 
 from ..core.callbacks import Callbacks
-from ..latents.sampling import device_of, name_of
-from ..models.types import FaceEncoder, FaceGenerator, FaceLatent
+from ..models.types import FaceEncoder, FaceGenerator, FaceLatent, device_of, name_of
 from .config import PivotalConfig
 from .interrupts import hand_over, held_back
 from .inversion import w_statistics

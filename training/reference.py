@@ -19,9 +19,8 @@ from torch import Tensor
 
 from ..core.callbacks import Callbacks
 from ..latents.appearance import layer_amounts, resolved_cut, with_appearance
-from ..latents.sampling import device_of, name_of
 from ..models.discriminator import Discriminator
-from ..models.types import FaceEncoder, FaceGenerator, FaceLatent
+from ..models.types import FaceEncoder, FaceGenerator, FaceLatent, device_of, name_of
 from .inversion import invert_with_encoder, learning_rate_factor, w_statistics
 from .likeness import (
     check_pictures,

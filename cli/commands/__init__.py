@@ -5,52 +5,41 @@ The modules are cheap to import; what is heavy, they import when they run.
 
 from __future__ import annotations
 
+from importlib import import_module
 from types import ModuleType
 
-from . import (
-    align,
-    bench,
-    convert,
-    demo,
-    discriminate,
-    encode,
-    finetune,
-    generate,
-    inspect,
-    invert,
-    pairs,
-    render,
-    run,
-    stylise,
-    train_base,
-    train_detector,
-    train_embedded,
-    train_encoder,
-    train_pairs,
-    train_stylizer,
-    ui,
-)
-
-COMMANDS: dict[str, ModuleType] = {
-    "demo": demo,
-    "run": run,
-    "stylise": stylise,
-    "align": align,
-    "invert": invert,
-    "finetune": finetune,
-    "pairs": pairs,
-    "train-pairs": train_pairs,
-    "generate": generate,
-    "discriminate": discriminate,
-    "encode": encode,
-    "inspect": inspect,
-    "convert": convert,
-    "render": render,
-    "bench": bench,
-    "ui": ui,
-    "train-stylizer": train_stylizer,
-    "train-encoder": train_encoder,
-    "train-base": train_base,
-    "train-embedded": train_embedded,
-    "train-detector": train_detector,
+COMMANDS = {
+    "demo": "cli.commands.demo",
+    "run": "cli.commands.run",
+    "stylise": "cli.commands.stylise",
+    "align": "cli.commands.align",
+    "invert": "cli.commands.invert",
+    "finetune": "cli.commands.finetune",
+    "pairs": "cli.commands.pairs",
+    "train-pairs": "cli.commands.train_pairs",
+    "generate": "cli.commands.generate",
+    "discriminate": "cli.commands.discriminate",
+    "encode": "cli.commands.encode",
+    "inspect": "cli.commands.inspect",
+    "convert": "cli.commands.convert",
+    "render": "cli.commands.render",
+    "bench": "tools.commands.bench",
+    "ui": "cli.commands.ui",
+    "train-stylizer": "cli.commands.train_stylizer",
+    "train-encoder": "cli.commands.train_encoder",
+    "train-base": "cli.commands.train_base",
+    "train-embedded": "tools.commands.train_embedded",
+    "train-detector": "tools.commands.train_detector",
 }
+"""Where each command is. Those of `tools` come with a clone of the repository only."""
+
+
+def load_command(name: str) -> ModuleType | None:
+    """The module of a command, None where this installation comes without it."""
+    module = COMMANDS[name]
+    try:
+        return import_module(f"...{module}", __package__)
+    except ModuleNotFoundError as error:
+        if module.startswith("tools.") and error.name and error.name.partition(".")[2].startswith("tools"):
+            return None
+        raise

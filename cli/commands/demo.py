@@ -17,8 +17,8 @@ from ..console import Console
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..runner import Runner
-    from ..workflow import Prompt
+    from ...headless.runner import Runner
+    from ...headless.workflow import Prompt
 
 HELP = "the bundled workflow on the sample picture, in every embedded style"
 WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / "stylise_a_photo.json"
@@ -36,9 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     from ...core.pictures import write_picture
     from ...core.sheets import contact_sheet
+    from ...headless.runner import Runner
+    from ...headless.workflow import read_workflow_file
     from ...runtime.folders import current_folders, list_embedded_styles, use_folders
-    from ..runner import Runner
-    from ..workflow import read_workflow_file
 
     check_writable(args.out, folder=True)
     started = time.monotonic()

@@ -14,7 +14,7 @@ from ...core.files import check_writable
 from ..console import Console
 
 if TYPE_CHECKING:
-    from ..workflow import Workflow
+    from ...headless.workflow import Workflow
 
 HELP = "run a workflow file without a server"
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    from ..workflow_file import read_workflows
+    from ...headless.workflow_file import read_workflows
 
     check_writable(args.output_dir, folder=True)
     documents = read_workflows(args.workflow)
@@ -52,7 +52,7 @@ def _prepare(
     documents: list[dict[str, Any]], prepare: Callable[[dict[str, Any]], Workflow], console: Console
 ) -> Workflow:
     """The workflow of a file or, where that cannot be run, the prompt that its picture was made with."""
-    from ..workflow import WorkflowError, is_ui_format
+    from ...headless.workflow import WorkflowError, is_ui_format
 
     try:
         return prepare(documents[0])
@@ -76,8 +76,8 @@ def _tell(workflow: Workflow, console: Console) -> None:
 
 
 def _here(args: argparse.Namespace, documents: list[dict[str, Any]], console: Console) -> dict[str, Any]:
-    from ..runner import Runner
-    from ..values import set_seeds
+    from ...headless.runner import Runner
+    from ...headless.values import set_seeds
 
     def tell(position: int, total: int, key: str, title: str) -> None:
         console.note(f"[{position}/{total}] {title} (node {key})")
@@ -103,9 +103,9 @@ def _here(args: argparse.Namespace, documents: list[dict[str, Any]], console: Co
 
 
 def _on_server(args: argparse.Namespace, documents: list[dict[str, Any]], console: Console) -> dict[str, Any]:
+    from ...headless.server_client import ServerClient
+    from ...headless.values import expand_prefixes, set_input, set_seeds
     from ...runtime.folders import input_dir, output_dir
-    from ..server_client import ServerClient
-    from ..values import expand_prefixes, set_input, set_seeds
 
     client = ServerClient(args.server)
 

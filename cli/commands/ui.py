@@ -36,8 +36,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
         raise RuntimeError("`facestylist ui` needs aiohttp. Run `pip install aiohttp`.") from error
     import asyncio
 
+    from ...headless.ui.frontend import static_root
     from ...runtime.folders import current_folders
-    from ..ui.frontend import static_root
 
     root = static_root()
     with tempfile.TemporaryDirectory(prefix="facestylist-ui-") as temp:
@@ -54,8 +54,8 @@ async def _serve(root: Path, folders: Folders, user: Path, port: int, console: C
 
     from aiohttp import web
 
-    from ..ui.frontend import version
-    from ..ui.server import create_app
+    from ...headless.ui.frontend import version
+    from ...headless.ui.server import create_app
 
     runner = web.AppRunner(create_app(root, folders, user), access_log=None, shutdown_timeout=5)
     await runner.setup()

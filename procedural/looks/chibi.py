@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...core.filters import among, saturate
+from ...core.filters import saturate
 from ..camera import Scene
 from ..drawing import (
     FACE,
@@ -23,7 +23,7 @@ from ..drawing import (
     pressure,
 )
 from ..geometry import mix, smoothstep
-from ..labels import Label
+from ..labels import Label, among
 from ..paint import GBuffer, colour, glasses_mask, lens_reflection
 from ..parameters import FaceParameters, to_srgb
 from ..photo import light_direction

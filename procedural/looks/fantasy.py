@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...core.filters import among, luma, saturate
+from ...core.filters import luma, saturate
 from ..camera import Scene
 from ..drawing import FACE, disc, eye_curves, grey, picture_plane
 from ..geometry import bell, mix, smoothstep, value_noise
-from ..labels import Label
+from ..labels import Label, among
 from ..paint import GBuffer, colour
 from ..parameters import FaceParameters, to_linear, to_srgb
 from ..photo import add_glasses, light_direction

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...core.filters import among, box_blur, dilate, luma, saturate, shift
+from ...core.filters import box_blur, dilate, luma, saturate, shift
 from ..camera import Scene
 from ..drawing import FACE, picture_plane, pixels
 from ..geometry import mix, smoothstep, value_noise
-from ..labels import Label
+from ..labels import Label, among
 from ..paint import GBuffer, colour
 from ..parameters import to_srgb
 from ..photo import shade_photo

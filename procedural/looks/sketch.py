@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from ...core.filters import among, box_blur, luma
+from ...core.filters import box_blur, luma
 from ..camera import Scene
 from ..drawing import FACE, contours, disc, eye_curves, ink, picture_plane, pixels, pressure
 from ..geometry import bell, mix, smoothstep, value_noise
-from ..labels import Label
+from ..labels import Label, among
 from ..paint import GBuffer, colour
 from ..parameters import to_srgb
 from ..photo import light_direction, shade_photo

@@ -10,15 +10,15 @@ import pytest
 import torch
 from tolerances import rounding, roundings
 
-from facestylist.bench import inversion, quality, speed
-from facestylist.bench.renders import Renders
-from facestylist.bench.sections import fill_section
-from facestylist.bench.throughput import UNIT, measure_paces, pace_table
-from facestylist.cli.commands import bench
 from facestylist.cli.main import main
 from facestylist.models.checkpoints import save_generator
 from facestylist.models.generator import Generator, GeneratorConfig
 from facestylist.models.types import FaceEncoder, FaceGenerator
+from facestylist.tools.bench import inversion, quality, speed
+from facestylist.tools.bench.renders import Renders
+from facestylist.tools.bench.sections import fill_section
+from facestylist.tools.bench.throughput import UNIT, measure_paces, pace_table
+from facestylist.tools.commands import bench
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -136,7 +136,7 @@ def test_the_command_prints_fills_and_tells(
 def test_an_installation_without_benchmarks_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "facestylist.bench.sections", None)
+    monkeypatch.setitem(__import__("sys").modules, "facestylist.tools.bench.sections", None)
     assert main(["bench", "speed"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("The benchmarks are not part of this installation.") and said.count("\n") == 1

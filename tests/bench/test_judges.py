@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import torch
 
-from facestylist.bench.judges import Judge, frechet_distance, kernel_distance, mean_iou, parse, sliced_patch_distance
-from facestylist.bench.stages import interval
 from facestylist.procedural import NUM_LABELS
+from facestylist.tools.bench.judges import (
+    Judge,
+    frechet_distance,
+    kernel_distance,
+    mean_iou,
+    parse,
+    sliced_patch_distance,
+)
+from facestylist.tools.bench.stages import interval
 
 
 def random_pictures(count: int, seed: int, size: int = 32) -> torch.Tensor:

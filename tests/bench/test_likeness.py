@@ -12,10 +12,6 @@ import torch
 from tolerances import assert_close, rounding, roundings
 from torch import Tensor
 
-from facestylist.bench import likeness, style_scale
-from facestylist.bench.likeness import SIDE, Likeness, Photos, Row, likeness_table, measure_likeness, read_groups
-from facestylist.bench.style_scale import StyleScale
-from facestylist.cli.commands import bench as command
 from facestylist.cli.main import main
 from facestylist.core.pictures import tensor_to_image, write_picture
 from facestylist.faces.types import Detection
@@ -25,6 +21,10 @@ from facestylist.models.encoder import Encoder, EncoderConfig
 from facestylist.models.generator import Generator, GeneratorConfig
 from facestylist.models.stylizer import FastStylizer, FastStylizerConfig
 from facestylist.models.types import FaceEncoder, FaceGenerator, FaceStylizer
+from facestylist.tools.bench import likeness, style_scale
+from facestylist.tools.bench.likeness import SIDE, Likeness, Photos, Row, likeness_table, measure_likeness, read_groups
+from facestylist.tools.bench.style_scale import StyleScale
+from facestylist.tools.commands import bench as command
 
 pytestmark = pytest.mark.usefixtures("global_rng_untouched")
 SIZE = 32

@@ -1,4 +1,4 @@
-"""Changed files of every kind are read or refused in a sentence: a few of each here, many with `bench/mutations.py`."""
+"""Changed files of every kind are read or refused in a sentence: a few of each; many: `tools/bench/mutations.py`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("no POSIX limits", allow_module_level=True)
 
-from facestylist.bench import mutations  # noqa: E402 - it needs POSIX
-from facestylist.bench.mutate import change_bytes, change_pickle, change_text  # noqa: E402
-from facestylist.bench.mutated_files import Parser, parsers  # noqa: E402
+from facestylist.tools.bench import mutations  # noqa: E402 - it needs POSIX
+from facestylist.tools.bench.mutate import change_bytes, change_pickle, change_text  # noqa: E402
+from facestylist.tools.bench.mutated_files import Parser, parsers  # noqa: E402
 
 FILES = 12
 

@@ -9,9 +9,9 @@ import torch
 from tolerances import rounding
 from torch import Tensor
 
-from facestylist.bench.judges import Judge
-from facestylist.bench.reference import Outcome, colour, table, texture
 from facestylist.procedural import Label
+from facestylist.tools.bench.judges import Judge
+from facestylist.tools.bench.reference import Outcome, colour, table, texture
 
 
 def halves(left: tuple[float, float, float], right: tuple[float, float, float]) -> tuple[Tensor, Tensor]:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from facestylist.bench import stages
-from facestylist.bench.renders import renders
 from facestylist.models import checkpoints
+from facestylist.tools.bench import stages
+from facestylist.tools.bench.renders import renders
 
 
 def test_arms_differ_in_the_constraint_and_the_pairs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ def test_renders_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     drawn = {"held": torch.zeros(2, 3, 8, 8), "labels": torch.ones(2, 8, 8, dtype=torch.uint8)}
     calls: list[str] = []
     draw = lambda look, size, count: calls.append(f"{look} {count}") or drawn  # noqa: E731
-    monkeypatch.setattr("facestylist.bench.renders._draw", draw)
+    monkeypatch.setattr("facestylist.tools.bench.renders._draw", draw)
     for _ in range(2):
         found = renders("photo", 8, tmp_path)
         assert found.labels.dtype == torch.int64 and found.others.shape == (0, 3, 8, 8)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from facestylist.bench import students
 from facestylist.core.assets import list_embedded
+from facestylist.tools.bench import students
 
 
 def shapes(size: int = 96) -> torch.Tensor:

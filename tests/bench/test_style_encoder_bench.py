@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from facestylist.bench import style_encoder
-from facestylist.bench.judges import Judge
-from facestylist.bench.renders import Renders
 from facestylist.latents.sampling import sample_latent, synthesise
 from facestylist.models import checkpoints
+from facestylist.tools.bench import style_encoder
+from facestylist.tools.bench.judges import Judge
+from facestylist.tools.bench.renders import Renders
 
 
 def test_the_person_who_was_read_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:

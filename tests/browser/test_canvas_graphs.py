@@ -17,8 +17,8 @@ import pytest
 from graph_corpus import CORPUS
 from graph_files import CLASSES
 
-from facestylist.cli import builtin_nodes
-from facestylist.cli.runner import Runner
+from facestylist.headless import builtin_nodes
+from facestylist.headless.runner import Runner
 from facestylist.runtime.folders import Folders
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -32,7 +32,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server of the front end that has the small nodes of these workflows."""
     package = pytest.importorskip("comfyui_frontend_package")
     web = pytest.importorskip("aiohttp.web")
-    from facestylist.cli.ui.server import create_app
+    from facestylist.headless.ui.server import create_app
 
     folder = tmp_path_factory.mktemp("graphs")
     folders = Folders(folder / "input", folder / "output", folder / "temp", folder / "models")

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from small_runs import SMALL_RUNS
 
-from facestylist.bench.workflows.pass_through import classes as pass_through
-from facestylist.cli.runner import Runner, known_classes
-from facestylist.cli.workflow import node_types
+from facestylist.headless.runner import Runner, known_classes
+from facestylist.headless.workflow import node_types
 from facestylist.runtime.folders import Folders, use_folders
+from facestylist.tools.workflow_makers.pass_through import classes as pass_through
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -12,10 +12,10 @@ import pytest
 from graph_corpus import CORPUS
 from graph_files import CLASSES
 
-from facestylist.cli import builtin_nodes
-from facestylist.cli.runner import Runner
-from facestylist.cli.workflow import WorkflowError
-from facestylist.cli.workflow_file import read_workflows
+from facestylist.headless import builtin_nodes
+from facestylist.headless.runner import Runner
+from facestylist.headless.workflow import WorkflowError
+from facestylist.headless.workflow_file import read_workflows
 
 Path_ = tuple[Any, ...]
 FOUND = json.loads((Path(__file__).parent / "broken_workflows.json").read_text())

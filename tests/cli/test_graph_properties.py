@@ -10,8 +10,8 @@ from graph_files import INPUTS, TYPES, Sketch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facestylist.cli import builtin_nodes
-from facestylist.cli.workflow import is_link, to_workflow
+from facestylist.headless import builtin_nodes
+from facestylist.headless.workflow import is_link, to_workflow
 
 ALL = {**{name: node.INPUT_TYPES() for name, node in builtin_nodes.NODE_CLASS_MAPPINGS.items()}, **TYPES}
 SOCKETS = {"Source": {"seed": "INT", "size": "INT"}, "Change": {"image": "IMAGE", "mask": "MASK", "times": "INT"}}

@@ -25,11 +25,11 @@ from graph_files import CLASSES, INPUTS, TYPES, Sketch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from facestylist.cli import builtin_nodes, graphs
 from facestylist.cli.main import main
-from facestylist.cli.runner import Runner
-from facestylist.cli.values import set_input, set_seeds
-from facestylist.cli.workflow import Workflow, WorkflowError, node_types, to_workflow
+from facestylist.headless import builtin_nodes, graphs
+from facestylist.headless.runner import Runner
+from facestylist.headless.values import set_input, set_seeds
+from facestylist.headless.workflow import Workflow, WorkflowError, node_types, to_workflow
 
 ALL = {**{name: node.INPUT_TYPES() for name, node in builtin_nodes.NODE_CLASS_MAPPINGS.items()}, **TYPES}
 RECORDED = json.loads((Path(__file__).parent / "front_end_prompts.json").read_text())

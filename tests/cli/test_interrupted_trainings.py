@@ -1,4 +1,4 @@
-"""Every training command, with signals at moments spread over its run; `bench/interrupts.py` tries many more."""
+"""Every training command, with signals at moments spread over its run; `tools/bench/interrupts.py` tries many more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from facestylist.bench.interrupts import Training, Trials, run, trainings
+from facestylist.tools.bench.interrupts import Training, Trials, run, trainings
 from facestylist.training.kept import kept_losses, kept_step
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="trials are forks of this process")

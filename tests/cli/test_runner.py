@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from facestylist.cli import builtin_nodes
-from facestylist.cli.runner import NodeError, Runner
-from facestylist.cli.workflow import WorkflowError
+from facestylist.headless import builtin_nodes
+from facestylist.headless.runner import NodeError, Runner
+from facestylist.headless.workflow import WorkflowError
 from facestylist.runtime.folders import Folders, use_folders
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from facestylist.cli import server_client
 from facestylist.cli.main import main
+from facestylist.headless import server_client
 
 OBJECT_INFO = {
     "LoadImage": {"input": {"required": {"image": [["b.png"], {"image_upload": True}]}}, "display_name": "Load Image"},

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from small_runs import SMALL_RUNS
 
-from facestylist.bench.workflows.core import definition, recorded
-from facestylist.cli.server_client import ServerClient
-from facestylist.cli.values import set_input
-from facestylist.cli.workflow import Workflow, is_link
 from facestylist.core.assets import list_embedded
+from facestylist.headless.server_client import ServerClient
+from facestylist.headless.values import set_input
+from facestylist.headless.workflow import Workflow, is_link
 from facestylist.nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
+from facestylist.tools.workflow_makers.core import definition, recorded
 
 pytestmark = [pytest.mark.comfyui, pytest.mark.slow]
 
@@ -99,7 +99,9 @@ def test_every_node_is_declared_as_here(comfyui: Any) -> None:
             for given, (_, options) in here.get(group, {}).items():
                 assert there["input"][group][given][1] == options, f"{name}.{given}"
     for name, record in recorded().items():
-        assert definition(name, info[name]) == record, f"{name} is declared otherwise: run bench/workflows/record.py"
+        assert definition(name, info[name]) == record, (
+            f"{name} is declared otherwise: run tools/workflow_makers/record.py"
+        )
 
 
 def test_the_workflows_are_offered_as_templates(comfyui: Any) -> None:

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from facestylist.bench.help.declarations import FILE_LISTS, Node, all_nodes
-from facestylist.bench.help.files import HERE, generated
-from facestylist.bench.help.locales import Translation, read_texts, translated
-from facestylist.bench.help.pages import page, written_parts
-from facestylist.bench.help.pictures import MAKERS
-from facestylist.bench.help.strips import WIDEST
 from facestylist.nodes import NODE_CLASS_MAPPINGS
+from facestylist.tools.help.declarations import FILE_LISTS, Node, all_nodes
+from facestylist.tools.help.files import HERE, generated
+from facestylist.tools.help.locales import Translation, read_texts, translated
+from facestylist.tools.help.pages import page, written_parts
+from facestylist.tools.help.pictures import MAKERS
+from facestylist.tools.help.strips import WIDEST
 
 NODES = all_nodes()
-COMMAND = "run python -m facestylist.bench.help"
+COMMAND = "run python -m facestylist.tools.help"
 
 
 def definitions(root: Path, language: str) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import pytest
 import torch
 from tolerances import GREY_LEVEL, assert_close
 
-from facestylist.core.filters import among, boundaries, box_blur, dilate, luma, saturate, shift
+from facestylist.core.filters import box_blur, dilate, luma, saturate, shift
 from facestylist.procedural import LOOKS, Label, Rendered, Renderer, five_points, sample_parameters, select
+from facestylist.procedural.labels import among, boundaries
 from facestylist.procedural.parameters import FaceParameters
 
 STYLISED = [name for name in LOOKS if name != "photo"]

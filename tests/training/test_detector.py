@@ -24,12 +24,12 @@ from facestylist.procedural.scene import (
     mirror,
     render_sprites,
 )
-from facestylist.training.detector import DetectorTask, train_detector
-from facestylist.training.detector_config import DetectorTrainingConfig
-from facestylist.training.detector_losses import assign_cells, detector_losses, generalised_iou
-from facestylist.training.detector_photos import POINTS, read_portraits, with_portraits
-from facestylist.training.detector_scenes import cut_closeups, hardest_mistakes
-from facestylist.training.detector_scores import evaluate_detector
+from facestylist.tools.detector.losses import assign_cells, detector_losses, generalised_iou
+from facestylist.tools.detector.photos import POINTS, read_portraits, with_portraits
+from facestylist.tools.detector.run import DetectorTask, train_detector
+from facestylist.tools.detector.scenes import cut_closeups, hardest_mistakes
+from facestylist.tools.detector.scores import evaluate_detector
+from facestylist.tools.detector.settings import DetectorTrainingConfig
 
 TINY = DetectorConfig(stem=4, widths=(8, 8, 8), neck=8)
 SHORT = DetectorTrainingConfig(

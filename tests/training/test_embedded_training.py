@@ -14,20 +14,21 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from facestylist.bench import embedded_card
 from facestylist.core.callbacks import Callbacks
 from facestylist.models.checkpoints import inspect, load_encoder, load_generator
 from facestylist.models.generator import Generator
 from facestylist.models.ops import upsample
 from facestylist.procedural import LOOKS, Z_DIM, render
-from facestylist.training.embedded import generator as generator_module
-from facestylist.training.embedded import styles
-from facestylist.training.embedded.config import EmbeddedConfig
-from facestylist.training.embedded.dataset import HELD_OUT_SEED, FaceData, load_shards
-from facestylist.training.embedded.generator import MappingTask, PairedTask, ParameterMapping, grow
-from facestylist.training.embedded.polish import PolishTask, SharedAugmentation, _interleave, _separate
-from facestylist.training.embedded.run import train_embedded
-from facestylist.training.embedded.supervision import measure
+from facestylist.tools.bench import embedded_card
+from facestylist.tools.embedded import generator as generator_module
+from facestylist.tools.embedded import styles
+from facestylist.tools.embedded.config import EmbeddedConfig
+from facestylist.tools.embedded.dataset import HELD_OUT_SEED, FaceData, load_shards
+from facestylist.tools.embedded.generator import MappingTask, PairedTask, ParameterMapping, grow
+from facestylist.tools.embedded.polish import PolishTask, _interleave, _separate
+from facestylist.tools.embedded.run import train_embedded
+from facestylist.training.augment import SharedAugmentation
+from facestylist.training.distances import measure
 
 CONFIG = replace(EmbeddedConfig.quick(), style_images=4)
 STYLE = "cartoon"

@@ -16,8 +16,8 @@ from facestylist.cli.files import read_settings
 from facestylist.cli.options import add_settings, read_config
 from facestylist.core.settings import FieldSpec, fields_of, from_mapping, to_mapping
 from facestylist.nodes.declare import from_spec
+from facestylist.tools.detector.settings import DetectorTrainingConfig
 from facestylist.training.config import FinetuneConfig, InversionConfig, PivotalConfig
-from facestylist.training.detector_config import DetectorTrainingConfig
 from facestylist.training.encoder_config import EncoderTrainingConfig
 from facestylist.training.mode_config import ApplyConfig, ReferenceConfig, VariationConfig
 from facestylist.training.pairs.config import PairsConfig

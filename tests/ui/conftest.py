@@ -13,8 +13,8 @@ pytest.importorskip("aiohttp", reason="`facestylist ui` needs aiohttp: pip insta
 from aiohttp.test_utils import TestClient, TestServer  # noqa: E402
 from ui_bench import Fail, Page, Work  # noqa: E402
 
-from facestylist.cli import builtin_nodes  # noqa: E402
-from facestylist.cli.runner import Runner  # noqa: E402
+from facestylist.headless import builtin_nodes  # noqa: E402
+from facestylist.headless.runner import Runner  # noqa: E402
 from facestylist.runtime.folders import Folders  # noqa: E402
 
 
@@ -39,7 +39,7 @@ def static(tmp_path: Path) -> Path:
 @pytest.fixture
 def with_page(static: Path, tmp_path: Path) -> Callable[[Callable[[Page], Awaitable[None]]], None]:
     """Runs a test with a server and a page."""
-    from facestylist.cli.ui.server import create_app
+    from facestylist.headless.ui.server import create_app
 
     def run(test: Callable[[Page], Awaitable[None]]) -> None:
         async def whole() -> None:

@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 from small_runs import SMALL_RUNS
 
-from facestylist.bench.workflows import build
-from facestylist.bench.workflows.canvas import node_class_of
-from facestylist.bench.workflows.pass_through import classes as pass_through
-from facestylist.cli.runner import Runner, known_classes
-from facestylist.cli.workflow import declared_inputs, is_widget
 from facestylist.core.assets import list_embedded
+from facestylist.headless.runner import Runner, known_classes
+from facestylist.headless.workflow import declared_inputs, is_widget
 from facestylist.runtime.folders import SAMPLE, SAMPLE_ASSET, SAMPLE_CLIP, Folders, use_folders
+from facestylist.tools.workflow_makers import build
+from facestylist.tools.workflow_makers.canvas import node_class_of
+from facestylist.tools.workflow_makers.pass_through import classes as pass_through
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflows"
 FILES = sorted(FOLDER.glob("*.json"))
@@ -77,7 +77,7 @@ def test_a_thumbnail_shows_what_comes_out(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_file_is_what_its_module_builds(path: Path) -> None:
     built = json.loads(json.dumps(build(path.stem).document()))
-    assert read(path) == built, "run python -m facestylist.bench.workflows"
+    assert read(path) == built, "run python -m facestylist.tools.workflow_makers"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...core.sheets import grid
 from ...models.dlib import SAME_PERSON, DlibFace
 from ...models.identity import IdentityNetwork
-from ..embedded.supervision import grid
-from ..embedded.supervision import measure as measure_pictures
+from ..distances import measure as measure_pictures
 from .people import descriptors
 
 PREVIEWED, COLUMNS = 16, 8

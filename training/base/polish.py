@@ -15,8 +15,8 @@ from torch import Tensor
 from ...models.discriminator import Discriminator
 from ...models.encoder import Encoder
 from ...models.generator import Generator
+from ..augment import SharedAugmentation
 from ..distributed import ALONE, Processes
-from ..embedded.polish import SharedAugmentation
 from ..likeness import feature_distance
 from ..loop import require_finite
 from ..optimiser import MuonAndAdam

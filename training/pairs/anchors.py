@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from ...core.callbacks import Callbacks
-from ...latents.sampling import device_of
-from ...models.types import FaceEncoder, FaceGenerator, FaceLatent
+from ...models.types import FaceEncoder, FaceGenerator, FaceLatent, device_of
 from ..config import InversionConfig
 from ..inversion import invert_by_optimisation
 from ..likeness import check_pictures, resize

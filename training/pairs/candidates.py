@@ -9,8 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...latents.sampling import device_of, name_of
-from ...models.types import FaceGenerator, FaceLatent
+from ...models.types import FaceGenerator, FaceLatent, device_of, name_of
 from ..likeness import check_pictures, resize
 from .config import PairsConfig
 from .drawing import IDENTITY, to_bytes

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...latents.sampling import device_of, name_of, synthesise
+from ...latents.sampling import synthesise
 from ...models.blending import blend_generators, swap_weights
-from ...models.types import FaceGenerator, FaceLatent
+from ...models.types import FaceGenerator, FaceLatent, device_of, name_of
 from .config import PairsConfig
 from .types import PAIR_ORIGINS, GeneratorReference, StylePairs
 

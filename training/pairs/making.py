@@ -11,9 +11,8 @@ from torch import Tensor
 
 from ...core.callbacks import Callbacks
 from ...core.settings import to_mapping
-from ...latents.sampling import device_of
 from ...models.identity import IdentityNetwork
-from ...models.types import FaceGenerator
+from ...models.types import FaceGenerator, device_of
 from ..likeness import mean_squared_error
 from .candidates import Candidates, KnownFaces, all_candidates
 from .config import PairsConfig

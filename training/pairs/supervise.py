@@ -25,8 +25,7 @@ from torch import Tensor
 
 from ...core.callbacks import Callbacks
 from ...core.settings import to_mapping
-from ...latents.sampling import device_of
-from ...models.types import FaceGenerator
+from ...models.types import FaceGenerator, device_of
 from ..distributed import ALONE, Processes, check_batch
 from ..ema import ExponentialMovingAverage
 from ..finetune_inputs import check_source

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...latents.sampling import device_of, sample_latent, synthesise
+from ...latents.sampling import sample_latent, synthesise
 from ...models.discriminator import Discriminator
-from ...models.types import FaceGenerator, FaceLatent
+from ...models.types import FaceGenerator, FaceLatent, device_of
 from ..distances import d_kid, sliced_patch_distance, structure_distance
 from ..inversion import peak_signal_to_noise
 from ..likeness import critic_of, mean_squared_error, resize

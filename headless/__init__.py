@@ -1,0 +1,1 @@
+"""Runs workflows where there is no ComfyUI, and serves its front end."""

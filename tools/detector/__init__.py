@@ -1,0 +1,1 @@
+"""How the embedded face detector is trained."""

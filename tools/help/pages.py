@@ -1,0 +1,81 @@
+"""A node's help page: the hand-written part, then tables of its inputs and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from .declarations import Node, Slot
+
+WIDGETS = {"INT": "whole number", "FLOAT": "number", "BOOLEAN": "switch", "STRING": "text"}
+
+
+def written_parts(folder: Path) -> dict[str, str]:
+    """Introduction and example of each node, by its id, from the `*.md` of a folder.
+
+    Raises:
+        ValueError: a node is described twice, or text stands before the first heading of a file.
+    """
+    found: dict[str, str] = {}
+    for path in sorted(folder.glob("*.md")):
+        before, *sections = ("\n" + path.read_text(encoding="utf-8")).split("\n# ")
+        if before.strip():
+            raise ValueError(f"{path.name} must begin with the heading '# <NodeId>'.")
+        for section in sections:
+            node_id, _, text = section.partition("\n")
+            if node_id.strip() in found:
+                raise ValueError(f"{path.name} describes {node_id.strip()} a second time; keep one description.")
+            found[node_id.strip()] = text.strip()
+    return found
+
+
+def page(node: Node, written: Mapping[str, str]) -> str:
+    """The page as Markdown.
+
+    Raises:
+        ValueError: nobody has written about the node yet.
+    """
+    if node.id not in written:
+        raise ValueError(f"{node.id} has no introduction; write one under '# {node.id}' in tools/help/.")
+    parts = [f"# {node.display_name}", f"![What it does](pictures/{node.id}.jpg)", written[node.id]]
+    for title, wanted in (("Inputs", False), ("Advanced inputs", True)):
+        slots = [slot for slot in node.inputs if slot.options.get("advanced", False) is wanted]
+        if slots:
+            head = "| input | type | default | range | meaning |\n|---|---|---|---|---|"
+            parts += [f"## {title}", "\n".join([head, *map(_input_row, slots)])]
+    head = "| output | type | meaning |\n|---|---|---|"
+    rows = [f"| `{slot.name}` | {slot.kind} | {_cell(slot.tooltip)} |" for slot in node.outputs]
+    return "\n\n".join([*parts, "## Outputs", "\n".join([head, *rows])]) + "\n"
+
+
+def _input_row(slot: Slot) -> str:
+    name = f"`{slot.name}`" if slot.required else f"`{slot.name}` (optional)"
+    kind = WIDGETS.get(slot.kind, slot.kind)
+    return f"| {name} | {kind} | {_default(slot)} | {_range(slot)} | {_cell(slot.tooltip)} |"
+
+
+def _default(slot: Slot) -> str:
+    if "default" not in slot.options:
+        return "-"
+    value = slot.options["default"]
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, str):
+        return f"`{_cell(value)}`" if value else "empty"
+    return _number(value)
+
+
+def _range(slot: Slot) -> str:
+    if slot.kind == "choice":
+        return ", ".join(f"`{choice}`" for choice in slot.options["choices"])
+    if "min" in slot.options and "max" in slot.options:
+        return f"{_number(slot.options['min'])} to {_number(slot.options['max'])}"
+    return "-"
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.10g}"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
