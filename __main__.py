@@ -2,7 +2,7 @@
 
 import sys
 
-from .training.interrupts import as_keyboard_interrupt
+from .training.kit.interrupts import as_keyboard_interrupt
 
 INTERRUPTED = 130
 

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 from functools import partial
 
-from ..training.interrupts import as_keyboard_interrupt
+from ..training.kit.interrupts import as_keyboard_interrupt
 from .commands import COMMANDS, load_command
 from .console import Console, UsageError
 from .options import add_common, in_force

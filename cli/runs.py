@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from ..core.files import check_writable
-from ..training.kept import check_run, kept_losses, kept_step
+from ..training.kit.kept import check_run, kept_losses, kept_step
 from .console import Console
 from .sharding import current_shard
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from ..training.distributed import Processes
+    from ..training.kit.distributed import Processes
 
 Item = TypeVar("Item")
 
@@ -76,7 +76,7 @@ def require_one_process(what: str, environment: Mapping[str, str] | None = None)
 def training_processes() -> Processes:
     """The processes that train one network together, on the devices that `--device` names; one without a launcher."""
     from ..runtime.devices import pick_device
-    from ..training.distributed import launch
+    from ..training.kit.distributed import launch
 
     return launch(pick_device().type)
 

@@ -15,10 +15,11 @@ from typing import Any
 from ..runtime import folders
 from ..runtime.progress import Interrupted
 from . import builtin_nodes
+from .prompts import WorkflowError, declared_inputs, is_link
 from .validation import Fault, drop_unknown_inputs, node_faults, validate
 from .values import expand_prefixes, set_input
 from .virtual_nodes import without_foreign
-from .workflow import Workflow, WorkflowError, declared_inputs, is_link, node_types, to_workflow
+from .workflow import Workflow, node_types, to_workflow
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from .workflow import InputTypes, Workflow, WorkflowError, declared_inputs, is_link, is_widget
+from .prompts import InputTypes, WorkflowError, declared_inputs, is_link, is_widget
+from .workflow import Workflow
 
 
 def set_input(workflow: Workflow, input_types: Mapping[str, InputTypes], assignment: str) -> None:

@@ -3,8 +3,8 @@
 A style generator and its source share W, so the code of a face found in the source can be mixed with any other code
 of that W. The codes up to a layer `m` decide what is where and stay the face's; the later ones decide colour and
 texture and may come from elsewhere: from a random latent (multimodal), or from a reference picture
-(`training/reference.py`). The split at layer 7 is that of MindTheGap (Zhu et al., arXiv 2110.08398) and DualStyleGAN
-(Yang et al., arXiv 2203.13248).
+(`training/inversion/reference.py`). The split at layer 7 is that of MindTheGap (Zhu et al., arXiv 2110.08398) and
+DualStyleGAN (Yang et al., arXiv 2203.13248).
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..models.generator import Generator
 from ..models.types import FaceGenerator, FaceLatent, device_of, name_of
 
 
@@ -70,3 +71,19 @@ def synthesise(generator: FaceGenerator, latent: FaceLatent, batch_size: int = 8
 def _rows(noise: Tensor, part: slice) -> Tensor:
     """The noise of some faces: one map per face, or one that all share."""
     return noise if noise.shape[0] == 1 else noise[part]
+
+
+W_SAMPLES = 2000
+"""Latents drawn to learn the spread of W."""
+
+
+@torch.no_grad()
+def w_statistics(network: Generator, mean_latent: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """The mean latent `[w_dim]` and one number, the standard deviation of w about it."""
+    random = torch.Generator().manual_seed(seed)
+    z = torch.randn(W_SAMPLES, network.config.z_dim, generator=random).to(mean_latent.device)
+    c_dim = int(network.config.c_dim)
+    c = torch.zeros(W_SAMPLES, c_dim, device=mean_latent.device) if c_dim else None
+    w = network.mapping(z, c)
+    mean = mean_latent.detach().float().clone()
+    return mean, (w - mean).square().mean().sqrt()

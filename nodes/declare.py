@@ -55,7 +55,7 @@ def seed(tooltip: str) -> Input:
 
 
 def from_spec(spec: FieldSpec) -> Input:
-    """The widget of one setting of a training: `training/config.py` is where its default, range and tooltip live."""
+    """The widget of one setting, as the dataclass declares it."""
     if spec.choices:
         return choice(spec.choices, spec.tooltip, default=spec.default, advanced=spec.advanced)
     kind = {int: "INT", float: "FLOAT", bool: "BOOLEAN", str: "STRING"}[spec.type]

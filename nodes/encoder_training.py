@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..core.settings import fields_of
-from ..training.encoder_config import EncoderTrainingConfig
+from ..training.encoder.settings import EncoderTrainingConfig
 from .declare import from_spec, socket, switch, text
 from .generators import unused_path
 from .inversion import MODEL_FOLDER
@@ -79,7 +79,7 @@ class TrainEncoder:
         from ..runtime.devices import room_for_training
         from ..runtime.folders import training_run_dir
         from ..runtime.progress import ProgressReporter
-        from ..training.encoder import run_identity, train_encoder
+        from ..training.encoder.task import run_identity, train_encoder
         from ..training.reports.curves import loss_map
 
         config = EncoderTrainingConfig(**settings)

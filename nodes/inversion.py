@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.settings import fields_of
-from ..training.config import InversionConfig, PivotalConfig
+from ..training.inversion.settings import InversionConfig, PivotalConfig
 from .declare import choice, content_hash, from_spec, integer, socket
 from .generators import placed
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..models.types import FaceEncoder, FaceGenerator, FaceLatent
     from ..runtime.progress import ProgressReporter
-    from ..training.pivotal import PivotalResult
+    from ..training.inversion.pivotal import PivotalResult
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class InvertWithEncoder:
         from ..core.pictures import image_to_tensor, tensor_to_image
         from ..latents.sampling import synthesise
         from ..runtime.progress import ProgressReporter
-        from ..training.inversion import invert_with_encoder
+        from ..training.inversion.search import invert_with_encoder
 
         if not len(image):
             return _nobody(generator)
@@ -181,7 +181,7 @@ class InvertByOptimisation:
         from ..core.pictures import image_to_tensor, tensor_to_image
         from ..latents.sampling import synthesise
         from ..runtime.progress import ProgressReporter
-        from ..training.inversion import invert_by_optimisation
+        from ..training.inversion.search import invert_by_optimisation
 
         if not len(image):
             return _nobody(generator)
@@ -252,7 +252,7 @@ class PivotalTuning:
         from ..latents.sampling import synthesise
         from ..runtime.devices import room_for_training
         from ..runtime.progress import ProgressReporter
-        from ..training.pivotal import align_style, tune_to_faces
+        from ..training.inversion.pivotal import align_style, tune_to_faces
 
         if not len(image):
             return generator, style or generator, *_nobody(generator)
@@ -294,7 +294,7 @@ class AlignStyle:
         }
 
     def run(self, style: FaceGenerator, source: FaceGenerator, tuned: FaceGenerator) -> tuple[FaceGenerator]:
-        from ..training.pivotal import align_style
+        from ..training.inversion.pivotal import align_style
 
         return (align_style(style, source, tuned),)
 
@@ -303,7 +303,7 @@ def _compared(
     latent: FaceLatent, encoder: FaceEncoder | None, pictures: Tensor, drawn: Tensor, progress: ProgressReporter
 ) -> FaceLatent:
     """The latents with each face's distance from its reconstruction; the node says which are not alike."""
-    from ..training.likeness import face_distances, unlike
+    from ..training.losses.reconstruction import face_distances, unlike
 
     latent = latent.replace(identity_distance=face_distances(encoder, pictures, drawn))
     warning = unlike(latent.identity_distance, WAY_OUT)

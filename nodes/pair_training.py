@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..core.settings import fields_of
-from ..training.pairs.supervision_config import PairSupervisionConfig
+from ..training.pairs.supervision_settings import PairSupervisionConfig
 from .declare import from_spec, integer, socket, switch
 from .generators import placed
 from .pairs import PAIRS_TOOLTIP, SOURCE_TOOLTIP

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from ..core.settings import fields_of
-from ..training.pairs.config import PairsConfig
+from ..training.pairs.settings import PairsConfig
 from .declare import choice, content_hash, from_spec, integer, socket, switch, text
 from .generators import placed
 from .latents import FILE_TOOLTIP, input_file
@@ -129,7 +129,7 @@ def identity_network(guides: Guides) -> IdentityNetwork:
 def _known(picture_name: str, pictures: Tensor | None, latent_name: str, latent: FaceLatent | None) -> Any:
     """Pictures with their latents, None for neither, a sentence for one alone."""
     from ..core.pictures import image_to_tensor
-    from ..training.pairs.making import KnownFaces
+    from ..training.pairs.candidates import KnownFaces
 
     if pictures is None and latent is None:
         return None

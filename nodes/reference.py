@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..training.mode_config import ALIGNMENTS, ApplyConfig, ReferenceConfig, fields_of
+from ..core.settings import fields_of
+from ..latents.settings import ApplyConfig
+from ..training.inversion.settings import ALIGNMENTS, ReferenceConfig
 from .declare import choice, from_spec, number, socket
 from .faces import face_finder
 from .generators import placed
@@ -84,7 +86,7 @@ class EncodeReference:
         from ..faces.align import reference_crops
         from ..latents.sampling import synthesise
         from ..runtime.progress import ProgressReporter
-        from ..training.reference import Anchors, encode_reference
+        from ..training.inversion.reference import Anchors, encode_reference
 
         config = ReferenceConfig(**settings)
         if (anchor_latent is None) != (anchor_image is None):
@@ -156,7 +158,7 @@ class ApplyReference:
         from ..core.pictures import tensor_to_image
         from ..latents.sampling import synthesise
         from ..models.blending import with_strength
-        from ..training.reference import apply_reference
+        from ..training.inversion.reference import apply_reference
 
         with placed(with_strength(source, style, strength)) as generator:
             led = apply_reference(generator, latent, reference, ApplyConfig(**settings))

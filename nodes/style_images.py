@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from ..training.style_images import StyleFolder
+    from ..training.data.style_images import StyleFolder
 
 CATEGORY = "FaceStylist/Training"
 CACHE = "style_crops"
@@ -104,7 +104,7 @@ class LoadStyleImages:
         validation: float = 0.0,
     ) -> str:
         from ..runtime.folders import cache_dir, find_input
-        from ..training.style_images import folder_content
+        from ..training.data.style_images import folder_content
 
         return folder_content(find_input(folder), subfolders, cache_dir() / CACHE)
 
@@ -120,7 +120,7 @@ class LoadStyleImages:
     ) -> tuple[Tensor, str, Tensor]:
         from ..runtime.folders import cache_dir, find_input
         from ..runtime.progress import ProgressReporter
-        from ..training.style_images import FaceAligner, FolderSettings, scan_style_folder
+        from ..training.data.style_images import FaceAligner, FolderSettings, scan_style_folder
 
         settings = FolderSettings(size, subfolders=subfolders, most=max_pictures)
         aligner = FaceAligner(size, face_finder("auto", MIN_CONFIDENCE)) if align else False

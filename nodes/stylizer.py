@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.settings import fields_of
-from ..training.stylizer.config import StylizerConfig
+from ..training.stylizer.settings import StylizerConfig
 from .declare import choice, content_hash, from_spec, number, socket, switch, text
 from .generators import unused_path
 

@@ -1,7 +1,7 @@
 """Nodes that teach a generator a new style. FACE_GENERATOR is described in `generators.py`.
 
 Style pictures travel as ordinary IMAGE batches, so that any node can make or change them. Fine-tune Generator's widgets
-are the settings of `training/config.py`, which the command line and TOML files share.
+are the settings of `training/finetune/settings.py`, which the command line and TOML files share.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..core.settings import fields_of
-from ..training.config import FinetuneConfig
+from ..training.finetune.settings import FinetuneConfig
 from .declare import choice, from_spec, socket, switch
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ class FinetuneGenerator:
         from ..runtime.devices import room_for_training
         from ..runtime.folders import training_run_dir
         from ..runtime.progress import ProgressReporter, ends_quietly
-        from ..training.finetune import finetune, run_identity
-        from ..training.finetune_inputs import too_few
+        from ..training.data.inputs import too_few
+        from ..training.finetune.run import finetune, run_identity
         from ..training.reports.curves import loss_map
 
         config = FinetuneConfig(**settings)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..training.mode_config import VariationConfig, fields_of
+from ..core.settings import fields_of
+from ..latents.settings import VariationConfig
 from .declare import from_spec, seed, socket
 from .generators import placed
 

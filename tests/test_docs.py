@@ -12,7 +12,7 @@ from facestylist.cli.commands import COMMANDS
 from facestylist.cli.main import build_parser
 from facestylist.core.settings import fields_of
 from facestylist.nodes import NODE_DISPLAY_NAME_MAPPINGS
-from facestylist.training.config import FinetuneConfig
+from facestylist.training.finetune.settings import FinetuneConfig
 
 PROGRAMS = ("facestylist ", "python -m facestylist ")
 

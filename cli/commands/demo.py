@@ -17,8 +17,8 @@ from ..console import Console
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ...headless.prompts import Prompt
     from ...headless.runner import Runner
-    from ...headless.workflow import Prompt
 
 HELP = "the bundled workflow on the sample picture, in every embedded style"
 WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / "stylise_a_photo.json"
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...core.pictures import write_picture
     from ...core.sheets import contact_sheet
     from ...headless.runner import Runner
-    from ...headless.workflow import read_workflow_file
+    from ...headless.workflow_file import read_workflow_file
     from ...runtime.folders import current_folders, list_embedded_styles, use_folders
 
     check_writable(args.out, folder=True)
@@ -140,10 +140,12 @@ def _run_modes(made: _Made, style: str, console: Console) -> None:
     """One style varied, and led by pictures of other people in it."""
     import torch
 
+    from ...core.settings import to_mapping
+    from ...latents.settings import ApplyConfig, VariationConfig
     from ...nodes.faces import RenderFaces
     from ...nodes.reference import ApplyReference, EncodeReference
     from ...nodes.variations import StyleVariations
-    from ...training.mode_config import ApplyConfig, ReferenceConfig, VariationConfig, to_mapping
+    from ...training.inversion.settings import ReferenceConfig
 
     made.mode_style = style
     generator, source = made.generators[style], made.generators["source"]

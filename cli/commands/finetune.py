@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.settings import to_mapping
-from ...training.config import FinetuneConfig
+from ...training.finetune.settings import FinetuneConfig
 from ...training.guides.hints import GuideRequest, parse_request
 from ..console import Console
 from ..files import load_generator, need
@@ -63,9 +63,9 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...models.checkpoints import save_generator
     from ...runtime.folders import cache_dir, model_dirs
     from ...runtime.progress import ProgressReporter
-    from ...training.finetune import finetune
-    from ...training.finetune_inputs import check_source
-    from ...training.style_images import FolderSettings, largest_face_aligner, scan_style_folder
+    from ...training.data.inputs import check_source
+    from ...training.data.style_images import FolderSettings, largest_face_aligner, scan_style_folder
+    from ...training.finetune.run import finetune
 
     processes = training_processes()
     source = load_generator(args.source)

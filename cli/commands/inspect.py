@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from ...training.config import FinetuneConfig
+from ...training.finetune.settings import FinetuneConfig
 from ..console import Console
 from ..files import find_file
 

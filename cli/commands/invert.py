@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.files import check_writable
-from ...training.config import LATENT_SPACES, NOISE_MODES, PivotalConfig
+from ...training.inversion.settings import LATENT_SPACES, NOISE_MODES, PivotalConfig
 from ..console import Console
 from ..files import load_encoder, load_generator, need, own_encoder, write_array
 from ..options import fraction, positive
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ...models.types import FaceEncoder, FaceGenerator, FaceLatent
-    from ...training.pivotal import PivotalResult
+    from ...training.inversion.pivotal import PivotalResult
 
 HELP = "find the latents of aligned faces"
 
@@ -82,8 +82,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...latents.files import load_latents, save_latents
     from ...latents.mixing import part_of
     from ...latents.sampling import synthesise
-    from ...training.inversion import mean_squared_error
-    from ...training.likeness import face_distances, unlike
+    from ...training.losses.reconstruction import face_distances, mean_squared_error, unlike
     from ..files import write_pictures
 
     need(
@@ -188,8 +187,8 @@ def find_latents(
     keep: given the best so far when the search is interrupted.
     """
     from ...runtime.progress import ProgressReporter
-    from ...training.config import InversionConfig
-    from ...training.inversion import invert_by_optimisation, invert_with_encoder
+    from ...training.inversion.search import invert_by_optimisation, invert_with_encoder
+    from ...training.inversion.settings import InversionConfig
 
     latent = invert_with_encoder(pictures, encoder, generator, encoder_steps) if encoder else start
     if latent is not None and steps == 0:
@@ -214,7 +213,7 @@ def tune(
     keep: given the best so far when the tuning is interrupted.
     """
     from ...runtime.progress import ProgressReporter
-    from ...training.pivotal import tune_to_faces
+    from ...training.inversion.pivotal import tune_to_faces
 
     config = PivotalConfig(steps=steps, locality_weight=locality, seed=seed)
     with ProgressReporter(steps, "tune") as progress:
@@ -225,7 +224,7 @@ def tune(
 def _read_square(path: str, size: int) -> Tensor:
     """One picture `[1, 3, size, size]` in -1..1."""
     from ...core.pictures import image_to_tensor, read_photo
-    from ...training.likeness import check_pictures, resize
+    from ...training.losses.reconstruction import check_pictures, resize
 
     picture = image_to_tensor(read_photo(path)[:1])
     height, width = picture.shape[-2:]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.files import check_writable
-from ...training.pairs.config import PairsConfig
+from ...training.pairs.settings import PairsConfig
 from ..console import Console
 from ..files import find_file, load_encoder, load_generator, need, own_encoder, source_of, style_file
 from ..options import add_settings, read_config
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 def _photos(args: argparse.Namespace, source: FaceGenerator, shard: Shard) -> KnownFaces | None:
     """The people in `--photos` that are this process's, and their latents in the source; None for none."""
-    from ...training.pairs.making import KnownFaces
+    from ...training.pairs.candidates import KnownFaces
 
     pictures = _pictures(args, args.photos, source, shard)
     if pictures is None:
@@ -135,7 +135,7 @@ def _pictures(args: argparse.Namespace, folder: Path | None, source: FaceGenerat
     if folder is None:
         return None
     from ...runtime.folders import model_dirs
-    from ...training.style_images import largest_face_aligner, load_style_folder
+    from ...training.data.style_images import largest_face_aligner, load_style_folder
 
     size = source.resolution
     aligner = largest_face_aligner(size, "auto", model_dirs("face_detection")) if args.align else False

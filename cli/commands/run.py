@@ -52,7 +52,8 @@ def _prepare(
     documents: list[dict[str, Any]], prepare: Callable[[dict[str, Any]], Workflow], console: Console
 ) -> Workflow:
     """The workflow of a file or, where that cannot be run, the prompt that its picture was made with."""
-    from ...headless.workflow import WorkflowError, is_ui_format
+    from ...headless.prompts import WorkflowError
+    from ...headless.workflow_file import is_ui_format
 
     try:
         return prepare(documents[0])

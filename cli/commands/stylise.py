@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.files import check_writable
-from ...training.mode_config import ApplyConfig, VariationConfig
+from ...latents.settings import ApplyConfig, VariationConfig
 from ..console import Console
 from ..fast import run_fast
 from ..files import (
@@ -117,8 +117,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...faces.paste import paste_faces
     from ...latents.sampling import synthesise
     from ...models.blending import with_strength
-    from ...training.likeness import face_distances, unlike
-    from ...training.pivotal import align_style
+    from ...training.inversion.pivotal import align_style
+    from ...training.losses.reconstruction import face_distances, unlike
 
     need((args.style is None) != (args.stylizer is None), "give one of --style and --stylizer")
     check_writable(args.out, folder=True)
@@ -215,8 +215,8 @@ def read_references(
     from ...core.pictures import image_to_tensor, read_photo
     from ...faces.align import reference_crops
     from ...runtime.progress import ProgressReporter
-    from ...training.mode_config import ReferenceConfig
-    from ...training.reference import encode_reference
+    from ...training.inversion.reference import encode_reference
+    from ...training.inversion.settings import ReferenceConfig
 
     # Drawn faces: the embedded detector knows them, and is less sure of them than of photographs.
     find = face_finder("embedded", min(args.min_confidence, 0.3), False)
@@ -236,7 +236,7 @@ def appearances(
 ) -> dict[str, FaceLatent]:
     """The latents of all faces in each appearance that was asked for, by what its files' names end in."""
     from ...latents.appearance import vary
-    from ...training.reference import apply_reference
+    from ...training.inversion.reference import apply_reference
 
     cut = args.layer_cut or 0
     if look is not None:

@@ -102,7 +102,7 @@ def _finder() -> Any:
 
 def _perceptual(console: Console) -> Any:
     try:
-        from ...training.lite0 import Lite0Features
+        from ...training.losses.lite0 import Lite0Features
 
         return Lite0Features()
     except ImportError:

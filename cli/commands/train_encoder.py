@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.settings import to_mapping
-from ...training.encoder_config import EncoderTrainingConfig
+from ...training.encoder.settings import EncoderTrainingConfig
 from ..console import Console
 from ..files import load_generator, need, style_file
 from ..options import add_settings, read_config
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...models.checkpoints import save_encoder
     from ...runtime.devices import room_for_training
     from ...runtime.progress import ProgressReporter
-    from ...training.encoder import encoder_size, train_encoder
+    from ...training.encoder.task import encoder_size, train_encoder
 
     processes = training_processes()
     generator = load_generator("embedded" if args.generator == "embedded" else style_file(args.generator))
@@ -79,7 +79,7 @@ def _faces(folder: Path, size: int) -> Tensor:
     import torch
 
     from ...core.pictures import image_to_tensor, read_photo
-    from ...training.likeness import resize
+    from ...training.losses.reconstruction import resize
 
     def read(path: Path) -> Tensor:
         picture = image_to_tensor(read_photo(path)[:1])

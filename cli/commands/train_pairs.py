@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ...core.settings import to_mapping
-from ...training.pairs.supervision_config import PairSupervisionConfig
+from ...training.pairs.supervision_settings import PairSupervisionConfig
 from ..console import Console
 from ..files import load_generator, need, source_of, style_file
 from ..options import add_settings, read_config

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.settings import to_mapping
-from ...training.stylizer.config import StylizerConfig
+from ...training.stylizer.settings import StylizerConfig
 from ..console import Console
 from ..files import load_generator, load_stylizer, need, source_of, style_file
 from ..options import add_settings, read_config
@@ -77,9 +77,9 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...training.pairs.manifest import load_pairs
     from ...training.stylizer.dataset import STUDIO_SHARE, pair_source, shown_pictures, shown_twins, twin_source
     from ...training.stylizer.manifest import drawn_pairs, shown_pairs
+    from ...training.stylizer.rendered_pairs import load_twins
     from ...training.stylizer.targets import TARGETS
     from ...training.stylizer.task import chosen_medium, train_stylizer
-    from ...training.stylizer.twins import load_twins
 
     processes = training_processes()
     start = None if args.start is None else load_stylizer(args.start)

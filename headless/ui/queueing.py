@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..prompts import WorkflowError, is_link
 from ..runner import Runner
 from ..validation import Fault
-from ..workflow import Workflow, WorkflowError, is_link, to_workflow
+from ..workflow import Workflow, to_workflow
 from .jobs import Job
 
 

@@ -5,15 +5,9 @@ from __future__ import annotations
 import torch
 
 from facestylist.procedural import NUM_LABELS
-from facestylist.tools.bench.judges import (
-    Judge,
-    frechet_distance,
-    kernel_distance,
-    mean_iou,
-    parse,
-    sliced_patch_distance,
-)
+from facestylist.tools.bench.judges import Judge, frechet_distance, kernel_distance, mean_iou, parse
 from facestylist.tools.bench.stages import interval
+from facestylist.training.losses.distances import sliced_patch_distance
 
 
 def random_pictures(count: int, seed: int, size: int = 32) -> torch.Tensor:

@@ -13,8 +13,8 @@ from graph_corpus import CORPUS
 from graph_files import CLASSES
 
 from facestylist.headless import builtin_nodes
+from facestylist.headless.prompts import WorkflowError
 from facestylist.headless.runner import Runner
-from facestylist.headless.workflow import WorkflowError
 from facestylist.headless.workflow_file import read_workflows
 
 Path_ = tuple[Any, ...]

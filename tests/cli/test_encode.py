@@ -15,7 +15,7 @@ from facestylist.models.generator import Generator, GeneratorConfig
 from facestylist.models.irse import TrunkConfig
 from facestylist.models.psp import PspConfig, PspEncoder
 from facestylist.models.types import FaceEncoder, FaceGenerator
-from facestylist.training.inversion import invert_with_encoder
+from facestylist.training.inversion.search import invert_with_encoder
 
 SIDE, W_DIM = 64, 8
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facestylist.headless import builtin_nodes
-from facestylist.headless.workflow import is_link, to_workflow
+from facestylist.headless.prompts import is_link
+from facestylist.headless.workflow import to_workflow
 
 ALL = {**{name: node.INPUT_TYPES() for name, node in builtin_nodes.NODE_CLASS_MAPPINGS.items()}, **TYPES}
 SOCKETS = {"Source": {"seed": "INT", "size": "INT"}, "Change": {"image": "IMAGE", "mask": "MASK", "times": "INT"}}

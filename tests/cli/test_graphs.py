@@ -27,9 +27,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from facestylist.cli.main import main
 from facestylist.headless import builtin_nodes, graphs
+from facestylist.headless.prompts import WorkflowError
 from facestylist.headless.runner import Runner
 from facestylist.headless.values import set_input, set_seeds
-from facestylist.headless.workflow import Workflow, WorkflowError, node_types, to_workflow
+from facestylist.headless.workflow import Workflow, node_types, to_workflow
 
 ALL = {**{name: node.INPUT_TYPES() for name, node in builtin_nodes.NODE_CLASS_MAPPINGS.items()}, **TYPES}
 RECORDED = json.loads((Path(__file__).parent / "front_end_prompts.json").read_text())

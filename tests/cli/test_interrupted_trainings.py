@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from facestylist.tools.bench.interrupts import Training, Trials, run, trainings
-from facestylist.training.kept import kept_losses, kept_step
+from facestylist.training.kit.kept import kept_losses, kept_step
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="trials are forks of this process")
 INT, TERM, KILL = signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGKILL", 9)

@@ -18,7 +18,9 @@ from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
 from facestylist.models.encoder import Encoder, EncoderConfig
 from facestylist.models.generator import Generator, GeneratorConfig
 from facestylist.models.types import FaceEncoder, FaceGenerator, FaceLatent
-from facestylist.training import inversion, likeness, pivotal
+from facestylist.training.inversion import pivotal
+from facestylist.training.inversion import search as inversion
+from facestylist.training.losses import reconstruction as likeness
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
 from facestylist.models.dlib import DlibConfig, DlibFace
 from facestylist.models.generator import Generator, GeneratorConfig
 from facestylist.models.types import FaceGenerator
-from facestylist.training.pairs.drawing import draw
 from facestylist.training.pairs.manifest import load_pairs
+from facestylist.training.pairs.renderer import draw
 
 SIZE = 64
 pytestmark = pytest.mark.usefixtures("global_rng_untouched")

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from facestylist.headless import builtin_nodes
+from facestylist.headless.prompts import WorkflowError
 from facestylist.headless.runner import NodeError, Runner
-from facestylist.headless.workflow import WorkflowError
 from facestylist.runtime.folders import Folders, use_folders
 
 

@@ -14,9 +14,10 @@ import pytest
 from small_runs import SMALL_RUNS
 
 from facestylist.core.assets import list_embedded
+from facestylist.headless.prompts import is_link
 from facestylist.headless.server_client import ServerClient
 from facestylist.headless.values import set_input
-from facestylist.headless.workflow import Workflow, is_link
+from facestylist.headless.workflow import Workflow
 from facestylist.nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
 from facestylist.tools.workflow_makers.core import definition, recorded
 

@@ -14,7 +14,7 @@ from facestylist.faces.align import extract_crop
 from facestylist.faces.tracks import find_shots
 from facestylist.faces.types import Detection
 from facestylist.models.stylizer import FastStylizer, FastStylizerConfig, draw
-from facestylist.training.palette import colour_map
+from facestylist.training.finetune.palette import colour_map
 
 BAD = (float("nan"), float("inf"), float("-inf"))
 

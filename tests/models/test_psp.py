@@ -24,7 +24,7 @@ from facestylist.models.identity import identity_similarity
 from facestylist.models.irse import ArcFace, ArcFaceConfig, TrunkConfig, crop_for_arcface
 from facestylist.models.psp import PspConfig, PspEncoder
 from facestylist.models.types import FaceEncoder, FaceGenerator
-from facestylist.training.inversion import invert_with_encoder
+from facestylist.training.inversion.search import invert_with_encoder
 
 pytestmark = pytest.mark.usefixtures("global_rng_untouched")
 

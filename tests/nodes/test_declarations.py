@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from facestylist.core.settings import fields_of
+from facestylist.latents.settings import ApplyConfig, VariationConfig
 from facestylist.nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
 from facestylist.nodes.declare import content_hash, from_spec
-from facestylist.training.config import FinetuneConfig, InversionConfig, PivotalConfig
-from facestylist.training.mode_config import ApplyConfig, ReferenceConfig, VariationConfig
-from facestylist.training.pairs.config import PairsConfig
-from facestylist.training.pairs.supervision_config import PairSupervisionConfig
+from facestylist.training.finetune.settings import FinetuneConfig
+from facestylist.training.inversion.settings import InversionConfig, PivotalConfig, ReferenceConfig
+from facestylist.training.pairs.settings import PairsConfig
+from facestylist.training.pairs.supervision_settings import PairSupervisionConfig
 
 OWN_SOCKETS = {
     "FACE_CROPS",

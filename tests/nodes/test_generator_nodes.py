@@ -13,7 +13,7 @@ from torch import Tensor
 
 from facestylist.models.encoder import Encoder, EncoderConfig
 from facestylist.models.types import FaceEncoder, FaceGenerator
-from facestylist.training import likeness
+from facestylist.training.losses import reconstruction as likeness
 
 pytestmark = pytest.mark.usefixtures("global_rng_untouched")
 

@@ -120,7 +120,7 @@ def test_the_second_run_takes_the_kept_crops(folders: Folders, monkeypatch: pyte
     fill(folders.input / "mine", 2)
     first, _, _ = run_node("LoadStyleImages", folder="mine", align=False, size=64)
     assert len(list(cache_dir().rglob("*.crop"))) >= 2
-    import facestylist.training.style_images as module
+    import facestylist.training.data.style_images as module
 
     def refuse(path: Path) -> Any:
         raise AssertionError(f"{path} was read again")

@@ -7,8 +7,8 @@ import torch
 from tolerances import assert_close
 from torch import Tensor, nn
 
-from facestylist.training.augment import MAX_PROBABILITY, AdaptiveProbability, augment, flip
-from facestylist.training.ema import ExponentialMovingAverage
+from facestylist.training.data.augment import MAX_PROBABILITY, AdaptiveProbability, augment, flip
+from facestylist.training.kit.ema import ExponentialMovingAverage
 
 
 @pytest.fixture

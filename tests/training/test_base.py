@@ -28,7 +28,7 @@ from facestylist.training.base.people import read_people
 from facestylist.training.base.portraits import Portraits, bent, draw_bends, draw_lights, relit
 from facestylist.training.base.run import BaseTraining, save_base
 from facestylist.training.base.settings import BaseTrainingConfig
-from facestylist.training.kept import CannotResume
+from facestylist.training.kit.kept import CannotResume
 from tests.tolerances import rounding
 
 TINY = BaseTrainingConfig(minutes=0.01, resolution="64", width=0.0625, batch_size=4, held_out=2, precision="fp32")

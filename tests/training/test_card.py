@@ -13,8 +13,8 @@ from torch import Tensor
 
 from facestylist.models.checkpoints import inspect, load_generator, save_generator
 from facestylist.models.types import FaceGenerator
-from facestylist.training.config import FinetuneConfig
-from facestylist.training.finetune import finetune
+from facestylist.training.finetune.run import finetune
+from facestylist.training.finetune.settings import FinetuneConfig
 from facestylist.training.reports.card import CURVE_POINTS, RunCard, draw_card, make_card
 from facestylist.training.reports.curves import plot_history
 from facestylist.training.reports.scoring import Score

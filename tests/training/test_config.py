@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from facestylist.core.settings import fields_of, from_mapping, to_mapping
-from facestylist.training.config import FinetuneConfig, InversionConfig, PivotalConfig
+from facestylist.training.finetune.settings import FinetuneConfig
+from facestylist.training.inversion.settings import InversionConfig, PivotalConfig
 
 CONFIGS = (FinetuneConfig, InversionConfig, PivotalConfig)
 

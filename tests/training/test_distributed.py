@@ -22,10 +22,10 @@ from facestylist.cli.main import main
 from facestylist.core.callbacks import Callbacks
 from facestylist.models.checkpoints import load_generator, save_generator
 from facestylist.models.types import FaceGenerator
-from facestylist.training import distributed
-from facestylist.training.distributed import share_of
-from facestylist.training.finetune import FinetuneTask
-from facestylist.training.loop import train
+from facestylist.training.finetune.task import FinetuneTask
+from facestylist.training.kit import distributed
+from facestylist.training.kit.distributed import share_of
+from facestylist.training.kit.loop import train
 from facestylist.training.pairs import supervise
 
 SETTINGS = {"batch_size": 8, "steps": 4, "match_texture": 0.0, "freeze_d_blocks": 0}

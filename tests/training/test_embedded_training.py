@@ -27,8 +27,8 @@ from facestylist.tools.embedded.dataset import HELD_OUT_SEED, FaceData, load_sha
 from facestylist.tools.embedded.generator import MappingTask, PairedTask, ParameterMapping, grow
 from facestylist.tools.embedded.polish import PolishTask, _interleave, _separate
 from facestylist.tools.embedded.run import train_embedded
-from facestylist.training.augment import SharedAugmentation
-from facestylist.training.distances import measure
+from facestylist.training.data.augment import SharedAugmentation
+from facestylist.training.losses.distances import measure
 
 CONFIG = replace(EmbeddedConfig.quick(), style_images=4)
 STYLE = "cartoon"

@@ -10,9 +10,9 @@ from tiny_networks import make_source, make_styles
 
 from facestylist.core.callbacks import Callbacks
 from facestylist.models import checkpoints
-from facestylist.training.encoder import EncoderTask, encoder_size, roughen, train_encoder
-from facestylist.training.encoder_config import EncoderTrainingConfig
-from facestylist.training.inversion import invert_with_encoder
+from facestylist.training.encoder.settings import EncoderTrainingConfig
+from facestylist.training.encoder.task import EncoderTask, encoder_size, roughen, train_encoder
+from facestylist.training.inversion.search import invert_with_encoder
 
 
 def tiny(**settings: object) -> EncoderTrainingConfig:

@@ -19,14 +19,16 @@ from facestylist.core.callbacks import Callbacks
 from facestylist.core.settings import from_mapping
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
 from facestylist.models.types import FaceGenerator
-from facestylist.training.config import FinetuneConfig
-from facestylist.training.finetune import FinetuneTask, finetune
-from facestylist.training.finetune_inputs import FEW, too_few
-from facestylist.training.freezing import frozen_parts, shallow_synthesis
-from facestylist.training.gradients import apply_gradients, lazy_adam
-from facestylist.training.loop import CannotResume, TrainingDiverged
-from facestylist.training.precision import use_bf16
-from facestylist.training.semantic import fit_probe
+from facestylist.training.data.inputs import FEW, too_few
+from facestylist.training.finetune.run import finetune
+from facestylist.training.finetune.settings import FinetuneConfig
+from facestylist.training.finetune.task import FinetuneTask
+from facestylist.training.kit.freezing import frozen_parts, shallow_synthesis
+from facestylist.training.kit.gradients import apply_gradients, lazy_adam
+from facestylist.training.kit.kept import CannotResume
+from facestylist.training.kit.loop import TrainingDiverged
+from facestylist.training.kit.precision import use_bf16
+from facestylist.training.losses.semantic import fit_probe
 
 Weights = Callable[[FaceGenerator], dict[str, Tensor]]
 QUICK = {
@@ -221,7 +223,7 @@ def test_previews_show_source_now_average_and_nearest_style(source: FaceGenerato
 def test_non_finite_steps_change_nothing_and_name_their_term(
     source: FaceGenerator, styles: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from facestylist.training import finetune_step as module
+    from facestylist.training.finetune import step as module
 
     task = FinetuneTask(source, styles, quick())
     task.step(1)
@@ -239,7 +241,7 @@ def test_non_finite_steps_change_nothing_and_name_their_term(
 def test_every_term_can_be_named(
     source: FaceGenerator, styles: Tensor, monkeypatch: pytest.MonkeyPatch, term: str
 ) -> None:
-    from facestylist.training import finetune_step as module
+    from facestylist.training.finetune import step as module
 
     task = FinetuneTask(source, styles, quick(r1_interval=1))
     name = {"r1": "r1_penalty", "generator": "generator_loss"}[term]
@@ -364,7 +366,7 @@ from pathlib import Path
 import torch
 from tiny_networks import make_source, make_styles
 from test_finetune import quick
-from facestylist.training.finetune import finetune
+from facestylist.training.finetune.run import finetune
 run_dir, out = Path({folder!r}) / "run", Path({folder!r}) / "killed.pt"
 config = quick(steps=40, snapshot_interval=1)
 source, styles = make_source(), make_styles(12)

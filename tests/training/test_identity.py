@@ -11,19 +11,20 @@ from tiny_networks import make_styles
 from two_processes import style_and_pairs
 
 from facestylist.models.types import FaceGenerator, FaceStylizer
-from facestylist.training import encoder, finetune
-from facestylist.training.config import FinetuneConfig
-from facestylist.training.encoder_config import EncoderTrainingConfig
-from facestylist.training.identity import fingerprint
-from facestylist.training.loop import CannotResume
+from facestylist.training.encoder import task as encoder
+from facestylist.training.encoder.settings import EncoderTrainingConfig
+from facestylist.training.finetune import run as finetune
+from facestylist.training.finetune.settings import FinetuneConfig
+from facestylist.training.kit.fingerprint import fingerprint
+from facestylist.training.kit.kept import CannotResume
+from facestylist.training.losses.semantic import SemanticProbe
 from facestylist.training.pairs import supervise
-from facestylist.training.pairs.supervision_config import PairSupervisionConfig
+from facestylist.training.pairs.supervision_settings import PairSupervisionConfig
 from facestylist.training.pairs.types import StylePairs
-from facestylist.training.semantic import SemanticProbe
 from facestylist.training.stylizer import task
-from facestylist.training.stylizer.config import StylizerConfig
 from facestylist.training.stylizer.dataset import shown_pictures, shown_twins
 from facestylist.training.stylizer.manifest import shown_pairs
+from facestylist.training.stylizer.settings import StylizerConfig
 
 Made = tuple[FaceGenerator, FaceGenerator, StylePairs]
 

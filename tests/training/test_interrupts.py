@@ -13,14 +13,14 @@ import torch
 from test_loop import Interrupt, Walk, raise_at
 
 from facestylist.core.callbacks import Callbacks
-from facestylist.training import interrupts, run_folder
-from facestylist.training.distributed import Processes
-from facestylist.training.interrupts import as_keyboard_interrupt, hand_over, held_back
-from facestylist.training.kept import check_run, kept_losses, kept_step
-from facestylist.training.loop import CannotResume, train
+from facestylist.training.kit import interrupts, run_folder
+from facestylist.training.kit.distributed import Processes
+from facestylist.training.kit.interrupts import as_keyboard_interrupt, hand_over, held_back
+from facestylist.training.kit.kept import CannotResume, check_run, kept_losses, kept_step
+from facestylist.training.kit.loop import train
 
 STEPS, SNAPSHOT = 5, 2
-TRACED = ("training/loop.py", "training/run_folder.py", "training/interrupts.py", "core/files.py")
+TRACED = ("training/kit/loop.py", "training/kit/run_folder.py", "training/kit/interrupts.py", "core/files.py")
 
 
 def walk(run_dir: Path | None, resume: bool = False, steps: int = STEPS) -> tuple[torch.Tensor, list[dict[str, float]]]:
@@ -141,7 +141,7 @@ def test_an_interrupt_stays_one_where_the_state_cannot_be_saved(
 
 
 def test_slow_steps_are_saved_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from facestylist.training import loop
+    from facestylist.training.kit import loop
 
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
 

@@ -13,22 +13,26 @@ from torch import Tensor, nn
 from facestylist.core.callbacks import Callbacks
 from facestylist.models.encoder import Encoder, EncoderConfig
 from facestylist.models.types import FaceEncoder, FaceGenerator, FaceLatent
-from facestylist.training import inversion
-from facestylist.training.config import InversionConfig
-from facestylist.training.inversion import (
-    discriminator_features,
-    feature_distance,
+from facestylist.training.inversion import search as inversion
+from facestylist.training.inversion.search import (
     invert_by_optimisation,
     invert_with_encoder,
     learning_rate_factor,
-    mean_squared_error,
     noise_regulariser,
+    reconstruct,
+)
+from facestylist.training.inversion.settings import InversionConfig
+from facestylist.training.losses.reconstruction import (
+    codes_of,
+    discriminator_features,
+    face_distances,
+    feature_distance,
+    mean_squared_error,
     peak_signal_to_noise,
     pyramid,
-    reconstruct,
     resize,
+    unlike,
 )
-from facestylist.training.likeness import codes_of, face_distances, unlike
 
 pytestmark = pytest.mark.numeric
 

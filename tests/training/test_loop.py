@@ -11,15 +11,8 @@ import torch
 from torch import Tensor
 
 from facestylist.core.callbacks import Callbacks
-from facestylist.training.loop import (
-    CannotResume,
-    DiskFull,
-    NonFiniteLoss,
-    OutOfMemory,
-    TrainingDiverged,
-    require_finite,
-    train,
-)
+from facestylist.training.kit.kept import CannotResume
+from facestylist.training.kit.loop import DiskFull, NonFiniteLoss, OutOfMemory, TrainingDiverged, require_finite, train
 
 
 class Walk:
@@ -225,7 +218,7 @@ def test_a_full_disk_is_a_sentence_and_keeps_the_last_state(
     import errno
 
     from facestylist.core import files
-    from facestylist.training import loop
+    from facestylist.training.kit import loop
 
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -254,7 +247,7 @@ from pathlib import Path
 sys.path.insert(0, {here!r})
 import torch
 from test_loop import Walk
-from facestylist.training.loop import DiskFull, train
+from facestylist.training.kit.loop import DiskFull, train
 class Grows(Walk):
     def state_dict(self):
         return super().state_dict() | {{"ballast": torch.zeros(int(self.taken) * 10_000)}}

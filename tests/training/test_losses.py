@@ -8,7 +8,7 @@ import pytest
 import torch
 from tolerances import assert_close, rounding
 
-from facestylist.training.losses import (
+from facestylist.training.losses.adversarial import (
     discriminator_loss,
     generator_loss,
     path_length_penalty,

@@ -8,7 +8,7 @@ import torch
 from tolerances import assert_close
 from torch import nn
 
-from facestylist.training.optimiser import MuonAndAdam, as_matrix
+from facestylist.training.kit.optimiser import MuonAndAdam, as_matrix
 
 
 def network(channels_last: bool = False) -> nn.Sequential:

@@ -7,7 +7,7 @@ import torch
 from tolerances import assert_close, rounding
 from torch import Tensor
 
-from facestylist.training.pairs.comparison import edge_distance, feature_distance, importance, pixel_distance
+from facestylist.training.losses.pictures import edge_distance, feature_distance, importance, pixel_distance
 
 pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("global_rng_untouched")]
 

@@ -16,13 +16,14 @@ from facestylist.core.callbacks import Callbacks
 from facestylist.latents.sampling import sample_latent, synthesise
 from facestylist.models.types import FaceGenerator, FaceLatent
 from facestylist.training.pairs import making
-from facestylist.training.pairs.config import PairsConfig
-from facestylist.training.pairs.drawing import _matrices, draw, from_bytes, level_generators, move_pictures
+from facestylist.training.pairs.candidates import KnownFaces
 from facestylist.training.pairs.filters import REASONS, filter_pairs
-from facestylist.training.pairs.making import KnownFaces, make_pairs
+from facestylist.training.pairs.making import make_pairs
 from facestylist.training.pairs.manifest import load_pairs, merge_pairs, save_pairs
+from facestylist.training.pairs.renderer import _matrices, draw, from_bytes, level_generators, move_pictures
 from facestylist.training.pairs.report import describe
 from facestylist.training.pairs.scores import SCORES, Looks, repeated
+from facestylist.training.pairs.settings import PairsConfig
 from facestylist.training.pairs.types import StylePairs
 
 pytestmark = pytest.mark.usefixtures("global_rng_untouched")

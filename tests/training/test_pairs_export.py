@@ -15,11 +15,11 @@ from tolerances import assert_close
 
 from facestylist.core.callbacks import Callbacks
 from facestylist.models.types import FaceGenerator
-from facestylist.training.pairs.config import PairsConfig
-from facestylist.training.pairs.drawing import draw, to_bytes
 from facestylist.training.pairs.export import export_pairs, fill_in
 from facestylist.training.pairs.making import make_pairs
 from facestylist.training.pairs.preview import preview_pairs
+from facestylist.training.pairs.renderer import draw, to_bytes
+from facestylist.training.pairs.settings import PairsConfig
 from facestylist.training.pairs.types import StylePairs
 
 pytestmark = pytest.mark.usefixtures("global_rng_untouched")

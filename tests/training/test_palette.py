@@ -8,9 +8,9 @@ from tolerances import assert_close
 
 from facestylist.models.generator import Generator, GeneratorConfig
 from facestylist.models.types import FaceGenerator
-from facestylist.training.config import FinetuneConfig
-from facestylist.training.finetune import FinetuneTask
-from facestylist.training.palette import colour_map, colour_statistics, recolour
+from facestylist.training.finetune.palette import colour_map, colour_statistics, recolour
+from facestylist.training.finetune.settings import FinetuneConfig
+from facestylist.training.finetune.task import FinetuneTask
 
 pytestmark = pytest.mark.numeric
 

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from facestylist.core.callbacks import Callbacks
 from facestylist.latents.sampling import sample_latent, synthesise
+from facestylist.latents.settings import ApplyConfig
 from facestylist.models.types import FaceEncoder, FaceGenerator, FaceLatent
-from facestylist.training.mode_config import ApplyConfig, ReferenceConfig
-from facestylist.training.reference import Anchors, apply_reference, encode_reference, nearest_anchor
+from facestylist.training.inversion.reference import Anchors, apply_reference, encode_reference, nearest_anchor
+from facestylist.training.inversion.settings import ReferenceConfig
 
 pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("global_rng_untouched")]
 

@@ -12,7 +12,7 @@ from tolerances import rounding
 
 from facestylist.latents.sampling import sample_latent, synthesise
 from facestylist.models.types import FaceGenerator
-from facestylist.training.distances import (
+from facestylist.training.losses.distances import (
     appearance_distance,
     d_kid,
     kernel_discrepancy,

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from facestylist.core.callbacks import Callbacks
 from facestylist.models.types import FaceGenerator
-from facestylist.training import snapshots as module
-from facestylist.training.distances import PatchJudge, sliced_patch_distance
-from facestylist.training.finetune import FinetuneTask, finetune, split_pictures
-from facestylist.training.loop import CannotResume
+from facestylist.training.data.inputs import split_pictures
+from facestylist.training.finetune import snapshots as module
+from facestylist.training.finetune.run import finetune
+from facestylist.training.finetune.task import FinetuneTask
+from facestylist.training.kit.kept import CannotResume
+from facestylist.training.losses.distances import PatchJudge, sliced_patch_distance
 from facestylist.training.reports.scoring import Score, Scorer, Scores
 
 Weights = Callable[[FaceGenerator], dict[str, Tensor]]
@@ -182,7 +184,7 @@ def test_given_pictures_are_measured_with_and_not_trained_on(source: FaceGenerat
 
 
 def test_the_first_process_decides_for_all(source: FaceGenerator, styles: Tensor) -> None:
-    from facestylist.training.distributed import Processes
+    from facestylist.training.kit.distributed import Processes
 
     class Second(Processes):
         rank, count = 1, 2

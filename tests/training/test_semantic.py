@@ -11,7 +11,7 @@ from tolerances import rounding
 from torch import Tensor
 
 from facestylist.models.types import FaceGenerator
-from facestylist.training.semantic import (
+from facestylist.training.losses.semantic import (
     SemanticWeights,
     feature_term,
     fit_probe,

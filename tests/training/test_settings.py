@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 from facestylist.cli.files import read_settings
 from facestylist.cli.options import add_settings, read_config
 from facestylist.core.settings import FieldSpec, fields_of, from_mapping, to_mapping
+from facestylist.latents.settings import ApplyConfig, VariationConfig
 from facestylist.nodes.declare import from_spec
 from facestylist.tools.detector.settings import DetectorTrainingConfig
-from facestylist.training.config import FinetuneConfig, InversionConfig, PivotalConfig
-from facestylist.training.encoder_config import EncoderTrainingConfig
-from facestylist.training.mode_config import ApplyConfig, ReferenceConfig, VariationConfig
-from facestylist.training.pairs.config import PairsConfig
-from facestylist.training.pairs.supervision_config import PairSupervisionConfig
-from facestylist.training.stylizer.config import StylizerConfig
+from facestylist.training.encoder.settings import EncoderTrainingConfig
+from facestylist.training.finetune.settings import FinetuneConfig
+from facestylist.training.inversion.settings import InversionConfig, PivotalConfig, ReferenceConfig
+from facestylist.training.pairs.settings import PairsConfig
+from facestylist.training.pairs.supervision_settings import PairSupervisionConfig
+from facestylist.training.stylizer.settings import StylizerConfig
 
 CONFIGS = (
     FinetuneConfig,

@@ -11,16 +11,16 @@ from PIL import Image
 from tolerances import GREY_LEVEL, assert_close, rounding
 from torch import Tensor
 
-from facestylist.training import picture_files
-from facestylist.training.crop_cache import CropCache, FileHashes
-from facestylist.training.duplicates import DuplicateFinder, cell_means
-from facestylist.training.picture_files import find_pictures
-from facestylist.training.style_images import (
+from facestylist.core.picture_files import find_pictures
+from facestylist.training.data import picture_files
+from facestylist.training.data.crop_cache import CropCache, FileHashes
+from facestylist.training.data.duplicates import DuplicateFinder, cell_means
+from facestylist.training.data.picture_files import read_picture
+from facestylist.training.data.style_images import (
     FolderSettings,
     detector_fingerprint,
     folder_content,
     load_style_folder,
-    read_picture,
     scan_style_folder,
 )
 

@@ -12,14 +12,14 @@ from facestylist.core.callbacks import Callbacks
 from facestylist.models.media.cel import DRAWING
 from facestylist.models.media.strokes import FIELDS, MEDIA, fields
 from facestylist.procedural import Label, Renderer, parameters_from_z, sample_z
-from facestylist.training.randomness import at_step
+from facestylist.training.kit.randomness import at_step
 from facestylist.training.stylizer import randomise
-from facestylist.training.stylizer.config import MEDIA as WIDGET_MEDIA
-from facestylist.training.stylizer.config import StylizerConfig
 from facestylist.training.stylizer.dataset import at_level, pair_source, twin_scene, twin_source
+from facestylist.training.stylizer.rendered_pairs import TWIN_SEED, Layers, load_twins
+from facestylist.training.stylizer.settings import MEDIA as WIDGET_MEDIA
+from facestylist.training.stylizer.settings import StylizerConfig
 from facestylist.training.stylizer.targets import TARGETS
 from facestylist.training.stylizer.task import StylizerTask, train_stylizer
-from facestylist.training.stylizer.twins import TWIN_SEED, Layers, load_twins
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,14 @@ from tolerances import assert_close, rounding
 from facestylist.core.callbacks import Callbacks
 from facestylist.latents.sampling import sample_latent, synthesise
 from facestylist.models.types import FaceEncoder, FaceGenerator
+from facestylist.training.losses.pictures import pixel_distance
 from facestylist.training.pairs.anchors import destylise
-from facestylist.training.pairs.comparison import pixel_distance
-from facestylist.training.pairs.config import PairsConfig
-from facestylist.training.pairs.drawing import draw
-from facestylist.training.pairs.making import KnownFaces, make_pairs
+from facestylist.training.pairs.candidates import KnownFaces
+from facestylist.training.pairs.making import make_pairs
+from facestylist.training.pairs.renderer import draw
+from facestylist.training.pairs.settings import PairsConfig
 from facestylist.training.pairs.supervise import PairSupervisionTask, supervise
-from facestylist.training.pairs.supervision_config import PairSupervisionConfig
+from facestylist.training.pairs.supervision_settings import PairSupervisionConfig
 from facestylist.training.pairs.types import StylePairs
 
 pytestmark = [pytest.mark.numeric, pytest.mark.usefixtures("global_rng_untouched")]

@@ -19,16 +19,17 @@ from torch import Tensor
 from facestylist.core.callbacks import Callbacks
 from facestylist.latents.sampling import sample_latent
 from facestylist.models.types import FaceGenerator
-from facestylist.training.distributed import ALONE, Processes
-from facestylist.training.encoder import train_encoder
-from facestylist.training.encoder_config import EncoderTrainingConfig
+from facestylist.training.encoder.settings import EncoderTrainingConfig
+from facestylist.training.encoder.task import train_encoder
+from facestylist.training.kit.distributed import ALONE, Processes
 from facestylist.training.pairs import supervise
-from facestylist.training.pairs.config import PairsConfig
-from facestylist.training.pairs.making import KnownFaces, make_pairs
-from facestylist.training.pairs.supervision_config import PairSupervisionConfig
+from facestylist.training.pairs.candidates import KnownFaces
+from facestylist.training.pairs.making import make_pairs
+from facestylist.training.pairs.settings import PairsConfig
+from facestylist.training.pairs.supervision_settings import PairSupervisionConfig
 from facestylist.training.pairs.types import StylePairs
-from facestylist.training.stylizer.config import StylizerConfig
 from facestylist.training.stylizer.dataset import pair_source
+from facestylist.training.stylizer.settings import StylizerConfig
 from facestylist.training.stylizer.task import train_stylizer
 
 STEPS, HALF = 4, 2
@@ -141,7 +142,7 @@ def run_two(work: str, folder: Path) -> list[Any]:
     folders = [str(place) for place in Path(__file__).parents[:2]]
     script = (
         f"import sys; sys.path[:0] = {folders!r}; from pathlib import Path; import torch\n"
-        f"from facestylist.training.distributed import launch; from {module} import {function}\n"
+        f"from facestylist.training.kit.distributed import launch; from {module} import {function}\n"
         f"processes = launch('cpu'); assert processes.count == 2; folder = Path({str(folder)!r})\n"
         f"torch.save({function}(folder, processes), folder / f'rank{{processes.rank}}.pt')"
     )

@@ -13,8 +13,8 @@ from PIL import Image
 from small_runs import SMALL_RUNS
 
 from facestylist.core.assets import list_embedded
+from facestylist.headless.prompts import declared_inputs, is_widget
 from facestylist.headless.runner import Runner, known_classes
-from facestylist.headless.workflow import declared_inputs, is_widget
 from facestylist.runtime.folders import SAMPLE, SAMPLE_ASSET, SAMPLE_CLIP, Folders, use_folders
 from facestylist.tools.workflow_makers import build
 from facestylist.tools.workflow_makers.canvas import node_class_of

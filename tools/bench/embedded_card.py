@@ -27,7 +27,7 @@ from ...core.sheets import Row, contact_sheet
 from ...latents.sampling import sample_latent, synthesise
 from ...models import checkpoints
 from ...procedural import Renderer, can_compile, parameters_from_z
-from ...training.inversion import invert_with_encoder
+from ...training.inversion.search import invert_with_encoder
 from ..embedded.dataset import HELD_OUT_SEED, shard_z
 
 logger = logging.getLogger(__name__)

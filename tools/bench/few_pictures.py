@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 
 from ...models import checkpoints
-from ...training.config import FinetuneConfig
-from ...training.finetune import finetune
-from ...training.inversion import invert_with_encoder
+from ...training.finetune.run import finetune
+from ...training.finetune.settings import FinetuneConfig
+from ...training.inversion.search import invert_with_encoder
 from .judges import train_judge
 from .renders import renders
 from .stages import PER_FACE, PER_STYLE, judged

@@ -40,7 +40,7 @@ from ...models.discriminator import Discriminator, DiscriminatorConfig
 from ...models.generator import Generator, GeneratorConfig
 from ...models.types import FaceGenerator
 from ...procedural import LOOKS
-from ...training.kept import kept_losses, kept_step
+from ...training.kit.kept import kept_losses, kept_step
 
 logger = logging.getLogger(__name__)
 
@@ -324,7 +324,7 @@ def here(arguments: list[str]) -> None:
 @contextlib.contextmanager
 def as_small() -> Iterator[None]:
     """One style, and states that are saved as if steps were slow: the last two trainings have no settings for these."""
-    from ...training import loop
+    from ...training.kit import loop
     from ..embedded import styles
 
     few = {name: LOOKS[name] for name in ("photo", "cartoon")}

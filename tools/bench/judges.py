@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from ...core.files import write_atomically
 from ...procedural import LOOKS, NUM_LABELS, Renderer, sample_parameters
-from ...training.distances import kernel_discrepancy, sliced_patch_distance
-from ...training.precision import use_bf16
+from ...training.kit.precision import use_bf16
+from ...training.losses.distances import kernel_discrepancy, sliced_patch_distance
 
 __all__ = ["Judge", "frechet_distance", "kernel_distance", "mean_iou", "parse", "sliced_patch_distance", "train_judge"]
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ...core.files import write_atomically
+from ...core.picture_files import find_pictures
 from ...core.pictures import tensor_to_image
 from ...core.sheets import labelled_grid
 from ...faces.align import align_faces, extract_crop, landmarks_in_crop
@@ -28,12 +29,12 @@ from ...models.dlib import DlibFace
 from ...models.identity import IdentityNetwork
 from ...models.stylizer import draw
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent, FaceStylizer
-from ...training.config import InversionConfig, PivotalConfig
-from ...training.distances import face_box, gradients
-from ...training.inversion import invert_by_optimisation, invert_with_encoder
-from ...training.likeness import mean_squared_error, peak_signal_to_noise, resize
-from ...training.picture_files import UnusablePicture, find_pictures, read_picture
-from ...training.pivotal import tune_to_faces
+from ...training.data.picture_files import UnusablePicture, read_picture
+from ...training.inversion.pivotal import tune_to_faces
+from ...training.inversion.search import invert_by_optimisation, invert_with_encoder
+from ...training.inversion.settings import InversionConfig, PivotalConfig
+from ...training.losses.distances import face_box, gradients
+from ...training.losses.reconstruction import mean_squared_error, peak_signal_to_noise, resize
 from .style_scale import Features, StyleScale
 
 SIDE = 256

@@ -32,13 +32,14 @@ from ...models.checkpoints.export import to_nvidia, to_rosinality
 from ...models.discriminator import Discriminator, DiscriminatorConfig
 from ...models.generator import Generator, GeneratorConfig
 from ...models.types import FaceGenerator
-from ...training import picture_files
-from ...training.config import FinetuneConfig
-from ...training.crop_cache import CropCache, FileHashes
-from ...training.loop import CannotResume, RunFolder
-from ...training.pairs.config import PairsConfig
+from ...training.data import picture_files
+from ...training.data.crop_cache import CropCache, FileHashes
+from ...training.finetune.settings import FinetuneConfig
+from ...training.kit.kept import CannotResume
+from ...training.kit.run_folder import RunFolder
 from ...training.pairs.making import make_pairs
 from ...training.pairs.manifest import load_pairs, save_pairs
+from ...training.pairs.settings import PairsConfig
 from .mutate import (
     Change,
     array_header,

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from ...latents.sampling import synthesise
 from ...models.types import FaceEncoder, FaceGenerator
-from ...training.distances import measure
-from ...training.inversion import invert_with_encoder
-from .judges import Judge, kernel_distance, mean_iou, parse, sliced_patch_distance
+from ...training.inversion.search import invert_with_encoder
+from ...training.losses.distances import measure, sliced_patch_distance
+from .judges import Judge, kernel_distance, mean_iou, parse
 from .renders import Renders
 
 

@@ -4,7 +4,7 @@
         [--amount 0.8] [--layer-cut 7] [--structure 0] [--work .work/bench] [--out docs/reference.md]
 
 References are renders of other held-out people in the look, so their colours are other ones. Each is read by the search
-of `training/reference.py`, begun at the encoder for photographs, and applied to every face. Two questions:
+of `training/inversion/reference.py`, begun at the encoder for photographs, and applied to every face. Two questions:
 
 - Is the guided picture nearer to the reference than the unguided one is? Style distance of two single pictures: half
   *texture*, the distance of the second moments of the judge's feature maps, and half *colour*, the distance of the mean
@@ -32,13 +32,14 @@ from ...core.pictures import tensor_to_image
 from ...core.sheets import labelled_grid
 from ...latents.appearance import vary
 from ...latents.sampling import synthesise
+from ...latents.settings import ApplyConfig
 from ...models import checkpoints
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent
 from ...procedural import NUM_LABELS, Renderer, parameters_from_z
-from ...training.distances import appearance_distance
-from ...training.inversion import invert_with_encoder
-from ...training.mode_config import ApplyConfig, ReferenceConfig
-from ...training.reference import apply_reference, encode_reference
+from ...training.inversion.reference import apply_reference, encode_reference
+from ...training.inversion.search import invert_with_encoder
+from ...training.inversion.settings import ReferenceConfig
+from ...training.losses.distances import appearance_distance
 from ..embedded.dataset import HELD_OUT_SEED, shard_z
 from .judges import Judge, mean_iou, parse, train_judge
 

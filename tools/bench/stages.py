@@ -35,15 +35,15 @@ from ...core.sheets import labelled_grid
 from ...latents.sampling import sample_latent, synthesise
 from ...models import checkpoints
 from ...models.types import FaceGenerator, FaceLatent
-from ...training.distances import PatchPart, face_box
-from ...training.finetune import finetune
-from ...training.inversion import invert_with_encoder
+from ...training.finetune.run import finetune
+from ...training.inversion.search import invert_with_encoder
+from ...training.losses.distances import PatchPart, face_box, sliced_patch_distance
 from ...training.pairs.anchors import destylise
 from ...training.pairs.making import make_pairs
 from ...training.pairs.supervise import supervise
 from ..embedded.config import EmbeddedConfig
 from ..embedded.styles import ANCHORS, pair_settings, style_settings
-from .judges import Judge, frechet_distance, kernel_distance, mean_iou, parse, sliced_patch_distance, train_judge
+from .judges import Judge, frechet_distance, kernel_distance, mean_iou, parse, train_judge
 from .renders import Renders, renders
 
 logger = logging.getLogger(__name__)

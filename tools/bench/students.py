@@ -36,10 +36,10 @@ from ...latents.sampling import synthesise
 from ...models import checkpoints
 from ...models.stylizer import draw
 from ...models.types import FaceStylizer
-from ...training.config import InversionConfig
-from ...training.distances import face_box
-from ...training.inversion import invert_by_optimisation
-from ...training.likeness import resize
+from ...training.inversion.search import invert_by_optimisation
+from ...training.inversion.settings import InversionConfig
+from ...training.losses.distances import face_box
+from ...training.losses.reconstruction import resize
 from .renders import renders
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...training.lite0 import Lite0Features
+from ...training.losses.lite0 import Lite0Features
 
 SIDE = 128
 """Pictures are compared at this size, whatever they were drawn at."""

@@ -24,9 +24,9 @@ from ...faces.align import align_faces
 from ...faces.paste import paste_faces
 from ...latents.sampling import sample_latent, synthesise
 from ...models.types import FaceEncoder, FaceGenerator
-from ...training.config import InversionConfig, PivotalConfig
-from ...training.inversion import invert_by_optimisation, invert_with_encoder
-from ...training.pivotal import tune_to_faces
+from ...training.inversion.pivotal import tune_to_faces
+from ...training.inversion.search import invert_by_optimisation, invert_with_encoder
+from ...training.inversion.settings import InversionConfig, PivotalConfig
 
 UNIT = "draw a face"
 SEARCH_STEPS = 2

@@ -45,7 +45,7 @@ from ...latents.smoothing import steady_latents
 from ...models import checkpoints
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent
 from ...procedural import five_points, render, sample_parameters
-from ...training.inversion import invert_with_encoder
+from ...training.inversion.search import invert_with_encoder
 
 logger = logging.getLogger(__name__)
 

@@ -199,7 +199,7 @@ def _style_pictures(name: str, given: dict[str, str], size: int, args: argparse.
     """Pictures of a style: those of its folder, else rendered ones of the look of this name, else None."""
     from ...procedural import LOOKS
     from ...runtime.folders import model_dirs
-    from ...training.style_images import largest_face_aligner, load_style_folder
+    from ...training.data.style_images import largest_face_aligner, load_style_folder
     from ..bench.renders import renders
 
     if name in given:

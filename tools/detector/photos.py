@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...core.picture_files import find_pictures
 from ...detection.closeups import closeup_to_photo
 from ...faces.masks import face_depth
 from ...procedural.landmarks import FIVE_POINT_GROUPS, five_points
 from ...procedural.scene import FaceSprites
-from ...training.picture_files import find_pictures, read_picture
+from ...training.data.picture_files import read_picture
 
 POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 _LARGEST_BACKGROUND = 640

@@ -19,9 +19,9 @@ from ...core.settings import to_mapping
 from ...detection.embedded import DetectorConfig, DetectorNetwork, EmbeddedDetector, load_network, save_network
 from ...procedural.looks import LOOKS
 from ...procedural.scene import FaceSprites, SceneConfig, render_sprites
-from ...training.ema import ExponentialMovingAverage
-from ...training.identity import fingerprint
-from ...training.loop import require_finite, train
+from ...training.kit.ema import ExponentialMovingAverage
+from ...training.kit.fingerprint import fingerprint
+from ...training.kit.loop import require_finite, train
 from .losses import closeup_losses, detector_losses
 from .photos import read_backgrounds, read_portraits, with_portraits
 from .scenes import Closeups, ScenePool, cut_closeups, hardest_mistakes

@@ -13,7 +13,7 @@ from ...detection.closeups import CLOSEUP_SIDE, MIRROR_5, closeup_to_photo
 from ...detection.embedded import decode
 from ...faces.warp import invert_affine, resample, transform_points
 from ...procedural.scene import ComposedScene, FaceSprites, SceneConfig, compose_scene
-from ...training.randomness import at_step
+from ...training.kit.randomness import at_step
 
 
 class ScenePool:

@@ -12,11 +12,11 @@ from ...core.sheets import grid
 from ...models.encoder import Encoder
 from ...models.generator import Generator
 from ...procedural import sample_z
-from ...training.distances import measure
-from ...training.ema import ExponentialMovingAverage
-from ...training.encoder import roughen
-from ...training.loop import require_finite
-from ...training.optimiser import MuonAndAdam
+from ...training.encoder.task import roughen
+from ...training.kit.ema import ExponentialMovingAverage
+from ...training.kit.loop import require_finite
+from ...training.kit.optimiser import MuonAndAdam
+from ...training.losses.distances import measure
 from .config import EmbeddedConfig
 from .dataset import FaceData
 from .generator import autocast, cosine

@@ -19,10 +19,10 @@ from ...core.sheets import grid
 from ...models.generator import Generator
 from ...models.ops import EqualLinear
 from ...procedural import Label, features, parameters_from_z, sample_z
-from ...training.distances import measure
-from ...training.ema import ExponentialMovingAverage
-from ...training.loop import require_finite
-from ...training.optimiser import MuonAndAdam
+from ...training.kit.ema import ExponentialMovingAverage
+from ...training.kit.loop import require_finite
+from ...training.kit.optimiser import MuonAndAdam
+from ...training.losses.distances import measure
 from .config import EmbeddedConfig
 from .dataset import FaceData
 from .supervision import reconstruction_loss, reconstruction_terms

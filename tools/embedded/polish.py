@@ -16,11 +16,11 @@ from torch.nn import functional as F
 from ...core.sheets import grid
 from ...models.discriminator import Discriminator
 from ...models.generator import Generator
-from ...training.augment import SharedAugmentation
-from ...training.distances import measure
-from ...training.ema import ExponentialMovingAverage
-from ...training.loop import require_finite
-from ...training.optimiser import MuonAndAdam
+from ...training.data.augment import SharedAugmentation
+from ...training.kit.ema import ExponentialMovingAverage
+from ...training.kit.loop import require_finite
+from ...training.kit.optimiser import MuonAndAdam
+from ...training.losses.distances import measure
 from .config import EmbeddedConfig
 from .dataset import FaceData
 from .generator import autocast, cosine, sampling_weights

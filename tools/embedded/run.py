@@ -30,9 +30,9 @@ from ...models.encoder import Encoder
 from ...models.generator import Generator
 from ...models.types import FaceEncoder, FaceGenerator
 from ...procedural import Renderer, can_compile, sample_z
-from ...training.identity import fingerprint
-from ...training.loop import interrupting, train
-from ...training.run_folder import SETTINGS, check_settings, write_settings
+from ...training.kit.fingerprint import fingerprint
+from ...training.kit.loop import interrupting, train
+from ...training.kit.run_folder import SETTINGS, check_settings, write_settings
 from .config import EmbeddedConfig
 from .dataset import HELD_OUT_SEED, SHARD_SIZE, FaceData, available_seeds, load_shards, render_shard
 from .encoder import EncoderTask

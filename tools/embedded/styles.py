@@ -23,14 +23,14 @@ from ...core.settings import from_mapping, to_mapping
 from ...models import checkpoints
 from ...models.types import FaceEncoder, FaceGenerator
 from ...procedural import LOOKS, render, sample_parameters
-from ...training.config import FinetuneConfig
-from ...training.finetune import finetune
-from ...training.finetune_inputs import digest
+from ...training.data.inputs import digest
+from ...training.finetune.run import finetune
+from ...training.finetune.settings import FinetuneConfig
 from ...training.pairs.anchors import destylise
-from ...training.pairs.config import PairsConfig
 from ...training.pairs.making import make_pairs
+from ...training.pairs.settings import PairsConfig
 from ...training.pairs.supervise import supervise
-from ...training.pairs.supervision_config import PairSupervisionConfig
+from ...training.pairs.supervision_settings import PairSupervisionConfig
 from .config import EmbeddedConfig
 
 STYLE_SEED = 70_000

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...procedural import NUM_LABELS, Label
-from ...training.distances import gradients
+from ...training.losses.distances import gradients
 
 REGION_WEIGHTS = {
     Label.EYE: 6.0,

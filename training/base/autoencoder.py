@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from ...models.encoder import Encoder
 from ...models.generator import Generator
-from ..distributed import ALONE, Processes
-from ..ema import ExponentialMovingAverage
-from ..loop import require_finite
-from ..optimiser import MuonAndAdam
-from ..precision import autocast
-from ..randomness import at_step
+from ..kit.distributed import ALONE, Processes
+from ..kit.ema import ExponentialMovingAverage
+from ..kit.loop import require_finite
+from ..kit.optimiser import MuonAndAdam
+from ..kit.precision import autocast
+from ..kit.randomness import at_step
 from .losses import Judges, centre_weights, reconstruction_loss, reconstruction_terms
 from .measures import PREVIEWED, comparison, measure
 from .portraits import Portraits

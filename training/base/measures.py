@@ -8,7 +8,7 @@ from torch import Tensor
 from ...core.sheets import grid
 from ...models.dlib import SAME_PERSON, DlibFace
 from ...models.identity import IdentityNetwork
-from ..distances import measure as measure_pictures
+from ..losses.distances import measure as measure_pictures
 from .people import descriptors
 
 PREVIEWED, COLUMNS = 16, 8

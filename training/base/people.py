@@ -20,9 +20,9 @@ from ...core.picture_files import find_pictures
 from ...faces.align import align_faces
 from ...faces.types import Detection
 from ...models.identity import IdentityNetwork
-from ..identity import fingerprint
-from ..loop import SAVE_SECONDS
-from ..picture_files import read_picture
+from ..data.picture_files import read_picture
+from ..kit.fingerprint import fingerprint
+from ..kit.loop import SAVE_SECONDS
 from .portraits import PART, Portraits
 
 log = logging.getLogger(__name__)

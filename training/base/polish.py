@@ -15,13 +15,13 @@ from torch import Tensor
 from ...models.discriminator import Discriminator
 from ...models.encoder import Encoder
 from ...models.generator import Generator
-from ..augment import SharedAugmentation
-from ..distributed import ALONE, Processes
-from ..likeness import feature_distance
-from ..loop import require_finite
-from ..optimiser import MuonAndAdam
-from ..precision import autocast
-from ..randomness import at_step
+from ..data.augment import SharedAugmentation
+from ..kit.distributed import ALONE, Processes
+from ..kit.loop import require_finite
+from ..kit.optimiser import MuonAndAdam
+from ..kit.precision import autocast
+from ..kit.randomness import at_step
+from ..losses.reconstruction import feature_distance
 from .autoencoder import AutoencoderTask, draw, random_noise, schedule, set_gradients, shrunk
 from .losses import Judges, reconstruction_loss, reconstruction_terms
 from .measures import COLUMNS, PREVIEWED, comparison

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..distributed import ALONE, Processes
+from ..kit.distributed import ALONE, Processes
 
 KNOTS = 5
 """The bend is given on a grid of so many points a side."""

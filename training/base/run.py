@@ -29,10 +29,11 @@ from ...models.encoder import Encoder
 from ...models.generator import Generator
 from ...models.identity import IdentityNetwork
 from ...models.types import FaceEncoder, FaceGenerator
-from ..distributed import ALONE, Processes, check_batch
-from ..identity import fingerprint, settings_of
-from ..loop import CannotResume, interrupting, train
-from ..run_folder import SETTINGS, check_settings, write_settings
+from ..kit.distributed import ALONE, Processes, check_batch
+from ..kit.fingerprint import fingerprint, settings_of
+from ..kit.kept import CannotResume
+from ..kit.loop import interrupting, train
+from ..kit.run_folder import SETTINGS, check_settings, write_settings
 from .autoencoder import AutoencoderTask, grown
 from .card import write_card
 from .losses import Judges

@@ -1,4 +1,4 @@
-"""Settings of a base's training, in the style of `training/config.py`."""
+"""Settings of a base's training, in the style of `training/finetune/settings.py`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...core.settings import check_fields, setting
-from ..config import PRECISIONS
+from ..kit.settings import PRECISIONS
 
 if TYPE_CHECKING:
     from ...models.discriminator import DiscriminatorConfig

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ...core.callbacks import Callbacks
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent, device_of
-from ..config import InversionConfig
-from ..inversion import invert_by_optimisation
-from ..likeness import check_pictures, resize
+from ..inversion.search import invert_by_optimisation
+from ..inversion.settings import InversionConfig
+from ..losses.reconstruction import check_pictures, resize
 from .candidates import KnownFaces
 
 REFERENCE_FACES = 128

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ...models.types import FaceGenerator, FaceLatent, device_of, name_of
-from ..likeness import check_pictures, resize
-from .config import PairsConfig
-from .drawing import IDENTITY, to_bytes
+from ..losses.reconstruction import check_pictures, resize
+from .renderer import IDENTITY, to_bytes
+from .settings import PairsConfig
 
 MAPPED_AT_ONCE = 4096
 

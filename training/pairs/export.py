@@ -24,7 +24,7 @@ from PIL import Image
 
 from ...core.callbacks import Callbacks
 from ...models.types import FaceGenerator
-from .drawing import PairPainter, to_bytes
+from .renderer import PairPainter, to_bytes
 from .types import PAIR_ORIGINS, StylePairs
 
 PROMPT = "turn the portrait into {style}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .config import PairsConfig
+from .settings import PairsConfig
 from .types import PAIR_LEVELS, PAIR_ORIGINS
 
 REASONS = ("kept", "reconstruction", "saturated", "flat", "duplicate", "identity", "quality", "structure", "surplus")

@@ -13,11 +13,10 @@ from ...core.callbacks import Callbacks
 from ...core.settings import to_mapping
 from ...models.identity import IdentityNetwork
 from ...models.types import FaceGenerator, device_of
-from ..likeness import mean_squared_error
+from ..losses.reconstruction import mean_squared_error
 from .candidates import Candidates, KnownFaces, all_candidates
-from .config import PairsConfig
-from .drawing import from_bytes, level_blends, level_generators
 from .filters import counts, filter_pairs
+from .renderer import from_bytes, level_blends, level_generators
 from .scores import (
     SCORES,
     Judges,
@@ -30,13 +29,12 @@ from .scores import (
     repeated,
     saturation,
 )
+from .settings import PairsConfig
 from .types import PAIR_ORIGINS, GeneratorReference, StylePairs
 
 PREVIEW_FACES = 6
 PREVIEW_INTERVAL = 20
 """A preview every so many batches."""
-
-__all__ = ["KnownFaces", "make_pairs"]
 
 
 def make_pairs(

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ...models.types import FaceGenerator
-from .drawing import PairPainter, to_bytes
+from .renderer import PairPainter, to_bytes
 from .types import PAIR_LEVELS, PAIR_ORIGINS, StylePairs
 
 ORDERS = ("as made", "worst structure first", "worst quality first")

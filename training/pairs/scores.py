@@ -23,8 +23,8 @@ from torch import Tensor
 from ...models.discriminator import Discriminator
 from ...models.identity import IdentityNetwork, identity_similarity
 from ...models.types import FaceGenerator
-from ..likeness import frozen
-from ..semantic import SELF_RESOLUTIONS, self_similarity_distances
+from ..losses.reconstruction import frozen
+from ..losses.semantic import SELF_RESOLUTIONS, self_similarity_distances
 
 SCORES = ("quality", "structure", "saturation", "contrast", "reconstruction_error", "identity")
 CLIPPED = 0.98

@@ -25,22 +25,21 @@ from torch import Tensor
 
 from ...core.callbacks import Callbacks
 from ...core.settings import to_mapping
+from ...latents.sampling import w_statistics
 from ...models.types import FaceGenerator, device_of
-from ..distributed import ALONE, Processes, check_batch
-from ..ema import ExponentialMovingAverage
-from ..finetune_inputs import check_source
-from ..freezing import shallow_synthesis
-from ..identity import generator_fingerprint, pairs_fingerprint, settings_of
-from ..inversion import w_statistics
-from ..loop import require_finite, train
-from ..losses import discriminator_loss, generator_loss, r1_penalty
-from ..palette import projections
-from ..precision import autocast
-from ..semantic import HIGHEST_RESOLUTION, SemanticWeights, schedule, self_similarity_distance, semantic_terms
-from .comparison import edge_distance, feature_distance, importance, pixel_distance
-from .drawing import PairPainter, check_generators, move_pictures
-from .supervision_config import PairSupervisionConfig
-from .types import PAIR_ORIGINS, StylePairs
+from ..data.inputs import check_source
+from ..kit.distributed import ALONE, Processes, check_batch
+from ..kit.ema import ExponentialMovingAverage
+from ..kit.fingerprint import generator_fingerprint, settings_of
+from ..kit.freezing import projections, shallow_synthesis
+from ..kit.loop import require_finite, train
+from ..kit.precision import autocast
+from ..losses.adversarial import discriminator_loss, generator_loss, r1_penalty
+from ..losses.pictures import edge_distance, feature_distance, importance, pixel_distance
+from ..losses.semantic import HIGHEST_RESOLUTION, SemanticWeights, schedule, self_similarity_distance, semantic_terms
+from .renderer import PairPainter, check_generators, move_pictures
+from .supervision_settings import PairSupervisionConfig
+from .types import PAIR_ORIGINS, StylePairs, pairs_fingerprint
 
 ANCHOR = PAIR_ORIGINS.index("anchor")
 PREVIEW_FACES = 5

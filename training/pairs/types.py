@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...models.types import FaceGenerator
+from ..kit.fingerprint import fingerprint
 
 PAIR_LEVELS = (0, 1, 2, 3)
 """How much style a pseudo-pair's target has: none, colour and texture, parts, all of it."""
@@ -103,3 +104,12 @@ class StylePairs:
     def replace(self, **changes: Any) -> StylePairs:
         """A copy with the given fields changed."""
         return replace(self, **changes)
+
+
+NOT_LEARNED_FROM = ("scores", "report", "source", "target")
+"""Of pairs: what was measured and noted about them. Their generators have fingerprints of their own."""
+
+
+def pairs_fingerprint(pairs: StylePairs) -> str:
+    """Of everything in pairs that decides what they look like."""
+    return fingerprint({name: value for name, value in vars(pairs).items() if name not in NOT_LEARNED_FROM})

@@ -14,10 +14,9 @@ from torch import Tensor
 from ...latents.sampling import sample_latent, synthesise
 from ...models.discriminator import Discriminator
 from ...models.types import FaceGenerator, FaceLatent, device_of
-from ..distances import d_kid, sliced_patch_distance, structure_distance
-from ..inversion import peak_signal_to_noise
-from ..likeness import critic_of, mean_squared_error, resize
-from ..semantic import feature_term, self_term
+from ..losses.distances import d_kid, sliced_patch_distance, structure_distance
+from ..losses.reconstruction import critic_of, mean_squared_error, peak_signal_to_noise, resize
+from ..losses.semantic import feature_term, self_term
 
 FRESH_FACES = 48
 """Faces sampled from a style to compare with its pictures: a few inverted ones say little about a style."""

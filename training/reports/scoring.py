@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from ...models.discriminator import Discriminator
-from ..distances import STRUCTURE_SIZES, PatchJudge
-from ..likeness import discriminator_features, resize
-from ..semantic import self_similarity_distance
+from ..losses.distances import STRUCTURE_SIZES, PatchJudge
+from ..losses.reconstruction import discriminator_features, resize
+from ..losses.semantic import self_similarity_distance
 
 FACES = 16
 MOST_PICTURES = 64

@@ -18,12 +18,12 @@ from ...models.media.strokes import fields
 from ...models.stylizer import MAX_LEVEL
 from ...procedural.backgrounds import draw_background, draw_shapes, uniform
 from ...procedural.labels import Label
-from ..identity import fingerprint
-from ..randomness import at_step
+from ..kit.fingerprint import fingerprint
+from ..kit.randomness import at_step
 from . import randomise
 from .randomise import between
+from .rendered_pairs import Layers
 from .targets import Target, saturate
-from .twins import Layers
 
 FEATURES = (Label.EYE, Label.BROW, Label.UPPER_LIP, Label.LOWER_LIP, Label.MOUTH, Label.GLASSES)
 STUDIO_SHARE = 0.25

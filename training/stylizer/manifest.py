@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...models.types import FaceGenerator
-from ..identity import generator_fingerprint, pairs_fingerprint
-from ..pairs.drawing import PairPainter
-from ..pairs.types import StylePairs
+from ..kit.fingerprint import generator_fingerprint
+from ..pairs.renderer import PairPainter
+from ..pairs.types import StylePairs, pairs_fingerprint
 from .dataset import Pair
 
 BATCH = 16

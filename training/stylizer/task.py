@@ -1,4 +1,4 @@
-"""The fast stylizer's training: one step, its preview and its state, for the loop of `training/loop.py`."""
+"""The fast stylizer's training: one step, its preview and its state, for the loop of `training/kit/loop.py`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ...models.checkpoints import ORIGIN
 from ...models.media.cel import DRAWING
 from ...models.stylizer import DIRECT_GAIN, MAX_LEVEL, FastStylizer, FastStylizerConfig
 from ...models.types import FaceStylizer
-from ..distributed import ALONE, Processes, check_batch, made_in_turn
-from ..ema import ExponentialMovingAverage
-from ..finetune_inputs import digest
-from ..identity import fingerprint, settings_of
-from ..loop import require_finite, train
-from ..losses import discriminator_loss, generator_loss
-from .config import AUTOMATIC_MEDIUM, StylizerConfig
+from ..data.inputs import digest
+from ..kit.distributed import ALONE, Processes, check_batch, made_in_turn
+from ..kit.ema import ExponentialMovingAverage
+from ..kit.fingerprint import fingerprint, settings_of
+from ..kit.loop import require_finite, train
+from ..losses.adversarial import discriminator_loss, generator_loss
 from .dataset import Batch, Source
+from .settings import AUTOMATIC_MEDIUM, StylizerConfig
 
 CHANNELS, HEAD = (16, 32, 64, 96), 32
 PREVIEW_PICTURES = 4

@@ -1,0 +1,102 @@
+"""Settings of the two ways to stylise that train nothing: variations by chance, and a reference's look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..core.settings import check_fields, setting
+
+
+@dataclass(frozen=True)
+class VariationConfig:
+    """Multimodal stylisation: one face in many appearances of a style."""
+
+    count: int = setting(6, "How many variations of each face.", min=1, max=64, step=1)
+    amount: float = setting(
+        1.0,
+        "How far each variation goes (beta): 0 the style as it is, to the bit; 1 all of the random appearance.",
+        min=0.0,
+        max=1.0,
+        step=0.05,
+    )
+    truncation_psi: float = setting(
+        0.7,
+        "How far the random appearances may lie from the average one: 0.7 typical, 1 the whole range.",
+        min=0.0,
+        max=2.0,
+        step=0.05,
+    )
+    preserve_colour: bool = setting(
+        False, "Keep the face's colours: the codes that drive a projection to RGB stay, texture alone varies."
+    )
+    layer_cut: int = setting(
+        0,
+        "The first code that varies; those before it hold the face. 0: the usual one, 7 from 128 px up, 5 at 64 px. "
+        "Lower ones let parts of the face change too.",
+        min=0,
+        max=17,
+        step=1,
+        advanced=True,
+    )
+    coarse: float = setting(
+        1.0,
+        "Share of the style in 4 and 8 px layers: proportions of the head. Below 1 the source is needed.",
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        advanced=True,
+    )
+    middle: float = setting(
+        1.0,
+        "Share of the style in 16 and 32 px layers: eyes, nose and mouth. Below 1 the source is needed.",
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        advanced=True,
+    )
+    fine: float = setting(
+        1.0,
+        "Share of the style in layers from 64 px: lines, colour and texture. Below 1 the source is needed.",
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        advanced=True,
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True)
+class ApplyConfig:
+    """Drawing faces in the look that was read from a reference."""
+
+    amount: float = setting(
+        0.8,
+        "How much of the reference's colours and textures (beta). 0: the style as it is, to the bit.",
+        min=0.0,
+        max=1.0,
+        step=0.05,
+    )
+    structure: float = setting(
+        0.0,
+        "How much of the reference's eyes, nose and mouth (gamma, codes 4 to 6). 0.3 is a hint; the face is "
+        "less itself with more.",
+        min=0.0,
+        max=1.0,
+        step=0.05,
+    )
+    preserve_colour: bool = setting(
+        False, "Keep the face's colours: only the codes that drive no projection to RGB come from the reference."
+    )
+    layer_cut: int = setting(
+        0,
+        "The first code that the reference decides. 0: the usual one, 7 from 128 px up, 5 at 64 px.",
+        min=0,
+        max=17,
+        step=1,
+        advanced=True,
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)

@@ -1,0 +1,320 @@
+"""Settings of the trainings: one frozen dataclass each, the single source for widgets, command-line flags and TOML.
+
+A field is declared once with `setting(...)`: default, range, step, unit, choices, tooltip. `fields_of` turns the class
+into `FieldSpec` rows that a node or an argument parser reads; `from_mapping` builds it from a TOML table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...core.settings import check_fields, setting
+from ..kit.settings import AUTOMATIC, PRECISIONS, SCHEDULES
+
+AUGMENTATIONS = ("ada", "fixed", "off", "diffaugment")
+TRAINED_LAYERS = ("all", "convolutions", "modulation")
+SNAPSHOTS = ("last", "best")
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Stage 1: fine-tune a face generator to a style while the semantic constraint keeps its meaning in place."""
+
+    style_name: str = setting("style", "Name of the style; it travels with the generator.")
+    steps: int = setting(
+        1000,
+        "Training iterations. 800-1600 suit 100-300 pictures; fewer pictures want fewer steps.",
+        min=1,
+        max=100_000,
+        step=50,
+    )
+    batch_size: int = setting(
+        4, "Faces per iteration. Larger is steadier and proportionally slower.", min=1, max=128, step=1
+    )
+    semantic_weight: float = setting(
+        3.0,
+        "Strength of the semantic constraint as a whole: 0 is plain fine-tuning, 1 is loose, 3 keeps faces well.",
+        min=0.0,
+        max=100.0,
+        step=0.25,
+    )
+    keep_shape: float = setting(
+        1.0,
+        "How firmly parts stay where they are (feature distance). Lower it for styles that change geometry.",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+    )
+    keep_structure: float = setting(
+        1.0,
+        "How firmly what belongs together stays together (self-similarity). It leaves colour and texture free.",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+    )
+    keep_relations: float = setting(
+        1.0,
+        "How firmly faces keep their differences from each other. Only acts with 10 style pictures or fewer.",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+        advanced=True,
+    )
+    keep_labels: float = setting(
+        0.0,
+        "How firmly a probe keeps reading the same face parts. Needs a probe fitted on label maps.",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+        advanced=True,
+    )
+    match_palette: bool = setting(
+        True, "Begin with the palette of the style pictures instead of learning it: sketches are grey from the start."
+    )
+    freeze_palette: bool = setting(
+        False,
+        "Keep to that palette: the projections to RGB stay. For ink, pencil and other styles of few colours.",
+        advanced=True,
+    )
+    match_texture: float = setting(
+        0.0,
+        "Pull towards the texture and colour statistics of the style pictures. Speeds up short runs.",
+        min=0.0,
+        max=1000.0,
+        step=0.5,
+        advanced=True,
+    )
+    semantic_schedule: str = setting(
+        "cosine",
+        "cosine: full for 60 % of the run, then falling to half. ramp_up: rising over the first 60 %.",
+        choices=SCHEDULES,
+        advanced=True,
+    )
+    learning_rate: float = setting(
+        2e-4,
+        "Adam step of the generator, well below the discriminator's. Public checkpoints bear up to 2e-3.",
+        min=1e-6,
+        max=0.1,
+        step=1e-4,
+        advanced=True,
+    )
+    discriminator_learning_rate: float = setting(
+        2e-3, "Adam step of the discriminator.", min=1e-6, max=0.1, step=1e-4, advanced=True
+    )
+    style_mixing_prob: float = setting(
+        0.9,
+        "Share of training faces made from two latents, so that no layer learns to rely on another.",
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        advanced=True,
+    )
+    freeze_d_blocks: int = setting(
+        AUTOMATIC,
+        "Discriminator blocks nearest the picture that stay as they were (FreezeD). -1: those above 128 px.",
+        min=-1,
+        max=10,
+        step=1,
+        unit="blocks",
+        advanced=True,
+    )
+    r1_gamma: float = setting(
+        float(AUTOMATIC),
+        "Weight of the R1 penalty. -1: 0.0002 x resolution^2 / batch size. 0 turns it off.",
+        min=-1.0,
+        max=1000.0,
+        step=0.1,
+        advanced=True,
+    )
+    r1_interval: int = setting(
+        16,
+        "The R1 penalty is computed every so many iterations and weighted up to match.",
+        min=1,
+        max=64,
+        step=1,
+        unit="iterations",
+        advanced=True,
+    )
+    path_length_weight: float = setting(
+        0.0,
+        "Weight of the path-length penalty (2 when training from scratch); 0 turns it off and saves time.",
+        min=0.0,
+        max=100.0,
+        step=0.5,
+        advanced=True,
+    )
+    path_length_interval: int = setting(
+        4,
+        "The path-length penalty is computed every so many iterations, on half a batch.",
+        min=1,
+        max=64,
+        step=1,
+        unit="iterations",
+        advanced=True,
+    )
+    augment: str = setting(
+        "ada",
+        "Augmentation of what the discriminator sees. ada: as strong as overfitting asks for. fixed. off. "
+        "diffaugment: colour, translation and cutout, always.",
+        choices=AUGMENTATIONS,
+        advanced=True,
+    )
+    augment_probability: float = setting(
+        0.2,
+        "Probability of each augmentation: where `ada` begins, or the value that `fixed` keeps.",
+        min=0.0,
+        max=0.9,
+        step=0.05,
+        advanced=True,
+    )
+    ada_target: float = setting(
+        0.6,
+        "`ada` raises the probability while the mean sign of D on real pictures is above this.",
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        advanced=True,
+    )
+    ada_ramp: float = setting(
+        0.5,
+        "Share of the run in which `ada` can go from probability 0 to 1; short runs need a fast ramp.",
+        min=0.01,
+        max=100.0,
+        step=0.05,
+        unit="of the run",
+        advanced=True,
+    )
+    flip_styles: bool = setting(
+        True, "Also show the style pictures mirrored. Turn off for writing or one-sided light.", advanced=True
+    )
+    ema_decay: float = setting(
+        0.999,
+        "The result is a running average of the weights; nearer 1 is smoother. It warms up in short runs.",
+        min=0.0,
+        max=0.99999,
+        step=0.001,
+        advanced=True,
+    )
+    precision: str = setting(
+        "auto",
+        "auto: bf16 where the device computes it natively, else fp32. fp16 scales its losses by itself.",
+        choices=PRECISIONS,
+        advanced=True,
+    )
+    preview_interval: int = setting(
+        50,
+        "A preview picture every so many iterations; 0 makes none.",
+        min=0,
+        max=10_000,
+        step=1,
+        unit="iterations",
+        advanced=True,
+    )
+    snapshot_interval: int = setting(
+        100,
+        "The state is saved every so many iterations, so that a killed run resumes there.",
+        min=1,
+        max=10_000,
+        step=10,
+        unit="iterations",
+        advanced=True,
+    )
+    seed: int = setting(0, "Same seed, same pictures, same settings: same result.", min=0, max=2**63 - 1, step=1)
+    # Workflows store widgets by position: what is added later stands last.
+    accumulate: int = setting(
+        1,
+        "Parts that a batch is computed in, one after the other: less memory, about the same result.",
+        min=1,
+        max=128,
+        step=1,
+        unit="parts",
+        advanced=True,
+    )
+    freeze_g_blocks: int = setting(
+        0,
+        "Generator blocks from 4 px up that stay as they were (FreezeG): 2 keep the pose, 4 the shape of the face.",
+        min=0,
+        max=10,
+        step=1,
+        unit="blocks",
+        advanced=True,
+    )
+    train_layers: str = setting(
+        "all",
+        "What of the generator learns. convolutions: the filters only. modulation: only how w steers them.",
+        choices=TRAINED_LAYERS,
+        advanced=True,
+    )
+    validation: float = setting(
+        0.0,
+        "Share of the style pictures held back from training, to measure the style with. At least one if above 0.",
+        min=0.0,
+        max=0.5,
+        step=0.05,
+        advanced=True,
+    )
+    score_interval: int = setting(
+        50,
+        "Style and structure are measured every so many iterations, which takes as long as one or two. 0: never.",
+        min=0,
+        max=10_000,
+        step=1,
+        unit="iterations",
+        advanced=True,
+    )
+    keep_snapshot: str = setting(
+        "last",
+        "last: the style as it ends. best: as it was when measured nearest to the style pictures, with "
+        "structure within `structure_limit`.",
+        choices=SNAPSHOTS,
+        advanced=True,
+    )
+    patience: int = setting(
+        0,
+        "End the training after so many measurements in a row that are no better than the best. 0: never.",
+        min=0,
+        max=1000,
+        step=1,
+        unit="measurements",
+        advanced=True,
+    )
+    structure_limit: float = setting(
+        0.9,
+        "Structure distance that a best snapshot may have. 0: faces as in the source, 1: they could be anybody's.",
+        min=0.0,
+        max=10.0,
+        step=0.05,
+        advanced=True,
+    )
+    checkpointing: bool = setting(
+        False,
+        "Compute activations again instead of keeping them: less memory, about a third slower, same result.",
+        advanced=True,
+    )
+    tensorboard: bool = setting(
+        False, "Also write the losses and previews as TensorBoard event files into the run's folder.", advanced=True
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"`batch_size` is {self.batch_size}, which cannot be computed in {self.accumulate} equal parts; "
+                "choose an `accumulate` that divides it."
+            )
+        if not self.style_name.strip():
+            raise ValueError("`style_name` is empty; give the style a name.")
+        if -1.0 < self.r1_gamma < 0.0:
+            raise ValueError(f"`r1_gamma` is {self.r1_gamma}; use -1 for automatic, 0 for off, or a positive weight.")
+        if self.semantic_weight > 0.0 and not any(
+            (self.keep_shape, self.keep_structure, self.keep_relations, self.keep_labels)
+        ):
+            raise ValueError(
+                "`semantic_weight` is above 0 but every `keep_...` weight is 0, so there is nothing to keep; "
+                "raise one of them, or set `semantic_weight` to 0 for plain fine-tuning."
+            )
+        if self.augment == "fixed" and self.augment_probability == 0.0:
+            raise ValueError("`augment` is fixed at probability 0; raise `augment_probability`, or turn `augment` off.")
+        if not self.score_interval and (self.patience or self.keep_snapshot == "best"):
+            asked = "`patience` is above 0" if self.patience else "`keep_snapshot` is best"
+            raise ValueError(f"{asked}, but nothing is measured. Set `score_interval` above 0, 50 for example.")

@@ -1,0 +1,326 @@
+"""Inversion: the latent whose picture is a given face, from an encoder, by optimisation, or by one after the other.
+
+Optimisation follows StyleGAN2's projector (arXiv 1912.04958, appendix D) and PTI (Roich et al., arXiv 2106.05744), with
+e4e's delta penalty (Tov et al., arXiv 2102.02766). Faces of a batch do not influence each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...core.callbacks import Callbacks
+from ...latents.encoding import corrected_codes, first_codes, usual_steps
+from ...latents.mixing import part_of
+from ...latents.sampling import w_statistics
+from ...models.types import FaceEncoder, FaceGenerator, FaceLatent, device_of
+from ..kit.interrupts import hand_over, held_back
+from ..losses.reconstruction import (
+    Likeness,
+    check_pictures,
+    codes_of,
+    comparison,
+    critic_of,
+    frozen,
+    likeness_loss,
+    mean_squared_error,
+    resize,
+)
+from .settings import InversionConfig
+
+WARM_UP, COOL_DOWN = 0.05, 0.4
+"""Shares of the steps in which the learning rate rises and falls."""
+LEAST_NOISE_SIDE = 8
+"""Noise smaller than this is left to the regulariser's coarser scales."""
+
+
+def invert_with_encoder(
+    images: Tensor,
+    encoder: FaceEncoder,
+    generator: FaceGenerator,
+    steps: int | None = None,
+    batch_size: int = 8,
+    callbacks: Callbacks | None = None,
+) -> FaceLatent:
+    """The encoder's latents of `images [N, 3, S, S]` (-1..1, aligned).
+
+    steps      how often it looks, each time at what the generator made of its last answer; each face keeps its best.
+               None is what the encoder was made for: 5 for ReStyle (its own iteration), 1 for all others, which are
+               corrected by what they miss, `w += E(x) - E(G(w))`, without having been trained for it.
+    callbacks  progress (mean squared error), previews (row: wanted, row: found), a question whether to stop, after
+               which every face keeps the best so far, those not yet looked at being looked at once.
+
+    Raises ValueError when encoder and generator do not fit together.
+    """
+    check_pictures(images)
+    callbacks = callbacks or Callbacks()
+    if (encoder.num_ws, encoder.w_dim) != (generator.num_ws, generator.w_dim):
+        raise ValueError(
+            f"The encoder gives {encoder.num_ws} codes of length {encoder.w_dim}, but the generator takes "
+            f"{generator.num_ws} of length {generator.w_dim}. Load the encoder that was trained for this generator."
+        )
+    looks = usual_steps(encoder) if steps is None else steps
+    if looks < 1:
+        raise ValueError(f"`steps` is {steps}; the encoder has to look at least once.")
+    device, stopped = device_of(generator), False
+    parts = images.split(batch_size)
+    found: list[Tensor] = []
+    errors: list[Tensor] = []
+    with torch.no_grad():
+        for number, given in enumerate(parts):
+            part = given.to(device, torch.float32)
+            seen, wanted = resize(part, encoder.resolution), resize(part, generator.resolution)
+            first = codes = best = first_codes(encoder, seen, generator)
+            best_error = torch.full((len(part),), math.inf, device=device)
+            for look in range(1, looks + 1):
+                picture = generator.generator.synthesis(codes)
+                error = mean_squared_error(picture, wanted)
+                better = error < best_error
+                best = torch.where(better[:, None, None], codes, best)
+                best_error = torch.where(better, error, best_error)
+                done = number * looks + look
+                if callbacks.on_preview is not None and looks > 1:
+                    callbacks.on_preview(done, comparison(wanted, picture))
+                if callbacks.on_progress is not None:
+                    callbacks.on_progress(done, len(parts) * looks, {"error": float(best_error.mean())})
+                stopped = stopped or (callbacks.should_stop is not None and callbacks.should_stop())
+                if look == looks or stopped:
+                    break
+                codes = corrected_codes(encoder, seen, codes, picture, first, generator)
+            found.append(best)
+            errors.append(best_error)
+    return FaceLatent(
+        w_plus=torch.cat(found),
+        noise=None,
+        w_space=generator.w_space,
+        reconstruction_error=torch.cat(errors),
+        generator=generator.style,
+    )
+
+
+def invert_by_optimisation(
+    images: Tensor,
+    generator: FaceGenerator,
+    start: FaceLatent | None = None,
+    config: InversionConfig | None = None,
+    callbacks: Callbacks | None = None,
+    keep: Callable[[FaceLatent], Any] | None = None,
+    encoder: FaceEncoder | None = None,
+) -> FaceLatent:
+    """Latents found by gradient descent on the difference between `images [N, 3, S, S]` (-1..1) and their pictures.
+
+    start      latents to improve (an encoder's); None starts from the mean, in W first.
+    config     settings.
+    callbacks  progress (mean loss terms over the faces), previews (row: wanted, row: found), a question whether to
+               stop, after which the best so far is returned. Their exceptions propagate.
+    keep       given the best so far when an exception (an interrupt) is about to propagate; what it raises itself is
+               logged.
+    encoder    reads pictures for the generator; what it says of a face is compared, too.
+
+    The result holds each face's best latent of all steps (the one with the least loss), its mean squared error, and the
+    noise it was found with. A face that an early end left untouched has its starting latent, in what `keep` gets with
+    an error of infinity. Works under `torch.inference_mode()`. Raises ValueError for pictures, a start or an encoder
+    that do not fit.
+    """
+    config, callbacks = config or InversionConfig(), callbacks or Callbacks()
+    check_pictures(images)
+    if start is not None:
+        _check_start(start, images, generator)
+    with torch.inference_mode(False), torch.enable_grad(), held_back() as interrupts:
+        setting = _Setting(generator, config, encoder)
+        parts = [slice(first, first + config.batch_size) for first in range(0, len(images), config.batch_size)]
+        searches: list[_Search] = []
+        stopped = False
+
+        def best() -> FaceLatent:
+            untouched = [
+                _Search(images[faces], setting, None if start is None else part_of(start, faces))
+                for faces in parts[len(searches) :]
+            ]
+            return _joined(searches + untouched, start)
+
+        try:
+            for number, faces in enumerate(parts):
+                search = _Search(images[faces], setting, None if start is None else part_of(start, faces))
+                searches.append(search)
+                before, total = number * config.steps, len(parts) * config.steps
+                for step in range(1, config.steps + 1):
+                    stopped = stopped or (callbacks.should_stop is not None and callbacks.should_stop())
+                    if stopped:
+                        break
+                    interrupts.raise_if_any()
+                    losses = search.step(step)
+                    due = config.preview_interval and (step % config.preview_interval == 0 or step == config.steps)
+                    if due and callbacks.on_preview is not None:
+                        callbacks.on_preview(before + step, comparison(search.wanted, search.picture))
+                    if callbacks.on_progress is not None:
+                        callbacks.on_progress(before + step, total, losses)
+                search.finish()
+        except BaseException:
+            if searches:
+                hand_over(keep, best)
+            raise
+        return _joined(searches, start)
+
+
+class _Setting:
+    """What all searches of one generator share."""
+
+    def __init__(self, generator: FaceGenerator, config: InversionConfig, encoder: FaceEncoder | None) -> None:
+        self.source, self.config, self.device = generator, config, device_of(generator)
+        self.network = frozen(generator.generator)
+        self.critic = critic_of(generator, config.feature_weight)
+        self.mean, self.spread = w_statistics(self.network, generator.mean_latent.to(self.device), config.seed)
+        self.codes = codes_of(encoder, generator, config.code_weight, self.spread)
+
+
+class _Search:
+    """The state of one optimisation of a batch of faces."""
+
+    def __init__(self, images: Tensor, setting: _Setting, start: FaceLatent | None) -> None:
+        device, config, source = setting.device, setting.config, setting.source
+        self.setting, self.config, self.network = setting, config, setting.network
+        self.wanted = resize(images.detach().to(device, torch.float32).clone(), source.resolution)
+        self.picture = self.wanted
+        self.likeness = Likeness(self.wanted, setting.critic, setting.codes)
+        count = len(self.wanted)
+
+        # What is optimised is measured in standard deviations of w, so that one learning rate fits every generator.
+        if start is None:
+            self.origin = setting.mean[None, None].expand(count, source.num_ws, -1).clone()
+            self.w_steps = round(config.steps * config.w_share)
+        else:
+            self.origin = start.w_plus.detach().to(device, torch.float32).clone()
+            self.w_steps = 0
+        if config.space == "w":
+            self.origin = self.origin.mean(1, keepdim=True).expand_as(self.origin).clone()
+            self.w_steps = config.steps
+        only_w = config.space == "w"
+        self.shared = torch.zeros(count, 1, source.w_dim, device=device, requires_grad=start is None or only_w)
+        self.deltas = torch.zeros_like(self.origin, requires_grad=not only_w)
+        self.noise = self._first_noise(start)
+        self.optimised_noise: list[Tensor] = []
+        if config.noise == "optimised":
+            self.noise = [n.expand(count, -1, -1, -1).clone().requires_grad_() for n in self.noise]
+            self.optimised_noise = self.noise
+        self.optimiser = torch.optim.Adam(
+            [p for p in (self.shared, self.deltas, *self.optimised_noise) if p.requires_grad],
+            lr=config.learning_rate,
+            betas=(0.9, 0.999),
+        )
+        self.least_loss = torch.full((count,), math.inf, device=device)
+        self.best_error = torch.full((count,), math.inf, device=device)
+        self.best_w_plus = self.origin.clone()
+        self.best_noise = [n.detach().clone() for n in self.optimised_noise]
+
+    def step(self, step: int) -> dict[str, float]:
+        """One update; what is judged and kept as the best is the latent before it."""
+        config = self.config
+        rate = config.learning_rate * learning_rate_factor((step - 1) / config.steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        w_plus = self._w_plus(step)
+        self.picture = self.network.synthesis(w_plus, noise=self.noise)
+        terms = self.likeness.terms(self.picture)
+        loss = likeness_loss(terms, config)
+        self._keep_best(w_plus, loss)
+        if step > self.w_steps and config.delta_penalty > 0:
+            terms["delta"] = self.deltas.square().mean((1, 2))
+            loss = loss + config.delta_penalty * terms["delta"]
+        if self.optimised_noise:
+            terms["noise"] = noise_regulariser(self.optimised_noise)
+            loss = loss + config.noise_regulariser * terms["noise"]
+        self.optimiser.zero_grad(set_to_none=True)
+        # The sum, not the mean: the step of one face must not depend on how many others there are.
+        loss.sum().backward()
+        self.optimiser.step()
+        with torch.no_grad():
+            for noise in self.optimised_noise:
+                noise.sub_(noise.mean((2, 3), keepdim=True)).div_(noise.std((2, 3), keepdim=True) + 1e-8)
+        return {name: float(term.detach().mean()) for name, term in terms.items()}
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Judges the latent after the last update too, and lets go of what only further steps would need."""
+        w_plus = self._w_plus(self.config.steps)
+        self.picture = self.network.synthesis(w_plus, noise=self.noise)
+        self._keep_best(w_plus, likeness_loss(self.likeness.terms(self.picture), self.config))
+        del self.likeness, self.optimiser
+
+    def _w_plus(self, step: int) -> Tensor:
+        moved = self.shared if step <= self.w_steps else self.shared + self.deltas
+        return self.origin + moved * self.setting.spread
+
+    @torch.no_grad()
+    def _keep_best(self, w_plus: Tensor, loss: Tensor) -> None:
+        error = mean_squared_error(self.picture, self.wanted)
+        better = loss < self.least_loss
+        self.least_loss = torch.where(better, loss.detach(), self.least_loss)
+        self.best_error = torch.where(better, error, self.best_error)
+        self.best_w_plus = torch.where(better[:, None, None], w_plus.detach(), self.best_w_plus)
+        for best, now in zip(self.best_noise, self.optimised_noise, strict=True):
+            best.copy_(torch.where(better[:, None, None, None], now.detach(), best))
+
+    def _first_noise(self, start: FaceLatent | None) -> list[Tensor]:
+        given = start.noise if start is not None else None
+        noises = self.network.synthesis.noise_const() if given is None else given
+        return [n.detach().to(self.wanted.device, torch.float32).clone() for n in noises]
+
+
+def _joined(searches: Sequence[_Search], start: FaceLatent | None) -> FaceLatent:
+    """The best of every face, in order."""
+    setting = searches[0].setting
+    noise: tuple[Tensor, ...] | None = None
+    if searches[0].optimised_noise:
+        noise = tuple(torch.cat(maps) for maps in zip(*(search.best_noise for search in searches), strict=True))
+    elif start is not None and start.noise is not None:
+        noise = tuple(n.detach().to(setting.device, torch.float32).clone() for n in start.noise)
+    return FaceLatent(
+        w_plus=torch.cat([search.best_w_plus for search in searches]),
+        noise=noise,
+        w_space=setting.source.w_space,
+        reconstruction_error=torch.cat([search.best_error for search in searches]),
+        generator=setting.source.style,
+    )
+
+
+def reconstruct(generator: FaceGenerator, latent: FaceLatent) -> Tensor:
+    """The pictures `[N, 3, R, R]` (unclamped) of a latent, with the noise it was found with."""
+    noise: Any = "const" if latent.noise is None else latent.noise
+    with torch.no_grad():
+        pictures: Tensor = generator.generator.synthesis(latent.w_plus.to(device_of(generator)), noise=noise)
+    return pictures
+
+
+def noise_regulariser(noises: list[Tensor]) -> Tensor:
+    """`[N]`: squared correlation of noise maps `[N, 1, r, r]` with their neighbours, at all scales (StyleGAN2, D)."""
+    total = torch.zeros(noises[0].shape[0], device=noises[0].device)
+    for noise in noises:
+        while True:
+            for axis in (2, 3):
+                total = total + (noise * noise.roll(1, axis)).mean((1, 2, 3)).square()
+            if noise.shape[2] <= LEAST_NOISE_SIDE:
+                break
+            noise = F.avg_pool2d(noise, 2) * 2.0
+    return total
+
+
+def learning_rate_factor(progress: float) -> float:
+    """Multiplier of the learning rate at `progress` 0..1: a linear rise, a plateau and a cosine fall."""
+    rise = min((progress + 1e-3) / WARM_UP, 1.0)
+    fall = min((1.0 - progress) / COOL_DOWN, 1.0)
+    return rise * (0.5 - 0.5 * math.cos(math.pi * fall))
+
+
+def _check_start(start: FaceLatent, images: Tensor, generator: FaceGenerator) -> None:
+    expected = (images.shape[0], generator.num_ws, generator.w_dim)
+    if tuple(start.w_plus.shape) != expected:
+        raise ValueError(
+            f"The starting latent has shape {tuple(start.w_plus.shape)}; for these {images.shape[0]} faces and this "
+            f"generator it has to be {expected}."
+        )

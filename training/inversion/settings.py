@@ -1,0 +1,280 @@
+"""Settings of the ways from a picture to its latent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...core.settings import check_fields, setting
+
+NOISE_MODES = ("fixed", "optimised")
+LATENT_SPACES = ("w_plus", "w")
+
+
+@dataclass(frozen=True)
+class InversionConfig:
+    """Search for the latent whose picture is the given face."""
+
+    steps: int = setting(
+        200,
+        "Optimisation iterations. 100 refine an encoder's latent; 300 and more start from the mean.",
+        min=1,
+        max=10_000,
+        step=10,
+    )
+    learning_rate: float = setting(
+        0.1,
+        "Adam step, in standard deviations of the generator's w.",
+        min=1e-4,
+        max=1.0,
+        step=0.01,
+        unit="standard deviations",
+        advanced=True,
+    )
+    w_share: float = setting(
+        0.33,
+        "From the mean, one w for all layers is searched for this share of the steps, then one per layer.",
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        unit="of the steps",
+        advanced=True,
+    )
+    pixel_weight: float = setting(
+        1.0,
+        "Weight of the picture distance (mean absolute difference at several scales).",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+        advanced=True,
+    )
+    feature_weight: float = setting(
+        1.0,
+        "Weight of the distance in the discriminator's features; unused by a generator without a discriminator.",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+        advanced=True,
+    )
+    delta_penalty: float = setting(
+        0.01,
+        "Keeps the layers' latents together. Higher stylises more faithfully, lower reconstructs more closely.",
+        min=0.0,
+        max=100.0,
+        step=0.005,
+    )
+    noise: str = setting(
+        "fixed",
+        "fixed: the generator's own. optimised: fit it too; closer, but it may hide detail that styles lose.",
+        choices=NOISE_MODES,
+        advanced=True,
+    )
+    noise_regulariser: float = setting(
+        0.1,
+        "How firmly optimised noise stays noise, so that the face itself stays in the latent.",
+        min=0.0,
+        max=1000.0,
+        step=0.1,
+        advanced=True,
+    )
+    preview_interval: int = setting(
+        25,
+        "A preview picture every so many iterations; 0 makes none.",
+        min=0,
+        max=10_000,
+        step=1,
+        unit="iterations",
+        advanced=True,
+    )
+    seed: int = setting(0, "Seed of everything random in the search.", min=0, max=2**63 - 1, step=1, advanced=True)
+    # Workflows store widgets by position: what is added later stands last.
+    space: str = setting(
+        "w_plus",
+        "w_plus: a code for each layer, closest to the face. w: one for all, edits most cleanly.",
+        choices=LATENT_SPACES,
+        advanced=True,
+    )
+    batch_size: int = setting(
+        8,
+        "Faces searched for at once. Less memory with fewer; the result of each face is the same.",
+        min=1,
+        max=256,
+        step=1,
+        unit="faces",
+        advanced=True,
+    )
+    code_weight: float = setting(
+        0.1,
+        "Weight of the distance in what an encoder reads, where one is connected: it keeps the person.",
+        min=0.0,
+        max=100.0,
+        step=0.05,
+        advanced=True,
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.pixel_weight == 0.0 and self.feature_weight == 0.0:
+            raise ValueError("`pixel_weight` and `feature_weight` are both 0: nothing is compared. Raise one of them.")
+
+
+@dataclass(frozen=True)
+class PivotalConfig:
+    """Pivotal tuning: teach a copy of the generator to draw given faces exactly, around their latents."""
+
+    steps: int = setting(
+        200,
+        "Tuning iterations. 100 to 350; more come closer to the faces and wear the generator more.",
+        min=1,
+        max=10_000,
+        step=10,
+    )
+    learning_rate: float = setting(
+        1e-3,
+        "Adam step of the generator. Large public generators want less: 3e-4 at 1024 px.",
+        min=1e-6,
+        max=0.1,
+        step=1e-4,
+        advanced=True,
+    )
+    pixel_weight: float = setting(
+        1.0,
+        "Weight of the picture distance (mean absolute difference at several scales).",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+        advanced=True,
+    )
+    feature_weight: float = setting(
+        1.0,
+        "Weight of the distance in the discriminator's features; unused by a generator without a discriminator.",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+        advanced=True,
+    )
+    locality_weight: float = setting(
+        0.1,
+        "How firmly other faces stay as they were. 0 leaves them out: twice as fast, and edits suffer.",
+        min=0.0,
+        max=100.0,
+        step=0.05,
+    )
+    locality_distance: float = setting(
+        0.5,
+        "How far from the faces others are held, in distances of a typical face from the average one.",
+        min=0.01,
+        max=10.0,
+        step=0.1,
+        advanced=True,
+    )
+    batch_size: int = setting(
+        4,
+        "Faces drawn at once. Less memory with fewer; every iteration learns from all faces.",
+        min=1,
+        max=256,
+        step=1,
+        unit="faces",
+        advanced=True,
+    )
+    preview_interval: int = setting(
+        25,
+        "A preview picture every so many iterations; 0 makes none.",
+        min=0,
+        max=10_000,
+        step=1,
+        unit="iterations",
+        advanced=True,
+    )
+    seed: int = setting(0, "Same seed, same faces, same settings: same result.", min=0, max=2**63 - 1, step=1)
+    code_weight: float = setting(
+        0.1,
+        "Weight of the distance in what an encoder reads, where one is connected: it keeps the person.",
+        min=0.0,
+        max=100.0,
+        step=0.05,
+        advanced=True,
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.pixel_weight == 0.0 and self.feature_weight == 0.0:
+            raise ValueError("`pixel_weight` and `feature_weight` are both 0: nothing is compared. Raise one of them.")
+
+
+ALIGNMENTS = ("auto", "on", "off")
+SEVERAL = ("average", "batch")
+
+
+@dataclass(frozen=True)
+class ReferenceConfig:
+    """Reading the look of a reference picture as a code of the style generator."""
+
+    steps: int = setting(
+        300,
+        "Search iterations. 0 takes what the encoder says, or the nearest anchor. An encoder saves most of them.",
+        min=0,
+        max=10_000,
+        step=10,
+    )
+    several: str = setting(
+        "average",
+        "What becomes of several references. average: one look between them. batch: a look for each.",
+        choices=SEVERAL,
+    )
+    feature_weight: float = setting(
+        1.0,
+        "Weight of the distance in a discriminator's features; unused where neither generator has one.",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+        advanced=True,
+    )
+    pixel_weight: float = setting(
+        1.0,
+        "Weight of the distance of the pictures at 64 px: colours and their places.",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+        advanced=True,
+    )
+    mean_penalty: float = setting(
+        0.01,
+        "Keeps the look near the average one, so that it fits other faces. Lower copies the reference more.",
+        min=0.0,
+        max=100.0,
+        step=0.005,
+        advanced=True,
+    )
+    learning_rate: float = setting(
+        0.1,
+        "Adam step, in standard deviations of the generator's w.",
+        min=1e-4,
+        max=1.0,
+        step=0.01,
+        unit="standard deviations",
+        advanced=True,
+    )
+    preview_interval: int = setting(
+        25,
+        "A preview picture every so many iterations; 0 makes none.",
+        min=0,
+        max=10_000,
+        step=1,
+        unit="iterations",
+        advanced=True,
+    )
+    batch_size: int = setting(
+        8,
+        "References searched for at once. Less memory with fewer; the result of each is the same.",
+        min=1,
+        max=256,
+        step=1,
+        unit="pictures",
+        advanced=True,
+    )
+    seed: int = setting(0, "Seed of everything random in the search.", min=0, max=2**32 - 1, step=1, advanced=True)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.steps and self.pixel_weight == 0.0 and self.feature_weight == 0.0:
+            raise ValueError("`pixel_weight` and `feature_weight` are both 0: nothing is compared. Raise one of them.")

@@ -1,0 +1,1 @@
+"""What every training needs: the loop, the folder of a run, optimisers, processes, randomness."""

@@ -1,0 +1,1 @@
+"""Distances and losses that trainings share."""

@@ -1,0 +1,204 @@
+"""How alike two faces are, to inversion and pivotal tuning: pixels at several scales, a discriminator's features, and
+what an encoder reads.
+
+The published methods use LPIPS and an identity network. The features of the generator's own discriminator (a good
+metric: JoJoGAN, Chong & Forsyth, arXiv 2112.11641) and its encoder do their work here: nothing has to be downloaded.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...latents.encoding import first_codes, is_iterative
+from ...models.discriminator import Discriminator
+from ...models.dlib import SAME_PERSON
+from ...models.encoder import Encoder
+from ...models.types import FaceEncoder, FaceGenerator
+
+PREVIEW_FACES = 4
+READ_AT_ONCE = 16
+NAMED_FACES = 8
+"""In one sentence."""
+SMALLEST_FACE = 16
+"""Fewer pixels a side show nobody."""
+
+
+class Likeness:
+    """The distance of pictures from given ones, term by term; what is known of the given ones is computed once.
+
+    Args:
+        wanted: `[N, 3, R, R]`, -1..1.
+        critic: a discriminator of this resolution that collects no gradients; None leaves its features out.
+        codes: what an encoder says of pictures `[N, 3, R, R]` (`codes_of`). None leaves it out.
+    """
+
+    def __init__(
+        self, wanted: Tensor, critic: Discriminator | None, codes: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        self.wanted, self.critic, self.codes = wanted, critic, codes
+        self._pyramid = pyramid(wanted)
+        self._features: list[Tensor] = []
+        if critic is not None:
+            with torch.no_grad():
+                self._features = discriminator_features(critic, wanted)
+        if codes is not None:
+            with torch.no_grad():
+                self._codes = codes(wanted)
+
+    def terms(self, pictures: Tensor, faces: slice = slice(None)) -> dict[str, Tensor]:
+        """`pixel` and, with a critic, `feature`, with an encoder `code`: `[N]` each, of the pictures of `faces`."""
+        terms = {"pixel": pyramid_distance(pyramid(pictures), [level[faces] for level in self._pyramid])}
+        if self.critic is not None:
+            features = discriminator_features(self.critic, pictures)
+            terms["feature"] = feature_distance(features, [layer[faces] for layer in self._features])
+        if self.codes is not None:
+            terms["code"] = (self.codes(pictures) - self._codes[faces]).square().mean(1)
+        return terms
+
+
+def likeness_loss(terms: dict[str, Tensor], config: Any) -> Tensor:
+    """`[N]`: the sum of `Likeness.terms`, weighted by `pixel_weight`, `feature_weight` and `code_weight`."""
+    weights = {"pixel": config.pixel_weight, "feature": config.feature_weight, "code": config.code_weight}
+    return torch.stack([weights[name] * term for name, term in terms.items()]).sum(0)
+
+
+def mean_squared_error(pictures: Tensor, wanted: Tensor) -> Tensor:
+    """`[N]` of pictures `[N, 3, R, R]`, clamped to -1..1 as they would be shown."""
+    return (pictures.clamp(-1.0, 1.0) - wanted).square().mean((1, 2, 3))
+
+
+def peak_signal_to_noise(error: Tensor) -> Tensor:
+    """PSNR in dB of mean squared errors of pictures in -1..1 (a peak of 2)."""
+    return 10.0 * torch.log10(4.0 / error.clamp(min=1e-12))
+
+
+def pyramid(pictures: Tensor, smallest: int = 8) -> list[Tensor]:
+    """`[N, 3, R, R]` and its halvings by averaging, down to `smallest` pixels."""
+    levels = [pictures]
+    while levels[-1].shape[2] > smallest:
+        levels.append(F.avg_pool2d(levels[-1], 2))
+    return levels
+
+
+def pyramid_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
+    """`[N]`: mean absolute difference, averaged over the levels of two pyramids."""
+    return torch.stack([(x - y).abs().mean((1, 2, 3)) for x, y in zip(a, b, strict=True)]).mean(0)
+
+
+def discriminator_features(discriminator: Discriminator, pictures: Tensor) -> list[Tensor]:
+    """The discriminator's features, high to low resolution; each face's own (they lie before the batch statistics)."""
+    features: list[Tensor] = discriminator(pictures, return_features=True)[1]
+    return features
+
+
+def feature_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
+    """`[N]`: mean absolute difference relative to the mean size of b's features, averaged over the layers."""
+    layers = [(x - y).abs().mean((1, 2, 3)) / (y.abs().mean((1, 2, 3)) + 1e-8) for x, y in zip(a, b, strict=True)]
+    return torch.stack(layers).mean(0)
+
+
+def frozen(network: Any) -> Any:
+    """The network, or a copy of it where it was loaded under inference mode or still collects gradients."""
+    if any(p.is_inference() or p.requires_grad for p in network.parameters()):
+        network = copy.deepcopy(network).requires_grad_(False)
+    return network.eval()
+
+
+def critic_of(generator: Any, weight: float) -> Discriminator | None:
+    """The generator's discriminator as a critic, where it has one of its size and the features count."""
+    discriminator = generator.discriminator
+    if weight <= 0 or discriminator is None or discriminator.config.c_dim:
+        return None
+    if discriminator.config.resolution != generator.resolution:
+        return None
+    critic: Discriminator = frozen(discriminator)
+    return critic
+
+
+def codes_of(
+    encoder: FaceEncoder | None, generator: FaceGenerator, weight: float, spread: Tensor
+) -> Callable[[Tensor], Tensor] | None:
+    """What an encoder says of pictures, `[N, 3, S, S] -> [N, D]`: who it is, where it has a branch for that, a mean
+    square difference of 1 being somebody else; or its codes, in standard deviations `spread` of w.
+
+    None without an encoder, or with ReStyle's, which compares pictures instead of reading them.
+    """
+    if encoder is None or weight <= 0 or is_iterative(encoder):
+        return None
+    if (encoder.num_ws, encoder.w_dim) != (generator.num_ws, generator.w_dim):
+        raise ValueError(
+            f"The encoder gives {encoder.num_ws} codes of length {encoder.w_dim}, but the generator takes "
+            f"{generator.num_ws} of length {generator.w_dim}. Load the encoder that was trained for this generator."
+        )
+    network = frozen(encoder.network)
+    if next(network.parameters(), spread).device != spread.device:
+        network = copy.deepcopy(network).to(spread.device)
+    reader = encoder.replace(network=network)
+
+    def codes(pictures: Tensor) -> Tensor:
+        return (first_codes(reader, resize(pictures, encoder.resolution), generator) / spread).flatten(1)
+
+    def who(pictures: Tensor) -> Tensor:
+        descriptors: Tensor = network.describe(pictures)
+        return descriptors * (descriptors.shape[1] ** 0.5 / SAME_PERSON)
+
+    return who if isinstance(network, Encoder) and network.face is not None else codes
+
+
+@torch.no_grad()
+def face_distances(encoder: FaceEncoder | None, pictures: Tensor, drawn: Tensor) -> Tensor | None:
+    """How far apart faces `[N, 3, S, S]` and what is drawn of them `[N, 3, R, R]` are (-1..1), `[N]` on the CPU: up to
+    `dlib.SAME_PERSON` they show the same person. None where the encoder has no branch that tells people apart.
+    """
+    network = None if encoder is None else encoder.network
+    if not isinstance(network, Encoder) or network.face is None:
+        return None
+    device = network.mean_latent.device
+    found = []
+    for face, picture in zip(pictures.split(READ_AT_ONCE), drawn.split(READ_AT_ONCE), strict=True):
+        seen = [cast(Tensor, network.describe(part.to(device).clamp(-1.0, 1.0))) for part in (face, picture)]
+        found.append(torch.linalg.vector_norm(seen[0] - seen[1], dim=1).cpu())
+    return torch.cat(found)
+
+
+def unlike(distances: Tensor | None, way_out: str) -> str:
+    """Which faces come out as somebody else, in a sentence, and what to do; empty where there are none."""
+    far = [] if distances is None else [n for n, d in enumerate(distances.tolist()) if not d <= SAME_PERSON]
+    if not far or distances is None:
+        return ""
+    named = ", ".join(str(n + 1) for n in far[:NAMED_FACES]) + (" and others" if len(far) > NAMED_FACES else "")
+    faces = f"Faces {named} of {len(distances)} do" if len(far) > 1 else f"Face {named} of {len(distances)} does"
+    worst = f"distance {float(distances.max()):.2f}, up to {SAME_PERSON} it is the same person"
+    return f"{faces} not look like the photo when drawn ({worst}). {way_out}"
+
+
+def resize(pictures: Tensor, size: int) -> Tensor:
+    """Square pictures `[N, 3, S, S]` at `size` pixels, anti-aliased."""
+    if pictures.shape[2] == size:
+        return pictures
+    return F.interpolate(pictures, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def check_pictures(images: Tensor) -> None:
+    """Raises ValueError unless there are square RGB pictures `[N, 3, S, S]` that can show a face."""
+    if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3] or images.shape[0] == 0:
+        raise ValueError(
+            f"The faces have shape {tuple(images.shape)}; at least one square RGB picture [N, 3, S, S] is needed. "
+            "Align the photo first."
+        )
+    if images.shape[2] < SMALLEST_FACE:
+        raise ValueError(
+            f"The faces are only {images.shape[2]} pixels a side; give aligned faces of at least {SMALLEST_FACE}."
+        )
+
+
+def comparison(*rows: Tensor) -> Tensor:
+    """`[3, kR, nR]` in 0..1 of the first n <= 4 faces of k batches `[N, 3, R, R]` (-1..1), a row for each batch."""
+    drawn = [torch.cat(list(row[:PREVIEW_FACES].detach()), 2) for row in rows]
+    return (torch.cat(drawn, 1).clamp(-1.0, 1.0) + 1.0) / 2.0

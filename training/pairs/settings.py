@@ -1,0 +1,241 @@
+"""Settings of pseudo-pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...core.settings import check_fields, setting
+from ..kit.settings import AUTOMATIC
+
+# The same as `models/types.py: PAIR_LEVELS`; importing that would load torch, and nodes read their widgets from here.
+LEVELS = (0, 1, 2, 3)
+
+APPEARANCE_LAYER = 7
+"""The first code of W+ that changes appearance and not shape, from 128 px up (MindTheGap, Zhu et al., arXiv 2110.08398;
+DualStyleGAN, Yang et al., arXiv 2203.13248)."""
+APPEARANCE_LAYER_64 = 5
+
+
+@dataclass(frozen=True)
+class PairsConfig:
+    """Multi-level pseudo-pairs: faces before and after a style, made with the generators before and after it."""
+
+    count: int = setting(
+        2000,
+        "Synthetic pairs wanted per level. More faces are drawn, so that so many are left after filtering.",
+        min=0,
+        max=1_000_000,
+        step=50,
+        unit="pairs",
+    )
+    levels: str = setting(
+        "0,1,2,3", "Levels of style to make. 0: none (both sides equal). 1: colour and texture. 2: parts. 3: all of it."
+    )
+    truncation_min: float = setting(
+        0.5,
+        "Least truncation psi of the synthetic faces; near 0 they resemble the average face.",
+        min=0.0,
+        max=1.5,
+        step=0.05,
+    )
+    truncation_max: float = setting(
+        0.7,
+        "Greatest truncation psi of the synthetic faces; near 1 they are diverse, and some are broken.",
+        min=0.0,
+        max=1.5,
+        step=0.05,
+    )
+    drop_quality: float = setting(
+        0.2,
+        "Share of each level that is dropped because the target's discriminator finds it least like the style.",
+        min=0.0,
+        max=0.95,
+        step=0.05,
+        unit="of each level",
+    )
+    drop_structure: float = setting(
+        0.2,
+        "Share of each level that is dropped because the two sides agree least in what belongs with what.",
+        min=0.0,
+        max=0.95,
+        step=0.05,
+        unit="of each level",
+    )
+    max_saturated: float = setting(
+        0.6,
+        "Pairs in which a larger share of a picture is clipped to black, white or full colour are dropped.",
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        advanced=True,
+    )
+    min_contrast: float = setting(
+        0.08,
+        "Pairs with a flatter picture are dropped: standard deviation of brightness, in -1..1.",
+        min=0.0,
+        max=1.0,
+        step=0.01,
+        advanced=True,
+    )
+    duplicate_bits: int = setting(
+        4,
+        "Faces whose looks (16 x 16 brightness) differ in no more bits than this count as one; -1 keeps them all.",
+        min=-1,
+        max=64,
+        step=1,
+        unit="of 256 bits",
+        advanced=True,
+    )
+    max_reconstruction_error: float = setting(
+        0.06,
+        "Photos whose reconstruction is further off are dropped: mean squared error, in -1..1.",
+        min=0.0,
+        max=4.0,
+        step=0.01,
+    )
+    min_identity_1: float = setting(
+        0.4,
+        "With an identity network: least likeness of the two sides at level 1 (1: the same face, 0: strangers).",
+        min=-1.0,
+        max=1.0,
+        step=0.05,
+        advanced=True,
+    )
+    min_identity_2: float = setting(
+        0.3,
+        "With an identity network: least likeness of the two sides at level 2.",
+        min=-1.0,
+        max=1.0,
+        step=0.05,
+        advanced=True,
+    )
+    min_identity_3: float = setting(
+        0.2,
+        "With an identity network: least likeness of the two sides at level 3.",
+        min=-1.0,
+        max=1.0,
+        step=0.05,
+        advanced=True,
+    )
+    anchor_variants: int = setting(
+        4,
+        "Pairs per style picture, each with other random colours on the input side.",
+        min=1,
+        max=64,
+        step=1,
+        advanced=True,
+    )
+    keep_anchor_colours: bool = setting(
+        False,
+        "The first of them keeps the colours of its latent. Turn on where those are not in the style's colours.",
+        advanced=True,
+    )
+    appearance_layer: int = setting(
+        AUTOMATIC,
+        "First code of W+ that such random colours replace. -1: 7, or 5 for generators of 64 px.",
+        min=-1,
+        max=26,
+        step=1,
+        advanced=True,
+    )
+    flip_prob: float = setting(
+        0.5, "Share of pairs that are mirrored, both sides alike.", min=0.0, max=1.0, step=0.05, advanced=True
+    )
+    affine_prob: float = setting(
+        0.5,
+        "Share of pairs that are turned, enlarged and moved a little, both sides alike.",
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        advanced=True,
+    )
+    max_rotation: float = setting(
+        5.0, "Greatest turn of such pairs.", min=0.0, max=45.0, step=1.0, unit="degrees", advanced=True
+    )
+    max_scaling: float = setting(
+        0.05,
+        "Greatest enlargement of such pairs, beyond the little that keeps their borders out of sight.",
+        min=0.0,
+        max=0.5,
+        step=0.01,
+        advanced=True,
+    )
+    max_shift: float = setting(
+        0.02,
+        "Greatest shift of such pairs, in parts of the picture's side.",
+        min=0.0,
+        max=0.5,
+        step=0.01,
+        advanced=True,
+    )
+    level_1_resolution: int = setting(
+        64,
+        "Level 1 takes blocks of this resolution and finer from the target generator.",
+        min=4,
+        max=4096,
+        step=4,
+        unit="px",
+        advanced=True,
+    )
+    level_2_resolution: int = setting(
+        16,
+        "Level 2 takes blocks of this resolution and finer from the target generator.",
+        min=4,
+        max=4096,
+        step=4,
+        unit="px",
+        advanced=True,
+    )
+    smoothness: float = setting(
+        0.0,
+        "Width of the soft edge between the source's and the target's blocks; 0 is a hard edge.",
+        min=0.0,
+        max=8.0,
+        step=0.25,
+        unit="octaves",
+        advanced=True,
+    )
+    whole_palette: bool = setting(
+        True,
+        "Take all projections to RGB from the target at levels 1 and 2, so that no tint of the source is left.",
+        advanced=True,
+    )
+    batch_size: int = setting(8, "Faces drawn at once.", min=1, max=256, step=1, unit="faces", advanced=True)
+    seed: int = setting(0, "Same seed, same generators, same settings: same pairs.", min=0, max=2**63 - 1, step=1)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.truncation_min > self.truncation_max:
+            raise ValueError(
+                f"`truncation_min` is {self.truncation_min} and `truncation_max` {self.truncation_max}; swap them."
+            )
+        if self.level_1_resolution < self.level_2_resolution:
+            raise ValueError(
+                f"`level_1_resolution` is {self.level_1_resolution} and `level_2_resolution` "
+                f"{self.level_2_resolution}; level 1 changes less than level 2, so its resolution has to be higher."
+            )
+        _ = self.chosen_levels
+
+    @property
+    def chosen_levels(self) -> tuple[int, ...]:
+        """The levels, ascending.
+
+        Raises:
+            ValueError: `levels` cannot be read.
+        """
+        parts = [part.strip() for part in self.levels.split(",") if part.strip()]
+        known = {str(level): level for level in LEVELS}
+        if not parts or any(part not in known for part in parts):
+            raise ValueError(f"`levels` is {self.levels!r}; write some of 0, 1, 2 and 3 with commas between them.")
+        return tuple(sorted({known[part] for part in parts}))
+
+    @property
+    def min_identity(self) -> dict[int, float]:
+        """Least likeness by level; level 0 has none, its sides are equal."""
+        return {1: self.min_identity_1, 2: self.min_identity_2, 3: self.min_identity_3}
+
+    def appearance_from(self, num_ws: int) -> int:
+        """`appearance_layer` for a generator with so many codes."""
+        if self.appearance_layer != AUTOMATIC:
+            return min(self.appearance_layer, num_ws)
+        return APPEARANCE_LAYER if num_ws >= 12 else min(APPEARANCE_LAYER_64, num_ws // 2 + 1)

@@ -1,0 +1,203 @@
+"""Settings of training with pseudo-pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...core.settings import check_fields, setting
+from ..kit.settings import SCHEDULES
+
+PRECISIONS = ("auto", "fp32", "bf16")
+"""Without fp16, which would need its losses scaled."""
+
+
+@dataclass(frozen=True)
+class PairSupervisionConfig:
+    """Stage 2: a style generator learns on from pairs, its own best pictures and true pictures of the style."""
+
+    steps: int = setting(
+        400, "Training iterations. With true style pictures among the pairs 300 to 600 do.", min=1, max=100_000, step=50
+    )
+    batch_size: int = setting(4, "Pairs per iteration.", min=1, max=64, step=1, unit="pairs")
+    free_batch_size: int = setting(
+        2,
+        "Fresh faces per iteration, which only the discriminator and the semantic constraint judge.",
+        min=1,
+        max=64,
+        step=1,
+        unit="faces",
+    )
+    pair_weight: float = setting(
+        1.0, "Weight of the pairs as a whole. 0 goes on as stage 1 did.", min=0.0, max=100.0, step=0.25
+    )
+    anchor_weight: float = setting(
+        2.0, "Weight of pairs whose target is a true style picture.", min=0.0, max=100.0, step=0.25
+    )
+    level_1_weight: float = setting(
+        0.25,
+        "Weight of pairs with colour and texture of the style: they teach structure only.",
+        min=0.0,
+        max=100.0,
+        step=0.05,
+        advanced=True,
+    )
+    level_2_weight: float = setting(
+        0.5,
+        "Weight of pairs with parts of the style: they teach structure only.",
+        min=0.0,
+        max=100.0,
+        step=0.05,
+        advanced=True,
+    )
+    level_3_weight: float = setting(
+        1.0,
+        "Weight of synthetic pairs with the whole style: stage 1's own best pictures.",
+        min=0.0,
+        max=100.0,
+        step=0.05,
+        advanced=True,
+    )
+    anchor_share: float = setting(
+        0.5,
+        "Share of the pairs of an iteration that are true style pictures, where there are both kinds.",
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        advanced=True,
+    )
+    edges_weight: float = setting(
+        0.6,
+        "Weight of the differences between neighbouring pixels: lines where the target has lines.",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+        advanced=True,
+    )
+    feature_weight: float = setting(
+        1.5, "Weight of the distance in the discriminator's features.", min=0.0, max=100.0, step=0.1, advanced=True
+    )
+    adversarial_weight: float = setting(
+        0.2,
+        "Weight of the discriminator's verdict. 0 leaves what the pairs say soft.",
+        min=0.0,
+        max=100.0,
+        step=0.05,
+    )
+    semantic_weight: float = setting(
+        1.0, "Strength of the semantic constraint on fresh faces.", min=0.0, max=100.0, step=0.25
+    )
+    keep_shape: float = setting(
+        1.0,
+        "How firmly parts stay where they are. Lower it for styles that change geometry.",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+    )
+    keep_structure: float = setting(
+        1.0, "How firmly what belongs together stays together.", min=0.0, max=100.0, step=0.1
+    )
+    semantic_schedule: str = setting(
+        "cosine",
+        "cosine: full for 60 % of the run, then falling to half. ramp_up: rising over the first 60 %.",
+        choices=SCHEDULES,
+        advanced=True,
+    )
+    refine_codes: float = setting(
+        0.02,
+        "Step with which the codes of true style pictures are corrected while training; 0 keeps them.",
+        min=0.0,
+        max=1.0,
+        step=0.01,
+        unit="standard deviations of w",
+        advanced=True,
+    )
+    freeze_palette: bool = setting(
+        False, "Keep the projections to RGB. For ink, pencil and other styles of few colours.", advanced=True
+    )
+    discriminator_alone: int = setting(
+        20, "First iterations in which the discriminator learns alone.", min=0, max=10_000, step=10, advanced=True
+    )
+    learning_rate: float = setting(
+        1.5e-3,
+        "Adam step of the generator; it warms up and falls to a twentieth along a cosine.",
+        min=1e-6,
+        max=0.1,
+        step=1e-4,
+        advanced=True,
+    )
+    discriminator_learning_rate: float = setting(
+        4e-3,
+        "Adam step of the discriminator; it goes along the same curve.",
+        min=1e-6,
+        max=0.1,
+        step=1e-4,
+        advanced=True,
+    )
+    r1_gamma: float = setting(
+        0.3, "Weight of the R1 penalty, taken every 16 iterations.", min=0.0, max=1000.0, step=0.1, advanced=True
+    )
+    ema_decay: float = setting(
+        0.995,
+        "The result is a running average of the weights; nearer 1 is smoother.",
+        min=0.0,
+        max=0.99999,
+        step=0.001,
+        advanced=True,
+    )
+    precision: str = setting(
+        "auto", "auto: bf16 where the device computes it natively, else fp32.", choices=PRECISIONS, advanced=True
+    )
+    preview_interval: int = setting(
+        50,
+        "A preview picture every so many iterations; 0 makes none.",
+        min=0,
+        max=10_000,
+        step=1,
+        unit="iterations",
+        advanced=True,
+    )
+    snapshot_interval: int = setting(
+        100,
+        "The state is saved every so many iterations, so that a killed run resumes there.",
+        min=1,
+        max=10_000,
+        step=10,
+        unit="iterations",
+        advanced=True,
+    )
+    seed: int = setting(0, "Same seed, same pairs, same settings: same result.", min=0, max=2**63 - 1, step=1)
+    # Workflows store widgets by position: what is added later stands last.
+    stroke_freedom: float = setting(
+        0.3,
+        "How far strokes may lie elsewhere than in the target, as long as they are as strong there. 0: every line "
+        "has its place. 0.5 to 1: hatching and brush strokes, which else average away.",
+        min=0.0,
+        max=1.0,
+        step=0.1,
+    )
+    noise_strength: float = setting(
+        0.0,
+        "Strength that the generator's own noise begins with between 32 px and half its size, to be learned from "
+        "there: what brush strokes and grain grow from. 0 leaves the noise as it is.",
+        min=0.0,
+        max=1.0,
+        step=0.05,
+    )
+    learn_noise: bool = setting(
+        False,
+        "Let the noise itself be learned, too, up to the full size: a sheet of paper or canvas with its "
+        "hatching, the same under every picture. Needs `noise_strength`.",
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.learn_noise and not self.noise_strength:
+            raise ValueError(
+                "`learn_noise` is on and `noise_strength` is 0, so there is no noise to learn. Raise it to 0.05, or "
+                "turn `learn_noise` off."
+            )
+        if self.discriminator_alone >= self.steps:
+            raise ValueError(
+                f"`discriminator_alone` is {self.discriminator_alone} of {self.steps} `steps`, which leaves none for "
+                "the generator; lower it."
+            )
