@@ -28,7 +28,6 @@ from facestylist.training.kit.gradients import apply_gradients, lazy_adam
 from facestylist.training.kit.kept import CannotResume
 from facestylist.training.kit.loop import TrainingDiverged
 from facestylist.training.kit.precision import use_bf16
-from facestylist.training.losses.semantic import fit_probe
 
 Weights = Callable[[FaceGenerator], dict[str, Tensor]]
 QUICK = {
@@ -263,18 +262,6 @@ def test_few_pictures_also_keep_relations(source: FaceGenerator, styles: Tensor)
 
 def test_one_picture_is_enough_for_a_batch(source: FaceGenerator, styles: Tensor) -> None:
     assert len(finetune(source, styles[:1], quick(steps=2)).history) == 2
-
-
-def test_probe_variant(source: FaceGenerator, styles: Tensor) -> None:
-    with pytest.raises(ValueError, match="no probe was given"):
-        finetune(source, styles, quick(keep_labels=1.0))
-    task = FinetuneTask(source, styles, quick())
-    w_plus = task.batches.latents(6, torch.Generator().manual_seed(0), mix=False)
-    _, features = source.generator.synthesis(w_plus, return_features=True)
-    labels = features[32][:, :3].argmax(1)
-    probe = fit_probe(features, labels, 3, torch.Generator().manual_seed(0), steps=5)
-    history = finetune(source, styles, quick(keep_shape=0.0, keep_structure=0.0, keep_labels=1.0), probe=probe).history
-    assert history[0]["probe"] == 0.0 and history[-1]["probe"] > 0.0 and "feature" not in history[0]
 
 
 def test_ada_raises_the_probability_when_it_overfits(source: FaceGenerator, styles: Tensor) -> None:

@@ -14,8 +14,6 @@ from facestylist.models.types import FaceGenerator
 from facestylist.training.losses.semantic import (
     SemanticWeights,
     feature_term,
-    fit_probe,
-    probe_term,
     relation_term,
     schedule,
     self_similarity_distance,
@@ -25,8 +23,7 @@ from facestylist.training.losses.semantic import (
 
 pytestmark = pytest.mark.numeric
 
-ALL = SemanticWeights(1.0, 1.0, 1.0, 1.0)
-CLASSES = 3
+ALL = SemanticWeights(1.0, 1.0, 1.0)
 
 
 def features_of(generator: torch.nn.Module, count: int = 4, seed: int = 0) -> dict[int, Tensor]:
@@ -41,29 +38,15 @@ def features(source: FaceGenerator) -> dict[int, Tensor]:
     return features_of(source.generator)
 
 
-@pytest.fixture(scope="module")
-def labels(features: dict[int, Tensor]) -> Tensor:
-    """Maps `[4, 32, 32]` that can be read from the features: which of three channels is the strongest."""
-    fine = features[32][:, :CLASSES]
-    return (fine / fine.std((0, 2, 3), keepdim=True)).argmax(1)
-
-
-@pytest.fixture(scope="module")
-def probe(features: dict[int, Tensor], labels: Tensor) -> torch.nn.Module:
-    return fit_probe(features, labels, CLASSES, torch.Generator().manual_seed(0), steps=60)
-
-
 @pytest.mark.parametrize("bf16", [False, True])
-def test_exactly_zero_at_the_start_and_a_gradient_after_a_perturbation(
-    source: FaceGenerator, probe: torch.nn.Module, bf16: bool
-) -> None:
+def test_exactly_zero_at_the_start_and_a_gradient_after_a_perturbation(source: FaceGenerator, bf16: bool) -> None:
     target = copy.deepcopy(source.generator)
     target.synthesis.requires_grad_(True)
     parameters = list(target.synthesis.parameters())
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
         known = features_of(source.generator)
-        total, terms = semantic_terms(features_of(target), known, ALL, probe)
-    assert set(terms) == {"feature", "self", "relation", "probe"}
+        total, terms = semantic_terms(features_of(target), known, ALL)
+    assert set(terms) == {"feature", "self", "relation"}
     assert {name: term.item() for name, term in terms.items()} == dict.fromkeys(terms, 0.0)
     assert total.item() == 0.0
 
@@ -72,7 +55,7 @@ def test_exactly_zero_at_the_start_and_a_gradient_after_a_perturbation(
         for parameter in parameters:
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=random))
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-        _, terms = semantic_terms(features_of(target), known, ALL, probe)
+        _, terms = semantic_terms(features_of(target), known, ALL)
     for name, term in terms.items():
         assert term.item() > 0.0, name
         gradients = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
@@ -126,36 +109,6 @@ def test_relation_term_ignores_what_all_faces_share_and_needs_three(features: di
     assert relation_term(collapsed, features).item() > 1e-6
     two = {r: f[:2] for r, f in features.items()}
     assert relation_term({r: f[:2] for r, f in collapsed.items()}, two).item() == 0.0
-
-
-def test_probe_reads_labels_and_sees_them_move(
-    features: dict[int, Tensor], labels: Tensor, probe: torch.nn.Module
-) -> None:
-    read = probe(features).argmax(1)
-    assert (read == labels).float().mean() > 0.85
-    assert not any(p.requires_grad for p in probe.parameters())
-    moved = {r: f.roll(r // 4, 3) for r, f in features.items()}
-    assert probe_term(probe, moved, features).item() > 0.01
-
-
-def test_probe_is_deterministic_and_works_in_inference_mode(features: dict[int, Tensor], labels: Tensor) -> None:
-    with torch.inference_mode():
-        under_inference = {r: f.clone() for r, f in features.items()}
-        again = [
-            fit_probe(under_inference, labels, CLASSES, torch.Generator().manual_seed(0), steps=5).state_dict()
-            for _ in range(2)
-        ]
-    assert all(torch.equal(again[0][name], again[1][name]) for name in again[0])
-
-
-def test_probe_refuses_labels_that_do_not_fit(features: dict[int, Tensor]) -> None:
-    with pytest.raises(ValueError, match="one map per face is needed"):
-        fit_probe(features, torch.zeros(3, 32, 32, dtype=torch.uint8), CLASSES, torch.Generator())
-
-
-def test_a_probe_weight_without_a_probe_is_refused(features: dict[int, Tensor]) -> None:
-    with pytest.raises(ValueError, match="no probe was given"):
-        semantic_terms(features, features, ALL)
 
 
 def test_schedules() -> None:

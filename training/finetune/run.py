@@ -29,7 +29,6 @@ from ..guides.protocol import Guide, check_guides, column
 from ..kit.distributed import ALONE, Processes
 from ..kit.fingerprint import FREE_TO_CHANGE, fingerprint, generator_fingerprint, settings_of
 from ..kit.loop import train
-from ..losses.semantic import SemanticProbe
 from ..reports.card import make_card, save_card
 from ..reports.scoring import Score
 from ..reports.tensorboard import event_files
@@ -69,7 +68,6 @@ def finetune(
     callbacks: Callbacks | None = None,
     run_dir: Path | None = None,
     resume: bool = False,
-    probe: SemanticProbe | None = None,
     guides: Sequence[Guide] = (),
     processes: Processes = ALONE,
     validation_images: Tensor | None = None,
@@ -82,7 +80,6 @@ def finetune(
     callbacks     progress, previews (rows: source, now, averaged, nearest style picture), a question whether to stop.
                   Their exceptions propagate after the state has been saved.
     run_dir       folder for state, losses and previews; with `resume` a run there is continued exactly.
-    probe         reader of face parts for `keep_labels`, see `semantic.fit_probe`.
     guides        further pulls on the generator, read off its pictures: see `guides.protocol`.
     processes     where several train together, see `distributed`; all are given the same of everything else.
     validation_images  `[M, 3, S, S]` in -1..1, pictures of the style that are not trained on, to measure with; without
@@ -93,8 +90,6 @@ def finetune(
     """
     config = config or FinetuneConfig()
     check_source(source)
-    if probe is None and config.keep_labels > 0.0 and config.semantic_weight > 0.0:
-        raise ValueError("`keep_labels` is above 0 but no probe was given; fit one, or set `keep_labels` to 0.")
     check_guides(guides)
     with torch.inference_mode(False), torch.enable_grad():
         pictures = prepare_style_images(style_images, source)
@@ -107,7 +102,7 @@ def finetune(
             pictures, validation = pictures[kept], pictures[held_out]
         if processes.first and (warning := too_few(pictures)):
             log.warning("%s", warning)
-        task = FinetuneTask(source, pictures, config, probe, guides, processes, validation)
+        task = FinetuneTask(source, pictures, config, guides, processes, validation)
         with contextlib.ExitStack() as stack:
             if config.tensorboard and run_dir is not None and processes.first:
                 callbacks = stack.enter_context(event_files(callbacks or Callbacks(), run_dir))
@@ -117,7 +112,7 @@ def finetune(
                 callbacks,
                 run_dir,
                 resume,
-                settings=run_identity(config, source, style_images, guides, validation_images, probe),
+                settings=run_identity(config, source, style_images, guides, validation_images),
                 snapshot_interval=config.snapshot_interval,
                 preview_interval=config.preview_interval,
                 processes=processes,
@@ -157,7 +152,6 @@ def run_identity(
     style_images: Tensor,
     guides: Sequence[Guide] = (),
     validation_images: Tensor | None = None,
-    probe: SemanticProbe | None = None,
 ) -> dict[str, Any]:
     """What decides the course of a run, see `identity`; the arguments are those of `finetune`."""
     return {
@@ -165,6 +159,5 @@ def run_identity(
         "source": generator_fingerprint(source),
         "style_pictures": fingerprint(style_images),
         "validation_pictures": None if validation_images is None else fingerprint(validation_images),
-        "probe": None if probe is None else fingerprint(probe),
         **{column(guide): f"{guide.identity} x {guide.weight}" for guide in guides},
     }

@@ -60,14 +60,6 @@ class FinetuneConfig:
         step=0.1,
         advanced=True,
     )
-    keep_labels: float = setting(
-        0.0,
-        "How firmly a probe keeps reading the same face parts. Needs a probe fitted on label maps.",
-        min=0.0,
-        max=100.0,
-        step=0.1,
-        advanced=True,
-    )
     match_palette: bool = setting(
         True, "Begin with the palette of the style pictures instead of learning it: sketches are grey from the start."
     )
@@ -306,9 +298,7 @@ class FinetuneConfig:
             raise ValueError("`style_name` is empty; give the style a name.")
         if -1.0 < self.r1_gamma < 0.0:
             raise ValueError(f"`r1_gamma` is {self.r1_gamma}; use -1 for automatic, 0 for off, or a positive weight.")
-        if self.semantic_weight > 0.0 and not any(
-            (self.keep_shape, self.keep_structure, self.keep_relations, self.keep_labels)
-        ):
+        if self.semantic_weight > 0.0 and not any((self.keep_shape, self.keep_structure, self.keep_relations)):
             raise ValueError(
                 "`semantic_weight` is above 0 but every `keep_...` weight is 0, so there is nothing to keep; "
                 "raise one of them, or set `semantic_weight` to 0 for plain fine-tuning."

@@ -25,7 +25,7 @@ from ..losses.adversarial import (
     second_moments,
     texture_distance,
 )
-from ..losses.semantic import SemanticProbe, SemanticWeights, semantic_terms
+from ..losses.semantic import SemanticWeights, semantic_terms
 from .batches import FinetuneBatch
 from .networks import FinetuneNetworks
 from .settings import FinetuneConfig
@@ -87,12 +87,11 @@ class FinetuneLosses:
         networks: FinetuneNetworks,
         config: FinetuneConfig,
         weights: SemanticWeights,
-        probe: SemanticProbe | None,
         guides: Sequence[Guide],
         r1_gamma: float,
         processes: Processes,
     ) -> None:
-        self.networks, self.config, self.weights, self.probe = networks, config, weights, probe
+        self.networks, self.config, self.weights = networks, config, weights
         self.guides, self.r1_gamma, self.processes = guides, r1_gamma, processes
 
     def __call__(
@@ -112,7 +111,7 @@ class FinetuneLosses:
             head = networks.source_head
             with torch.no_grad(), self._autocast(w_plus):
                 _, source_features = head(w_plus[:, : head.num_ws], return_features=True)
-            semantic, terms = semantic_terms(features, source_features, self.weights, self.probe)
+            semantic, terms = semantic_terms(features, source_features, self.weights)
 
         # The one pass of the fakes through D: `cut` is where G_t's graph ends and D's begins.
         cut = fakes.detach().requires_grad_()

@@ -20,7 +20,7 @@ from ..kit.gradients import apply_gradients, lazy_adam
 from ..kit.loop import NonFiniteLoss, require_finite
 from ..kit.settings import AUTOMATIC
 from ..losses.adversarial import r1_gamma_heuristic
-from ..losses.semantic import FEW_SHOTS, SemanticProbe, SemanticWeights
+from ..losses.semantic import FEW_SHOTS, SemanticWeights
 from ..reports.scoring import FACES, Scores
 from .batches import FinetuneBatch, FinetuneBatches
 from .networks import copy_networks, match_palette
@@ -45,7 +45,6 @@ class FinetuneTask:
         "feature",
         "self",
         "relation",
-        "probe",
         "texture",
         "r1",
         "path_length",
@@ -60,7 +59,6 @@ class FinetuneTask:
         source: FaceGenerator,
         pictures: Tensor,
         config: FinetuneConfig,
-        probe: SemanticProbe | None = None,
         guides: Sequence[Guide] = (),
         processes: Processes = ALONE,
         validation: Tensor | None = None,
@@ -83,12 +81,10 @@ class FinetuneTask:
         self.ema = ExponentialMovingAverage(self.target.synthesis, self.average.synthesis, config.ema_decay)
 
         few = pictures.shape[0] <= FEW_SHOTS
-        weights = SemanticWeights(
-            config.keep_shape, config.keep_structure, config.keep_relations if few else 0.0, config.keep_labels
-        )
+        weights = SemanticWeights(config.keep_shape, config.keep_structure, config.keep_relations if few else 0.0)
         automatic = r1_gamma_heuristic(source.resolution, config.batch_size)
         r1_gamma = automatic if config.r1_gamma == AUTOMATIC else config.r1_gamma
-        self.losses = FinetuneLosses(networks, config, weights, probe, guides, r1_gamma, processes)
+        self.losses = FinetuneLosses(networks, config, weights, guides, r1_gamma, processes)
         self.running = RunningStatistics(torch.zeros((), device=self.device))
         self.generator_optimiser = lazy_adam(
             self.generator_parameters, config.learning_rate, config.path_length_interval, config.path_length_weight > 0

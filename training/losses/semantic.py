@@ -9,7 +9,6 @@ Both generators get the same w and the same fixed noise; what they make of them 
                    arXiv 2203.04121; on the whole map is ours).
 - `relation_term`  which faces are alike: softmaxed cosines across the batch (CDC, Ojha et al., CVPR 2021,
                    arXiv 2104.06820), for ten style pictures or fewer.
-- `probe_term`     which face part is where, as a linear probe reads it from the features (ours).
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 Features = Mapping[int, Tensor]
 """`{r: [N, C_r, r, r]}`."""
@@ -34,8 +33,6 @@ FEW_SHOTS = 10
 
 SELF_SCALE = 20.0
 RELATION_SCALE = 1000.0
-PROBE_SCALE = 1.0
-"""Bring the terms to one size (L_feat settles near 0.1, L_self near 0.004): weights of 1 are comparable pulls."""
 FULL_SHARE = 0.6
 """Share of the run after which `cosine` starts to fall and `ramp_up` is fully there."""
 COSINE_END = 0.5
@@ -133,96 +130,6 @@ def _present(features: Features, wanted: tuple[int, ...]) -> tuple[int, ...]:
     return found
 
 
-class SemanticProbe(nn.Module):
-    """A linear reader of face parts: logits `[N, classes, r, r]` from features at 8, 16 and 32 px, r the finest there.
-
-    Each resolution's features are standardised per channel and mapped by a 1x1 convolution; the results are enlarged to
-    the finest and added, which is one linear map on the stacked features.
-    """
-
-    def __init__(self, channels: Mapping[int, int], classes: int) -> None:
-        """`channels`: `{r: C_r}` of the features it will read. It starts at zero: every class equally likely."""
-        super().__init__()
-        self.resolutions = tuple(sorted(channels))
-        self.classes = classes
-        self.readers = nn.ModuleDict({str(r): _zero_convolution(channels[r], classes) for r in self.resolutions})
-        for r in self.resolutions:
-            self.register_buffer(f"mean_{r}", torch.zeros(1, channels[r], 1, 1))
-            self.register_buffer(f"scale_{r}", torch.ones(1, channels[r], 1, 1))
-
-    def forward(self, features: Features) -> Tensor:
-        """Logits `[N, classes, r, r]`, computed in fp32."""
-        finest = self.resolutions[-1]
-        total: Tensor | None = None
-        for r in self.resolutions:
-            x = features[r].float()
-            with torch.autocast(x.device.type, enabled=False):
-                logits = self.readers[str(r)]((x - self.get_buffer(f"mean_{r}")) * self.get_buffer(f"scale_{r}"))
-                if r != finest:
-                    logits = F.interpolate(logits, size=(finest, finest), mode="bilinear", align_corners=False)
-            total = logits if total is None else total + logits
-        assert total is not None  # noqa: S101 - for mypy: there is at least one resolution
-        return total
-
-
-def _zero_convolution(channels: int, classes: int) -> nn.Conv2d:
-    # skip_init: ordinary construction would draw from the global random generator.
-    layer: nn.Conv2d = nn.utils.skip_init(nn.Conv2d, channels, classes, 1)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    return layer
-
-
-def fit_probe(
-    features: Features,
-    labels: Tensor,
-    classes: int,
-    generator: torch.Generator,
-    steps: int = 300,
-    batch_size: int = 16,
-    learning_rate: float = 0.02,
-) -> SemanticProbe:
-    """A probe trained to read `labels` from `features` (a source generator's, of the same faces).
-
-    features  `{r: [N, C_r, r, r]}`; resolutions other than 8, 16 and 32 are ignored. 100 faces are enough.
-    labels    `[N, S, S]` integer label maps, values below `classes`, S a multiple of the finest resolution.
-    The loss is cross-entropy against the share of each class within a feature's cell. The probe comes back frozen.
-    """
-    resolutions = _present(features, FEATURE_RESOLUTIONS)
-    finest = max(resolutions)
-    if labels.ndim != 3 or labels.shape[1] % finest or labels.shape[0] != features[finest].shape[0]:
-        raise ValueError(
-            f"The label maps have shape {tuple(labels.shape)}; one map per face is needed, its side a "
-            f"multiple of {finest}."
-        )
-    with torch.inference_mode(False), torch.enable_grad():
-        known = {r: features[r].detach().float().clone() for r in resolutions}
-        shares = F.adaptive_avg_pool2d(F.one_hot(labels.long(), classes).movedim(3, 1).float(), finest)
-        probe = SemanticProbe({r: known[r].shape[1] for r in resolutions}, classes).to(known[finest].device)
-        for r in resolutions:
-            probe.get_buffer(f"mean_{r}").copy_(known[r].mean((0, 2, 3), keepdim=True))
-            probe.get_buffer(f"scale_{r}").copy_(1.0 / (known[r].std((0, 2, 3), keepdim=True) + 1e-6))
-        optimiser = torch.optim.Adam(probe.parameters(), lr=learning_rate)
-        decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-        for _ in range(steps):
-            chosen = torch.randint(labels.shape[0], (min(batch_size, labels.shape[0]),), generator=generator)
-            chosen = chosen.to(labels.device)
-            loss = F.cross_entropy(probe({r: known[r][chosen] for r in resolutions}), shares[chosen])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            decay.step()
-    return probe.eval().requires_grad_(False)
-
-
-def probe_term(probe: SemanticProbe, target: Features, source: Features) -> Tensor:
-    """`KL(probe(F^t) || probe(F^s))`, averaged over faces and positions, in nats."""
-    log_t = F.log_softmax(probe(target), dim=1)
-    with torch.no_grad():
-        log_s = F.log_softmax(probe(source), dim=1)
-    return (log_t.exp() * (log_t - log_s)).sum(1).mean()
-
-
 @dataclass(frozen=True)
 class SemanticWeights:
     """Weights of the terms, in the units a person sets them: 1 is a comparable pull for each."""
@@ -230,12 +137,9 @@ class SemanticWeights:
     feature: float = 1.0
     structure: float = 1.0
     relation: float = 0.0
-    probe: float = 0.0
 
 
-def semantic_terms(
-    target: Features, source: Features, weights: SemanticWeights, probe: SemanticProbe | None = None
-) -> tuple[Tensor, dict[str, Tensor]]:
+def semantic_terms(target: Features, source: Features, weights: SemanticWeights) -> tuple[Tensor, dict[str, Tensor]]:
     """L_sem and its unweighted terms by name; terms of weight 0 are not computed."""
     terms: dict[str, Tensor] = {}
     total = torch.zeros((), device=next(iter(target.values())).device)
@@ -248,9 +152,4 @@ def semantic_terms(
     if weights.relation:
         terms["relation"] = relation_term(target, source)
         total = total + weights.relation * RELATION_SCALE * terms["relation"]
-    if weights.probe:
-        if probe is None:
-            raise ValueError("`keep_labels` is above 0 but no probe was given; fit one, or set `keep_labels` to 0.")
-        terms["probe"] = probe_term(probe, target, source)
-        total = total + weights.probe * PROBE_SCALE * terms["probe"]
     return total, terms
