@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.assets import SETS, is_embedded
+from ..core.settings import parse_toml
 from .console import UsageError
 
 if TYPE_CHECKING:
@@ -196,20 +196,15 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: the file is missing or is not TOML.
     """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
     if not path.is_file():
         raise ValueError(f"There is no settings file {path}. Check the path.")
     try:
         # "utf-8-sig" passes over the byte order mark that Windows' editors write.
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return parse_toml(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not TOML: it is no text in UTF-8. Save it in that encoding.") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not TOML: {str(error) or 'nested too deeply'}.") from error
+    except ValueError as error:
+        raise ValueError(f"{path} is {error}.") from error
 
 
 @contextmanager

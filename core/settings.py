@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -36,7 +37,8 @@ class FieldSpec:
     """The accepted words of a `str` field; empty when any text will do."""
     unit: str
     tooltip: str
-    advanced: bool
+    place: str
+    """On its node: "shown", "advanced" (folded away), or "text" (a line of the node's `settings`)."""
 
 
 def setting(
@@ -48,10 +50,10 @@ def setting(
     step: float | None = None,
     choices: tuple[str, ...] = (),
     unit: str = "",
-    advanced: bool = False,
+    place: str = "shown",
 ) -> Any:
     """A dataclass field that knows its range and its explanation; see `FieldSpec` for the meaning of each argument."""
-    row = dict(min=min, max=max, step=step, choices=choices, unit=unit, tooltip=tooltip, advanced=advanced)
+    row = dict(min=min, max=max, step=step, choices=choices, unit=unit, tooltip=tooltip, place=place)
     return dataclasses.field(default=default, metadata=row)
 
 
@@ -100,6 +102,22 @@ def from_mapping(config_class: type[Config], values: Mapping[str, Any]) -> Confi
         named = ", ".join(unknown)[:MOST_SHOWN]
         raise ValueError(f"Unknown setting {named}; the settings are {', '.join(sorted(known))}.")
     return config_class(**values)
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The table in a TOML text.
+
+    Raises:
+        ValueError: it is not TOML; the sentence says where.
+    """
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ValueError(f"not TOML: {str(error) or 'nested too deeply'}") from error
 
 
 def to_mapping(config: Any) -> dict[str, Any]:

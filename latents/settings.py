@@ -36,7 +36,7 @@ class VariationConfig:
         min=0,
         max=17,
         step=1,
-        advanced=True,
+        place="advanced",
     )
     coarse: float = setting(
         1.0,
@@ -44,7 +44,7 @@ class VariationConfig:
         min=0.0,
         max=1.0,
         step=0.05,
-        advanced=True,
+        place="advanced",
     )
     middle: float = setting(
         1.0,
@@ -52,7 +52,7 @@ class VariationConfig:
         min=0.0,
         max=1.0,
         step=0.05,
-        advanced=True,
+        place="advanced",
     )
     fine: float = setting(
         1.0,
@@ -60,7 +60,7 @@ class VariationConfig:
         min=0.0,
         max=1.0,
         step=0.05,
-        advanced=True,
+        place="advanced",
     )
 
     def __post_init__(self) -> None:
@@ -95,7 +95,7 @@ class ApplyConfig:
         min=0,
         max=17,
         step=1,
-        advanced=True,
+        place="advanced",
     )
 
     def __post_init__(self) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..core.settings import Config, fields_of, from_mapping, parse_toml
 
 if TYPE_CHECKING:
     from ..core.settings import FieldSpec
@@ -15,6 +17,24 @@ Input = tuple[Any, dict[str, Any]]
 
 MAX_SEED = 2**32 - 1
 """Seeds mean what they mean in the reference StyleGAN2 implementations, whose range this is."""
+
+
+OTHER_SETTINGS = "Other settings by name, a line each: r1_gamma = 10. The help of this node has all of them."
+
+
+class WithSettings:
+    """A node with a text `settings`, which is checked before anything runs."""
+
+    CONFIG: ClassVar[type]
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, settings: str | None = None) -> bool | str:
+        """None is a text that comes over a wire."""
+        try:
+            read_settings(cls.CONFIG, {}, settings)
+        except ValueError as error:
+            return str(error)
+        return True
 
 
 def socket(kind: str, tooltip: str) -> Input:
@@ -54,10 +74,31 @@ def seed(tooltip: str) -> Input:
     return "INT", _options(tooltip, False, **options)
 
 
+def settings_of(config_class: type) -> dict[str, Input]:
+    """The widgets of a training's settings, those for everybody first, and a text `settings` for all the others."""
+    specs = fields_of(config_class)
+    widgets = {spec.name: from_spec(spec) for place in ("shown", "advanced") for spec in specs if spec.place == place}
+    options = {"default": "", "multiline": True, "tooltip": OTHER_SETTINGS, "advanced": True}
+    return widgets | {"settings": ("STRING", options)}
+
+
+def read_settings(config_class: type[Config], widgets: Mapping[str, Any], settings: str | None) -> Config:
+    """The configuration that widgets and the text `settings` ask for; what is in both, the text decides.
+
+    Raises:
+        ValueError: the text is not TOML, or a setting is unknown or out of its range; the sentence says which.
+    """
+    try:
+        lines = parse_toml(settings or "")
+    except ValueError as error:
+        raise ValueError(f"`settings` is {error}. Write a line for each, such as `seed = 3`.") from error
+    return from_mapping(config_class, {**widgets, **lines})
+
+
 def from_spec(spec: FieldSpec) -> Input:
     """The widget of one setting, as the dataclass declares it."""
     if spec.choices:
-        return choice(spec.choices, spec.tooltip, default=spec.default, advanced=spec.advanced)
+        return choice(spec.choices, spec.tooltip, default=spec.default, advanced=spec.place == "advanced")
     kind = {int: "INT", float: "FLOAT", bool: "BOOLEAN", str: "STRING"}[spec.type]
     limits = {"min": spec.min, "max": spec.max, "step": spec.step}
     options = {name: value for name, value in limits.items() if value is not None}
@@ -67,7 +108,7 @@ def from_spec(spec: FieldSpec) -> Input:
     if spec.name == "seed":
         # Changing it after each run, as the front end would by itself, would train anew every time.
         options |= {"max": MAX_SEED, "control_after_generate": False}
-    return kind, _options(spec.tooltip, spec.advanced, default=spec.default, **options)
+    return kind, _options(spec.tooltip, spec.place == "advanced", default=spec.default, **options)
 
 
 def _options(tooltip: str, advanced: bool, **options: Any) -> dict[str, Any]:

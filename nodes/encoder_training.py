@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..core.settings import fields_of
 from ..training.encoder.settings import EncoderTrainingConfig
-from .declare import from_spec, socket, switch, text
+from .declare import WithSettings, read_settings, settings_of, socket, switch, text
 from .generators import unused_path
 from .inversion import MODEL_FOLDER
 
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
 CATEGORY = "FaceStylist/Training"
 
 
-class TrainEncoder:
+class TrainEncoder(WithSettings):
+    CONFIG = EncoderTrainingConfig
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Teaches a network to read faces as latents of a generator, from the generator's own samples: for a generator "
@@ -47,7 +47,7 @@ class TrainEncoder:
                     "FACE_GENERATOR",
                     "The generator to read faces for: a source, or a style to read pictures of that style.",
                 ),
-                **{spec.name: from_spec(spec) for spec in fields_of(EncoderTrainingConfig)},
+                **settings_of(EncoderTrainingConfig),
                 "resume": switch(
                     True,
                     "Continue a cancelled run that had the same settings, generator and images. Turn off to start it "
@@ -70,8 +70,9 @@ class TrainEncoder:
         generator: FaceGenerator,
         resume: bool = True,
         images: Tensor | None = None,
+        settings: str = "",
         node_id: str | None = None,
-        **settings: Any,
+        **widgets: Any,
     ) -> tuple[FaceEncoder, Tensor, dict[str, list[float]], float]:
         import shutil
 
@@ -82,7 +83,7 @@ class TrainEncoder:
         from ..training.encoder.task import run_identity, train_encoder
         from ..training.reports.curves import loss_map
 
-        config = EncoderTrainingConfig(**settings)
+        config = read_settings(EncoderTrainingConfig, widgets, settings)
         faces = None if images is None else image_to_tensor(images)
         name = f"{generator.style or 'source'}-encoder"
         run_dir = training_run_dir(name, run_identity(config, generator, faces))

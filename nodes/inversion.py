@@ -11,9 +11,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.settings import fields_of
 from ..training.inversion.settings import InversionConfig, PivotalConfig
-from .declare import choice, content_hash, from_spec, integer, socket
+from .declare import WithSettings, choice, content_hash, integer, read_settings, settings_of, socket
 from .generators import placed
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ logger = logging.getLogger(__name__)
 
 CATEGORY = "FaceStylist/Inversion"
 MODEL_FOLDER = "face_encoders"
-LATER = ("space", "batch_size", "code_weight")
-"""Settings that workflows of the first version do not have: not required, so that those still run."""
 WAY_OUT = (
     "Refine it with more steps of Invert by Optimisation and with Tune Generator to Faces (PTI), or use a fast "
     "stylizer, which draws the photo itself."
@@ -131,7 +128,8 @@ class InvertWithEncoder:
             return _compared(latent, encoder, pictures, drawn, progress), tensor_to_image(drawn)
 
 
-class InvertByOptimisation:
+class InvertByOptimisation(WithSettings):
+    CONFIG = InversionConfig
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Finds the latents of aligned faces by searching: slower than an encoder, closer to the face, and possible "
@@ -153,7 +151,7 @@ class InvertByOptimisation:
             "required": {
                 "image": socket("IMAGE", "Aligned face crops, from Detect & Align Faces. They are resized as needed."),
                 "generator": socket("FACE_GENERATOR", "The source generator, whose latents are wanted."),
-                **{spec.name: from_spec(spec) for spec in fields_of(InversionConfig) if spec.name not in LATER},
+                **settings_of(InversionConfig),
             },
             "optional": {
                 "start": socket(
@@ -161,7 +159,6 @@ class InvertByOptimisation:
                     "Where the search begins, usually Invert with Encoder's result. Without it: at the average face.",
                 ),
                 "encoder": socket("FACE_ENCODER", COMPARED),
-                **{spec.name: from_spec(spec) for spec in fields_of(InversionConfig) if spec.name in LATER},
             },
             "hidden": {"node_id": "UNIQUE_ID"},
         }
@@ -172,11 +169,9 @@ class InvertByOptimisation:
         generator: FaceGenerator,
         start: FaceLatent | None = None,
         encoder: FaceEncoder | None = None,
-        space: str = InversionConfig.space,
-        batch_size: int = InversionConfig.batch_size,
-        code_weight: float = InversionConfig.code_weight,
+        settings: str = "",
         node_id: str | None = None,
-        **settings: Any,
+        **widgets: Any,
     ) -> tuple[FaceLatent, Tensor]:
         from ..core.pictures import image_to_tensor, tensor_to_image
         from ..latents.sampling import synthesise
@@ -185,7 +180,7 @@ class InvertByOptimisation:
 
         if not len(image):
             return _nobody(generator)
-        config = InversionConfig(**settings, space=space, batch_size=batch_size, code_weight=code_weight)
+        config = read_settings(InversionConfig, widgets, settings)
         read = None if encoder is None else encoder.network
         others = [network for network in (generator.discriminator, read) if network is not None]
         with (
@@ -200,7 +195,8 @@ class InvertByOptimisation:
             return _compared(latent, encoder, pictures, drawn, progress), tensor_to_image(drawn)
 
 
-class PivotalTuning:
+class PivotalTuning(WithSettings):
+    CONFIG = PivotalConfig
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Teaches a copy of the generator to draw these very faces from their latents (PTI): the likeness that no "
@@ -225,7 +221,7 @@ class PivotalTuning:
                 "image": socket("IMAGE", "The aligned faces that the latents were found for, in the same order."),
                 "generator": socket("FACE_GENERATOR", "The generator the latents were found with. It is not changed."),
                 "latent": socket("FACE_LATENT", "One latent per face: the pivots, best from Invert by Optimisation."),
-                **{spec.name: from_spec(spec) for spec in fields_of(PivotalConfig)},
+                **settings_of(PivotalConfig),
             },
             "optional": {
                 "style": socket(
@@ -245,8 +241,9 @@ class PivotalTuning:
         latent: FaceLatent,
         style: FaceGenerator | None = None,
         encoder: FaceEncoder | None = None,
+        settings: str = "",
         node_id: str | None = None,
-        **settings: Any,
+        **widgets: Any,
     ) -> tuple[FaceGenerator, FaceGenerator, FaceLatent, Tensor]:
         from ..core.pictures import image_to_tensor, tensor_to_image
         from ..latents.sampling import synthesise
@@ -256,7 +253,7 @@ class PivotalTuning:
 
         if not len(image):
             return generator, style or generator, *_nobody(generator)
-        config = PivotalConfig(**settings)
+        config = read_settings(PivotalConfig, widgets, settings)
         with (
             room_for_training() as device,
             ProgressReporter(config.steps, "tune", node_id=node_id) as progress,

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..core.settings import fields_of
 from ..training.pairs.supervision_settings import PairSupervisionConfig
-from .declare import from_spec, integer, socket, switch
+from .declare import WithSettings, integer, read_settings, settings_of, socket, switch
 from .generators import placed
 from .pairs import PAIRS_TOOLTIP, SOURCE_TOOLTIP
 
@@ -98,7 +97,8 @@ class Destylise:
         return found.latent.replace(w_plus=found.latent.w_plus.cpu()), tensor_to_image(faces)
 
 
-class TrainWithPairs:
+class TrainWithPairs(WithSettings):
+    CONFIG = PairSupervisionConfig
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Goes on training a style with pseudo-pairs: true style pictures beside the people behind them, and the "
@@ -117,9 +117,6 @@ class TrainWithPairs:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        # Workflows store widgets by position: `resume` came when `seed` was the last setting.
-        settings = {spec.name: from_spec(spec) for spec in fields_of(PairSupervisionConfig)}
-        later = {name: settings.pop(name) for name in ("stroke_freedom", "noise_strength", "learn_noise")}
         return {
             "required": {
                 "source": socket("FACE_GENERATOR", SOURCE_TOOLTIP),
@@ -128,12 +125,11 @@ class TrainWithPairs:
                     "The style the pairs were made with, with its discriminator, as Fine-tune Generator gives it.",
                 ),
                 "pairs": socket("STYLE_PAIRS", PAIRS_TOOLTIP),
-                **settings,
+                **settings_of(PairSupervisionConfig),
                 "resume": switch(
                     True, "Continue a cancelled run that had the same settings, generators and pairs.", advanced=True
                 ),
             },
-            "optional": later,
             "hidden": {"node_id": "UNIQUE_ID"},
         }
 
@@ -143,11 +139,9 @@ class TrainWithPairs:
         style: FaceGenerator,
         pairs: StylePairs,
         resume: bool = True,
-        stroke_freedom: float = PairSupervisionConfig.stroke_freedom,
-        noise_strength: float = PairSupervisionConfig.noise_strength,
-        learn_noise: bool = PairSupervisionConfig.learn_noise,
+        settings: str = "",
         node_id: str | None = None,
-        **settings: Any,
+        **widgets: Any,
     ) -> tuple[FaceGenerator, Tensor, dict[str, list[float]]]:
         import shutil
 
@@ -161,8 +155,7 @@ class TrainWithPairs:
         from ..training.pairs.supervise import run_identity, supervise
         from ..training.reports.curves import loss_map
 
-        settings |= {"stroke_freedom": stroke_freedom, "noise_strength": noise_strength, "learn_noise": learn_noise}
-        config = PairSupervisionConfig(**settings)
+        config = read_settings(PairSupervisionConfig, widgets, settings)
         name = f"{style.style or 'style'}-pairs"
         run_dir = training_run_dir(name, run_identity(config, source, style, pairs))
         if not resume:

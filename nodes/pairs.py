@@ -10,9 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from ..core.settings import fields_of
 from ..training.pairs.settings import PairsConfig
-from .declare import choice, content_hash, from_spec, integer, socket, switch, text
+from .declare import (
+    WithSettings,
+    choice,
+    content_hash,
+    integer,
+    read_settings,
+    settings_of,
+    socket,
+    switch,
+    text,
+)
 from .generators import placed
 from .latents import FILE_TOOLTIP, input_file
 
@@ -43,7 +52,8 @@ def both_placed(source: FaceGenerator, target: FaceGenerator) -> Iterator[tuple[
         yield before, target.replace(mean_latent=target.mean_latent.to(before.mean_latent.device))
 
 
-class MakePairs:
+class MakePairs(WithSettings):
+    CONFIG = PairsConfig
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Makes pairs of faces before and after a style at four levels, from the generators before and after "
@@ -65,7 +75,7 @@ class MakePairs:
             "required": {
                 "source": socket("FACE_GENERATOR", "The generator the style was fine-tuned from."),
                 "target": socket("FACE_GENERATOR", "The style."),
-                **{spec.name: from_spec(spec) for spec in fields_of(PairsConfig)},
+                **settings_of(PairsConfig),
             },
             "optional": {
                 "photos": socket("IMAGE", "Aligned photos of people, as they were inverted. They become pairs too."),
@@ -93,14 +103,15 @@ class MakePairs:
         style_images: Tensor | None = None,
         style_latent: FaceLatent | None = None,
         identity: Guides | None = None,
+        settings: str = "",
         node_id: str | None = None,
-        **settings: Any,
+        **widgets: Any,
     ) -> tuple[StylePairs, str]:
         from ..runtime.progress import ProgressReporter
         from ..training.pairs.making import make_pairs
         from ..training.pairs.report import describe
 
-        config = PairsConfig(**settings)
+        config = read_settings(PairsConfig, widgets, settings)
         people = _known("photos", photos, "photo_latent", photo_latent)
         anchors = _known("style_images", style_images, "style_latent", style_latent)
         judge = None if identity is None else identity_network(identity)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.settings import fields_of
 from ..latents.settings import ApplyConfig
 from ..training.inversion.settings import ALIGNMENTS, ReferenceConfig
-from .declare import choice, from_spec, number, socket
+from .declare import WithSettings, choice, from_spec, number, read_settings, settings_of, socket
 from .faces import face_finder
 from .generators import placed
 
@@ -21,7 +21,8 @@ LEAST_CONFIDENCE = 0.3
 """Drawn faces are found with less confidence than photographs, and a person has chosen this picture."""
 
 
-class EncodeReference:
+class EncodeReference(WithSettings):
+    CONFIG = ReferenceConfig
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Reads the look of a reference picture, drawn in the style, as a latent of the style generator. Apply "
@@ -48,7 +49,7 @@ class EncodeReference:
                     "auto: cut out the largest face; a square picture in which none is found is taken for an aligned "
                     "one. on: a picture without a face is refused. off: the pictures are aligned already.",
                 ),
-                **{spec.name: from_spec(spec) for spec in fields_of(ReferenceConfig)},
+                **settings_of(ReferenceConfig),
             },
             "optional": {
                 "source": socket(
@@ -79,8 +80,9 @@ class EncodeReference:
         encoder: FaceEncoder | None = None,
         anchor_latent: FaceLatent | None = None,
         anchor_image: Tensor | None = None,
+        settings: str = "",
         node_id: str | None = None,
-        **settings: Any,
+        **widgets: Any,
     ) -> tuple[FaceLatent, Tensor, Tensor]:
         from ..core.pictures import image_to_tensor, tensor_to_image
         from ..faces.align import reference_crops
@@ -88,7 +90,7 @@ class EncodeReference:
         from ..runtime.progress import ProgressReporter
         from ..training.inversion.reference import Anchors, encode_reference
 
-        config = ReferenceConfig(**settings)
+        config = read_settings(ReferenceConfig, widgets, settings)
         if (anchor_latent is None) != (anchor_image is None):
             raise ValueError(
                 "Anchors are latents together with their pictures: connect anchor_latent and anchor_image."

@@ -9,9 +9,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.settings import fields_of
 from ..training.stylizer.settings import StylizerConfig
-from .declare import choice, content_hash, from_spec, number, socket, switch, text
+from .declare import (
+    WithSettings,
+    choice,
+    content_hash,
+    number,
+    read_settings,
+    settings_of,
+    socket,
+    switch,
+    text,
+)
 from .generators import unused_path
 
 if TYPE_CHECKING:
@@ -163,7 +172,8 @@ class RunFastStylizer:
         return (with_alpha(tensor_to_image(drawn), None if image is None else alpha_of(image)),)
 
 
-class TrainFastStylizer:
+class TrainFastStylizer(WithSettings):
+    CONFIG = StylizerConfig
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Teaches a small network to do in one pass what a style does: from pseudo-pairs with their two generators, or "
@@ -184,7 +194,7 @@ class TrainFastStylizer:
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
-                **{spec.name: from_spec(spec) for spec in fields_of(StylizerConfig)},
+                **settings_of(StylizerConfig),
                 "resume": switch(
                     True,
                     "Continue a cancelled run that had the same settings and pictures. Turn off to start it again.",
@@ -214,8 +224,9 @@ class TrainFastStylizer:
         source: FaceGenerator | None = None,
         target: FaceGenerator | None = None,
         start: FaceStylizer | None = None,
+        settings: str = "",
         node_id: str | None = None,
-        **settings: Any,
+        **widgets: Any,
     ) -> tuple[FaceStylizer, Tensor, dict[str, list[float]]]:
         import shutil
 
@@ -230,7 +241,7 @@ class TrainFastStylizer:
         from ..training.stylizer.manifest import shown_pairs
         from ..training.stylizer.task import StylizerTask, chosen_medium, run_identity, train_stylizer
 
-        config = StylizerConfig(**settings)
+        config = read_settings(StylizerConfig, widgets, settings)
         medium = chosen_medium(config, "none" if start is None else start.medium)
         with torch.inference_mode(False):
             triples = _pairs(before, after, pairs, source, target)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..core.settings import fields_of
 from ..training.finetune.settings import FinetuneConfig
-from .declare import choice, from_spec, socket, switch
+from .declare import WithSettings, choice, read_settings, settings_of, socket, switch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +23,8 @@ PREVIEW_TRUNCATION = 0.8
 IF_CANCELLED = ("stop", "use it so far")
 
 
-class FinetuneGenerator:
+class FinetuneGenerator(WithSettings):
+    CONFIG = FinetuneConfig
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Teaches a copy of a face generator a style from a few pictures, while a semantic constraint holds what is "
@@ -43,11 +43,6 @@ class FinetuneGenerator:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        # Workflows store widgets by position: `resume` came when `seed` was the last setting, `if_cancelled` when
-        # `train_layers` was.
-        settings = [(spec.name, from_spec(spec)) for spec in fields_of(FinetuneConfig)]
-        names = [name for name, _ in settings]
-        before_resume, before_cancelled = names.index("seed") + 1, names.index("train_layers") + 1
         return {
             "required": {
                 "source": socket(
@@ -56,21 +51,19 @@ class FinetuneGenerator:
                 "style_images": socket(
                     "IMAGE", "Aligned pictures of the style, 10 to 300: Load Style Images, or any other IMAGE batch."
                 ),
-                **dict(settings[:before_resume]),
+                **settings_of(FinetuneConfig),
                 "resume": switch(
                     True,
                     "Continue a cancelled run that had the same settings, generator and pictures. Turn off to start "
                     "it again.",
                     advanced=True,
                 ),
-                **dict(settings[before_resume:before_cancelled]),
                 "if_cancelled": choice(
                     IF_CANCELLED,
                     "stop: the workflow ends, and the run is kept to be resumed. use it so far: cancelling only ends "
                     "the training; the style as it is then goes on through the workflow, and the run is kept too.",
                     advanced=True,
                 ),
-                **dict(settings[before_cancelled:]),
             },
             "optional": {
                 "guides": socket(
@@ -95,8 +88,9 @@ class FinetuneGenerator:
         guides: tuple[NetworkGuide, ...] | None = None,
         if_cancelled: str = IF_CANCELLED[0],
         validation_images: Tensor | None = None,
+        settings: str = "",
         node_id: str | None = None,
-        **settings: Any,
+        **widgets: Any,
     ) -> tuple[FaceGenerator, Tensor, dict[str, list[float]]]:
         import shutil
 
@@ -111,7 +105,7 @@ class FinetuneGenerator:
         from ..training.finetune.run import finetune, run_identity
         from ..training.reports.curves import loss_map
 
-        config = FinetuneConfig(**settings)
+        config = read_settings(FinetuneConfig, widgets, settings)
         pictures = image_to_tensor(style_images)
         guides = tuple(guides or ())
         held_out = None

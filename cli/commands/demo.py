@@ -145,7 +145,6 @@ def _run_modes(made: _Made, style: str, console: Console) -> None:
     from ...nodes.faces import RenderFaces
     from ...nodes.reference import ApplyReference, EncodeReference
     from ...nodes.variations import StyleVariations
-    from ...training.inversion.settings import ReferenceConfig
 
     made.mode_style = style
     generator, source = made.generators[style], made.generators["source"]
@@ -166,7 +165,8 @@ def _run_modes(made: _Made, style: str, console: Console) -> None:
             "off",
             source,
             made.encoder,
-            **to_mapping(ReferenceConfig(steps=REFERENCE_STEPS, several="batch")),
+            steps=REFERENCE_STEPS,
+            several="batch",
         )
         console.note("  Apply Reference Style")
         guided = ApplyReference().run(generator, made.latent, read, 1.0, **to_mapping(ApplyConfig()))[2]

@@ -99,7 +99,7 @@ def test_help_is_shown_beside_the_graph(front_end: Any) -> None:
 
 
 def test_losses_are_drawn_and_two_pictures_compared(front_end: Any) -> None:
-    settings = {"steps": 4, "batch_size": 2, "preview_interval": 2}
+    settings = {"steps": 4, "batch_size": 2, "settings": "preview_interval = 2"}
     prompt = {
         "1": {"class_type": "FaceStylistLoadGenerator", "inputs": {"name": "embedded"}},
         "2": {"class_type": "FaceStylistRenderFaces", "inputs": {"count": 4, "size": 64, "look": "sketch"}},

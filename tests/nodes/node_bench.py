@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from facestylist.core.settings import fields_of
 from facestylist.faces.types import Detection
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
 from facestylist.models.generator import Generator, GeneratorConfig
@@ -54,7 +56,8 @@ def build_generator(seed: int) -> FaceGenerator:
 
 
 def run_node(name: str, /, **given: Any) -> Any:
-    """Runs a node as ComfyUI does: in inference mode, its own defaults for every widget that is not given.
+    """Runs a node as ComfyUI does: in inference mode, its own defaults for every widget that is not given. What is a
+    line of its `settings` may be given by its name.
 
     Returns what the node puts on its sockets, without what it shows.
     """
@@ -66,6 +69,10 @@ def run_node(name: str, /, **given: Any) -> Any:
             values[key] = given.pop(key)
         elif isinstance(kind, list) or "default" in options:
             values[key] = options.get("default", kind[0] if isinstance(kind, list) else None)
+    lines = [spec.name for spec in fields_of(node.CONFIG) if spec.place == "text"] if hasattr(node, "CONFIG") else []
+    written = [f"{key} = {json.dumps(given.pop(key))}" for key in lines if key in given]
+    if written:
+        values["settings"] = "\n".join(written)
     assert not given, f"{name} has no input {', '.join(given)}"
     with torch.inference_mode(INFERENCE), torch.no_grad():
         result = getattr(node(), node.FUNCTION)(**values)  # type: ignore[attr-defined]

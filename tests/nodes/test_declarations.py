@@ -12,7 +12,7 @@ import pytest
 from facestylist.core.settings import fields_of
 from facestylist.latents.settings import ApplyConfig, VariationConfig
 from facestylist.nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
-from facestylist.nodes.declare import content_hash, from_spec
+from facestylist.nodes.declare import content_hash, from_spec, read_settings
 from facestylist.training.finetune.settings import FinetuneConfig
 from facestylist.training.inversion.settings import InversionConfig, PivotalConfig, ReferenceConfig
 from facestylist.training.pairs.settings import PairsConfig
@@ -163,15 +163,30 @@ def test_every_socket_of_ours_has_a_maker_and_a_taker() -> None:
 )
 def test_training_widgets_are_the_settings_themselves(node: str, config: type) -> None:
     widgets = inputs_of(NODE_CLASS_MAPPINGS[node])
-    for spec in fields_of(config):
+    shown = [spec for spec in fields_of(config) if spec.place != "text"]
+    assert ("settings" in widgets) == (len(shown) < len(fields_of(config)))
+    assert not widgets.keys() & {spec.name for spec in fields_of(config) if spec.place == "text"}
+    for spec in shown:
         kind, options = widgets[spec.name]
         assert options.get("default") == spec.default
         assert options["tooltip"] == spec.tooltip
-        assert options.get("advanced", False) == spec.advanced
+        assert options.get("advanced", False) == (spec.place == "advanced")
         plain = {int: "INT", float: "FLOAT", bool: "BOOLEAN", str: "STRING"}[spec.type]
         assert kind == (list(spec.choices) if spec.choices else plain)
     # The widgets' own defaults are settings that work.
-    config(**{spec.name: widgets[spec.name][1]["default"] for spec in fields_of(config)})
+    config(**{spec.name: widgets[spec.name][1]["default"] for spec in shown})
+
+
+def test_other_settings_are_lines_of_a_text() -> None:
+    read = read_settings(FinetuneConfig, {"steps": 5}, 'r1_gamma = 10\naugment = "off"')
+    assert read == FinetuneConfig(steps=5, r1_gamma=10, augment="off")
+    assert read_settings(FinetuneConfig, {"steps": 5}, "steps = 7").steps == 7, "the text decides"
+    assert read_settings(FinetuneConfig, {}, "") == read_settings(FinetuneConfig, {}, None) == FinetuneConfig()
+    node = NODE_CLASS_MAPPINGS["FaceStylistFinetuneGenerator"]
+    assert node.VALIDATE_INPUTS(None) is node.VALIDATE_INPUTS("seed = 3") is True
+    assert "not TOML" in node.VALIDATE_INPUTS("r1_gamma: 10") and "Write a line" in node.VALIDATE_INPUTS("x")
+    assert "Unknown setting speed" in node.VALIDATE_INPUTS("speed = 3")
+    assert "between 1 and 64" in node.VALIDATE_INPUTS("r1_interval = 100")
 
 
 def test_a_training_seed_is_not_changed_after_each_run() -> None:

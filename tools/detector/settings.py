@@ -16,8 +16,8 @@ class DetectorTrainingConfig:
     batch_size: int = setting(16, "Scenes per iteration.", min=1, max=256, step=1)
     closeups: int = setting(32, "Close-ups of faces per iteration.", min=1, max=1024, step=1)
     learning_rate: float = setting(4e-3, "Peak learning rate; it warms up and falls as a cosine.", min=1e-6, max=1.0)
-    weight_decay: float = setting(1e-4, "Decay of the weights.", min=0.0, max=1.0, advanced=True)
-    ema_decay: float = setting(0.998, "Decay of the weights' running average.", min=0.0, max=0.99999, advanced=True)
+    weight_decay: float = setting(1e-4, "Decay of the weights.", min=0.0, max=1.0)
+    ema_decay: float = setting(0.998, "Decay of the weights' running average.", min=0.0, max=0.99999)
     faces: int = setting(6000, "Rendered faces the scenes are composed of.", min=2, max=1_000_000, step=100)
     held_out_faces: int = setting(400, "Rendered faces kept for measuring.", min=2, max=100_000, step=50)
     face_size: int = setting(128, "Side of the rendered faces.", min=32, max=1024, step=4, unit="pixels")
@@ -28,7 +28,6 @@ class DetectorTrainingConfig:
         min=1,
         max=100_000,
         step=64,
-        advanced=True,
     )
     refresh: int = setting(
         5,
@@ -36,7 +35,6 @@ class DetectorTrainingConfig:
         min=1,
         max=256,
         step=1,
-        advanced=True,
     )
     evaluation_scenes: int = setting(200, "Held-out scenes for the final numbers.", min=1, max=100_000, step=50)
     compiled: bool = setting(True, "Compile the renderer (needs a C++ compiler on a CPU).")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ...core.settings import FieldSpec, fields_of
+from ...nodes.declare import WithSettings
+
 FILE_LISTS = {
     ("FaceStylistLoadGenerator", "name"),
     ("FaceStylistConvertCheckpoint", "checkpoint"),
@@ -40,6 +43,8 @@ class Node:
     description: str
     inputs: tuple[Slot, ...]
     outputs: tuple[Slot, ...]
+    settings: tuple[FieldSpec, ...] = ()
+    """Those that are lines of the text `settings`."""
 
 
 def all_nodes() -> list[Node]:
@@ -61,7 +66,8 @@ def read(node_id: str, display_name: str, node: Any) -> Node:
         Slot(name, kind, tooltip, True, {})
         for name, kind, tooltip in zip(node.RETURN_NAMES, node.RETURN_TYPES, node.OUTPUT_TOOLTIPS, strict=True)
     ]
-    return Node(node_id, display_name, node.CATEGORY, node.DESCRIPTION, tuple(inputs), tuple(outputs))
+    lines = [spec for spec in fields_of(node.CONFIG) if spec.place == "text"] if issubclass(node, WithSettings) else []
+    return Node(node_id, display_name, node.CATEGORY, node.DESCRIPTION, tuple(inputs), tuple(outputs), tuple(lines))
 
 
 def _input(node_id: str, name: str, declared: Any, *, required: bool) -> Slot:

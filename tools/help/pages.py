@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from ...core.settings import FieldSpec
 from .declarations import Node, Slot
 
 WIDGETS = {"INT": "whole number", "FLOAT": "number", "BOOLEAN": "switch", "STRING": "text"}
@@ -43,6 +45,9 @@ def page(node: Node, written: Mapping[str, str]) -> str:
         if slots:
             head = "| input | type | default | range | meaning |\n|---|---|---|---|---|"
             parts += [f"## {title}", "\n".join([head, *map(_input_row, slots)])]
+    if node.settings:
+        head = "| name | default | range | meaning |\n|---|---|---|---|"
+        parts += ["## Lines of `settings`", "\n".join([head, *map(_setting_row, node.settings)])]
     head = "| output | type | meaning |\n|---|---|---|"
     rows = [f"| `{slot.name}` | {slot.kind} | {_cell(slot.tooltip)} |" for slot in node.outputs]
     return "\n\n".join([*parts, "## Outputs", "\n".join([head, *rows])]) + "\n"
@@ -52,6 +57,14 @@ def _input_row(slot: Slot) -> str:
     name = f"`{slot.name}`" if slot.required else f"`{slot.name}` (optional)"
     kind = WIDGETS.get(slot.kind, slot.kind)
     return f"| {name} | {kind} | {_default(slot)} | {_range(slot)} | {_cell(slot.tooltip)} |"
+
+
+def _setting_row(spec: FieldSpec) -> str:
+    default = str(spec.default).lower() if isinstance(spec.default, bool) else json.dumps(spec.default)
+    known = ", ".join(f"`{choice}`" for choice in spec.choices)
+    if spec.min is not None and spec.max is not None:
+        known = f"{_number(spec.min)} to {_number(spec.max)}"
+    return f"| `{spec.name}` | `{default}` | {known or '-'} | {_cell(spec.tooltip)} |"
 
 
 def _default(slot: Slot) -> str:

@@ -49,7 +49,7 @@ def build() -> Canvas:
             count=60,
             levels="1,2,3",
             flip_prob=0.0,
-            affine_prob=0.0,
+            settings="affine_prob = 0.0",
         )
         canvas.column(560)
         (sheet,) = canvas.node("FaceStylistPreviewPairs", pairs=pairs, source=source, target=first)

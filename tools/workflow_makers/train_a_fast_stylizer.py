@@ -29,7 +29,7 @@ def build() -> Canvas:
             count=40,
             levels="1,2,3",
             flip_prob=0.0,
-            affine_prob=0.0,
+            settings="affine_prob = 0.0",
         )
         canvas.column(560)
         (sheet,) = canvas.node("FaceStylistPreviewPairs", pairs=pairs, source=source, target=style, per_row=3)

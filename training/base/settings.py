@@ -47,7 +47,6 @@ class BaseTrainingConfig:
         min=0.0625,
         max=4.0,
         step=0.25,
-        advanced=True,
     )
     held_out: int = setting(64, "People who are measured on and never learned.", min=2, max=10_000, step=1)
     perceptual_weight: float = setting(
@@ -56,7 +55,6 @@ class BaseTrainingConfig:
         min=0.0,
         max=100.0,
         step=0.1,
-        advanced=True,
     )
     identity_weight: float = setting(
         0.5,
@@ -65,7 +63,6 @@ class BaseTrainingConfig:
         min=0.0,
         max=100.0,
         step=0.1,
-        advanced=True,
     )
     adversarial_weight: float = setting(
         0.25,
@@ -73,10 +70,9 @@ class BaseTrainingConfig:
         min=0.0,
         max=10.0,
         step=0.05,
-        advanced=True,
     )
     learning_rate: float = setting(
-        2e-3, "Step size of the generator; the encoder takes half of it.", min=1e-6, max=0.1, step=1e-4, advanced=True
+        2e-3, "Step size of the generator; the encoder takes half of it.", min=1e-6, max=0.1, step=1e-4
     )
     warp: float = setting(
         1.0,
@@ -84,11 +80,8 @@ class BaseTrainingConfig:
         min=0.0,
         max=3.0,
         step=0.1,
-        advanced=True,
     )
-    precision: str = setting(
-        "auto", "auto: bf16 where the device computes it natively.", choices=PRECISIONS[:3], advanced=True
-    )
+    precision: str = setting("auto", "auto: bf16 where the device computes it natively.", choices=PRECISIONS[:3])
     seed: int = setting(0, "Same seed, portraits and numbers of steps: same result.", min=0, max=2**63 - 1, step=1)
 
     def __post_init__(self) -> None:

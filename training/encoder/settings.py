@@ -28,7 +28,7 @@ class EncoderTrainingConfig:
         unit="of the run",
     )
     code_weight: float = setting(
-        1.0, "Weight of the distance to the true codes of a sampled face.", min=0.0, max=100.0, step=0.1, advanced=True
+        1.0, "Weight of the distance to the true codes of a sampled face.", min=0.0, max=100.0, step=0.1, place="text"
     )
     pixel_weight: float = setting(
         1.0,
@@ -36,7 +36,7 @@ class EncoderTrainingConfig:
         min=0.0,
         max=100.0,
         step=0.1,
-        advanced=True,
+        place="text",
     )
     feature_weight: float = setting(
         0.5,
@@ -44,7 +44,7 @@ class EncoderTrainingConfig:
         min=0.0,
         max=100.0,
         step=0.1,
-        advanced=True,
+        place="text",
     )
     image_share: float = setting(
         0.25,
@@ -52,7 +52,7 @@ class EncoderTrainingConfig:
         min=0.0,
         max=1.0,
         step=0.05,
-        advanced=True,
+        place="advanced",
     )
     style_mixing_prob: float = setting(
         0.5,
@@ -60,7 +60,7 @@ class EncoderTrainingConfig:
         min=0.0,
         max=1.0,
         step=0.05,
-        advanced=True,
+        place="text",
     )
     truncation_psi: float = setting(
         1.0,
@@ -68,7 +68,7 @@ class EncoderTrainingConfig:
         min=0.1,
         max=1.5,
         step=0.05,
-        advanced=True,
+        place="text",
     )
     degrade: float = setting(
         1.0,
@@ -77,7 +77,7 @@ class EncoderTrainingConfig:
         min=0.0,
         max=2.0,
         step=0.1,
-        advanced=True,
+        place="text",
     )
     width: float = setting(
         1.0,
@@ -85,7 +85,7 @@ class EncoderTrainingConfig:
         min=0.25,
         max=4.0,
         step=0.25,
-        advanced=True,
+        place="advanced",
     )
     learning_rate: float = setting(
         1e-3,
@@ -93,7 +93,7 @@ class EncoderTrainingConfig:
         min=1e-6,
         max=0.1,
         step=1e-4,
-        advanced=True,
+        place="advanced",
     )
     ema_decay: float = setting(
         0.998,
@@ -101,7 +101,7 @@ class EncoderTrainingConfig:
         min=0.0,
         max=0.99999,
         step=0.001,
-        advanced=True,
+        place="text",
     )
     preview_interval: int = setting(
         100,
@@ -110,7 +110,7 @@ class EncoderTrainingConfig:
         max=10_000,
         step=1,
         unit="iterations",
-        advanced=True,
+        place="text",
     )
     snapshot_interval: int = setting(
         200,
@@ -119,7 +119,7 @@ class EncoderTrainingConfig:
         max=10_000,
         step=10,
         unit="iterations",
-        advanced=True,
+        place="text",
     )
     seed: int = setting(0, "Same seed, same generator, same settings: same result.", min=0, max=2**63 - 1, step=1)
 

@@ -58,7 +58,7 @@ class FinetuneConfig:
         min=0.0,
         max=100.0,
         step=0.1,
-        advanced=True,
+        place="text",
     )
     match_palette: bool = setting(
         True, "Begin with the palette of the style pictures instead of learning it: sketches are grey from the start."
@@ -66,7 +66,7 @@ class FinetuneConfig:
     freeze_palette: bool = setting(
         False,
         "Keep to that palette: the projections to RGB stay. For ink, pencil and other styles of few colours.",
-        advanced=True,
+        place="advanced",
     )
     match_texture: float = setting(
         0.0,
@@ -74,13 +74,13 @@ class FinetuneConfig:
         min=0.0,
         max=1000.0,
         step=0.5,
-        advanced=True,
+        place="advanced",
     )
     semantic_schedule: str = setting(
         "cosine",
         "cosine: full for 60 % of the run, then falling to half. ramp_up: rising over the first 60 %.",
         choices=SCHEDULES,
-        advanced=True,
+        place="text",
     )
     learning_rate: float = setting(
         2e-4,
@@ -88,10 +88,10 @@ class FinetuneConfig:
         min=1e-6,
         max=0.1,
         step=1e-4,
-        advanced=True,
+        place="advanced",
     )
     discriminator_learning_rate: float = setting(
-        2e-3, "Adam step of the discriminator.", min=1e-6, max=0.1, step=1e-4, advanced=True
+        2e-3, "Adam step of the discriminator.", min=1e-6, max=0.1, step=1e-4, place="text"
     )
     style_mixing_prob: float = setting(
         0.9,
@@ -99,7 +99,7 @@ class FinetuneConfig:
         min=0.0,
         max=1.0,
         step=0.05,
-        advanced=True,
+        place="text",
     )
     freeze_d_blocks: int = setting(
         AUTOMATIC,
@@ -108,7 +108,7 @@ class FinetuneConfig:
         max=10,
         step=1,
         unit="blocks",
-        advanced=True,
+        place="text",
     )
     r1_gamma: float = setting(
         float(AUTOMATIC),
@@ -116,7 +116,7 @@ class FinetuneConfig:
         min=-1.0,
         max=1000.0,
         step=0.1,
-        advanced=True,
+        place="text",
     )
     r1_interval: int = setting(
         16,
@@ -125,7 +125,7 @@ class FinetuneConfig:
         max=64,
         step=1,
         unit="iterations",
-        advanced=True,
+        place="text",
     )
     path_length_weight: float = setting(
         0.0,
@@ -133,7 +133,7 @@ class FinetuneConfig:
         min=0.0,
         max=100.0,
         step=0.5,
-        advanced=True,
+        place="text",
     )
     path_length_interval: int = setting(
         4,
@@ -142,14 +142,14 @@ class FinetuneConfig:
         max=64,
         step=1,
         unit="iterations",
-        advanced=True,
+        place="text",
     )
     augment: str = setting(
         "ada",
         "Augmentation of what the discriminator sees. ada: as strong as overfitting asks for. fixed. off. "
         "diffaugment: colour, translation and cutout, always.",
         choices=AUGMENTATIONS,
-        advanced=True,
+        place="advanced",
     )
     augment_probability: float = setting(
         0.2,
@@ -157,7 +157,7 @@ class FinetuneConfig:
         min=0.0,
         max=0.9,
         step=0.05,
-        advanced=True,
+        place="text",
     )
     ada_target: float = setting(
         0.6,
@@ -165,7 +165,7 @@ class FinetuneConfig:
         min=0.0,
         max=1.0,
         step=0.05,
-        advanced=True,
+        place="text",
     )
     ada_ramp: float = setting(
         0.5,
@@ -174,10 +174,10 @@ class FinetuneConfig:
         max=100.0,
         step=0.05,
         unit="of the run",
-        advanced=True,
+        place="text",
     )
     flip_styles: bool = setting(
-        True, "Also show the style pictures mirrored. Turn off for writing or one-sided light.", advanced=True
+        True, "Also show the style pictures mirrored. Turn off for writing or one-sided light.", place="text"
     )
     ema_decay: float = setting(
         0.999,
@@ -185,13 +185,13 @@ class FinetuneConfig:
         min=0.0,
         max=0.99999,
         step=0.001,
-        advanced=True,
+        place="text",
     )
     precision: str = setting(
         "auto",
         "auto: bf16 where the device computes it natively, else fp32. fp16 scales its losses by itself.",
         choices=PRECISIONS,
-        advanced=True,
+        place="text",
     )
     preview_interval: int = setting(
         50,
@@ -200,7 +200,7 @@ class FinetuneConfig:
         max=10_000,
         step=1,
         unit="iterations",
-        advanced=True,
+        place="text",
     )
     snapshot_interval: int = setting(
         100,
@@ -209,10 +209,9 @@ class FinetuneConfig:
         max=10_000,
         step=10,
         unit="iterations",
-        advanced=True,
+        place="text",
     )
     seed: int = setting(0, "Same seed, same pictures, same settings: same result.", min=0, max=2**63 - 1, step=1)
-    # Workflows store widgets by position: what is added later stands last.
     accumulate: int = setting(
         1,
         "Parts that a batch is computed in, one after the other: less memory, about the same result.",
@@ -220,7 +219,7 @@ class FinetuneConfig:
         max=128,
         step=1,
         unit="parts",
-        advanced=True,
+        place="text",
     )
     freeze_g_blocks: int = setting(
         0,
@@ -229,13 +228,13 @@ class FinetuneConfig:
         max=10,
         step=1,
         unit="blocks",
-        advanced=True,
+        place="text",
     )
     train_layers: str = setting(
         "all",
         "What of the generator learns. convolutions: the filters only. modulation: only how w steers them.",
         choices=TRAINED_LAYERS,
-        advanced=True,
+        place="advanced",
     )
     validation: float = setting(
         0.0,
@@ -243,7 +242,7 @@ class FinetuneConfig:
         min=0.0,
         max=0.5,
         step=0.05,
-        advanced=True,
+        place="text",
     )
     score_interval: int = setting(
         50,
@@ -252,14 +251,14 @@ class FinetuneConfig:
         max=10_000,
         step=1,
         unit="iterations",
-        advanced=True,
+        place="text",
     )
     keep_snapshot: str = setting(
         "last",
         "last: the style as it ends. best: as it was when measured nearest to the style pictures, with "
         "structure within `structure_limit`.",
         choices=SNAPSHOTS,
-        advanced=True,
+        place="advanced",
     )
     patience: int = setting(
         0,
@@ -268,7 +267,7 @@ class FinetuneConfig:
         max=1000,
         step=1,
         unit="measurements",
-        advanced=True,
+        place="text",
     )
     structure_limit: float = setting(
         0.9,
@@ -276,15 +275,15 @@ class FinetuneConfig:
         min=0.0,
         max=10.0,
         step=0.05,
-        advanced=True,
+        place="text",
     )
     checkpointing: bool = setting(
         False,
         "Compute activations again instead of keeping them: less memory, about a third slower, same result.",
-        advanced=True,
+        place="text",
     )
     tensorboard: bool = setting(
-        False, "Also write the losses and previews as TensorBoard event files into the run's folder.", advanced=True
+        False, "Also write the losses and previews as TensorBoard event files into the run's folder.", place="text"
     )
 
     def __post_init__(self) -> None:

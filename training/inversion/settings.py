@@ -28,7 +28,7 @@ class InversionConfig:
         max=1.0,
         step=0.01,
         unit="standard deviations",
-        advanced=True,
+        place="text",
     )
     w_share: float = setting(
         0.33,
@@ -37,7 +37,7 @@ class InversionConfig:
         max=1.0,
         step=0.05,
         unit="of the steps",
-        advanced=True,
+        place="text",
     )
     pixel_weight: float = setting(
         1.0,
@@ -45,7 +45,7 @@ class InversionConfig:
         min=0.0,
         max=100.0,
         step=0.1,
-        advanced=True,
+        place="text",
     )
     feature_weight: float = setting(
         1.0,
@@ -53,7 +53,7 @@ class InversionConfig:
         min=0.0,
         max=100.0,
         step=0.1,
-        advanced=True,
+        place="text",
     )
     delta_penalty: float = setting(
         0.01,
@@ -66,7 +66,7 @@ class InversionConfig:
         "fixed",
         "fixed: the generator's own. optimised: fit it too; closer, but it may hide detail that styles lose.",
         choices=NOISE_MODES,
-        advanced=True,
+        place="advanced",
     )
     noise_regulariser: float = setting(
         0.1,
@@ -74,7 +74,7 @@ class InversionConfig:
         min=0.0,
         max=1000.0,
         step=0.1,
-        advanced=True,
+        place="text",
     )
     preview_interval: int = setting(
         25,
@@ -83,15 +83,14 @@ class InversionConfig:
         max=10_000,
         step=1,
         unit="iterations",
-        advanced=True,
+        place="text",
     )
-    seed: int = setting(0, "Seed of everything random in the search.", min=0, max=2**63 - 1, step=1, advanced=True)
-    # Workflows store widgets by position: what is added later stands last.
+    seed: int = setting(0, "Seed of everything random in the search.", min=0, max=2**63 - 1, step=1, place="advanced")
     space: str = setting(
         "w_plus",
         "w_plus: a code for each layer, closest to the face. w: one for all, edits most cleanly.",
         choices=LATENT_SPACES,
-        advanced=True,
+        place="advanced",
     )
     batch_size: int = setting(
         8,
@@ -100,7 +99,7 @@ class InversionConfig:
         max=256,
         step=1,
         unit="faces",
-        advanced=True,
+        place="text",
     )
     code_weight: float = setting(
         0.1,
@@ -108,7 +107,7 @@ class InversionConfig:
         min=0.0,
         max=100.0,
         step=0.05,
-        advanced=True,
+        place="text",
     )
 
     def __post_init__(self) -> None:
@@ -134,7 +133,7 @@ class PivotalConfig:
         min=1e-6,
         max=0.1,
         step=1e-4,
-        advanced=True,
+        place="advanced",
     )
     pixel_weight: float = setting(
         1.0,
@@ -142,7 +141,7 @@ class PivotalConfig:
         min=0.0,
         max=100.0,
         step=0.1,
-        advanced=True,
+        place="text",
     )
     feature_weight: float = setting(
         1.0,
@@ -150,7 +149,7 @@ class PivotalConfig:
         min=0.0,
         max=100.0,
         step=0.1,
-        advanced=True,
+        place="text",
     )
     locality_weight: float = setting(
         0.1,
@@ -165,7 +164,7 @@ class PivotalConfig:
         min=0.01,
         max=10.0,
         step=0.1,
-        advanced=True,
+        place="text",
     )
     batch_size: int = setting(
         4,
@@ -174,7 +173,7 @@ class PivotalConfig:
         max=256,
         step=1,
         unit="faces",
-        advanced=True,
+        place="advanced",
     )
     preview_interval: int = setting(
         25,
@@ -183,7 +182,7 @@ class PivotalConfig:
         max=10_000,
         step=1,
         unit="iterations",
-        advanced=True,
+        place="text",
     )
     seed: int = setting(0, "Same seed, same faces, same settings: same result.", min=0, max=2**63 - 1, step=1)
     code_weight: float = setting(
@@ -192,7 +191,7 @@ class PivotalConfig:
         min=0.0,
         max=100.0,
         step=0.05,
-        advanced=True,
+        place="text",
     )
 
     def __post_init__(self) -> None:
@@ -227,7 +226,7 @@ class ReferenceConfig:
         min=0.0,
         max=100.0,
         step=0.1,
-        advanced=True,
+        place="advanced",
     )
     pixel_weight: float = setting(
         1.0,
@@ -235,7 +234,7 @@ class ReferenceConfig:
         min=0.0,
         max=100.0,
         step=0.1,
-        advanced=True,
+        place="text",
     )
     mean_penalty: float = setting(
         0.01,
@@ -243,7 +242,7 @@ class ReferenceConfig:
         min=0.0,
         max=100.0,
         step=0.005,
-        advanced=True,
+        place="text",
     )
     learning_rate: float = setting(
         0.1,
@@ -252,7 +251,7 @@ class ReferenceConfig:
         max=1.0,
         step=0.01,
         unit="standard deviations",
-        advanced=True,
+        place="text",
     )
     preview_interval: int = setting(
         25,
@@ -261,7 +260,7 @@ class ReferenceConfig:
         max=10_000,
         step=1,
         unit="iterations",
-        advanced=True,
+        place="text",
     )
     batch_size: int = setting(
         8,
@@ -270,9 +269,9 @@ class ReferenceConfig:
         max=256,
         step=1,
         unit="pictures",
-        advanced=True,
+        place="text",
     )
-    seed: int = setting(0, "Seed of everything random in the search.", min=0, max=2**32 - 1, step=1, advanced=True)
+    seed: int = setting(0, "Seed of everything random in the search.", min=0, max=2**32 - 1, step=1, place="advanced")
 
     def __post_init__(self) -> None:
         check_fields(self)

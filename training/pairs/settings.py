@@ -67,7 +67,7 @@ class PairsConfig:
         min=0.0,
         max=1.0,
         step=0.05,
-        advanced=True,
+        place="text",
     )
     min_contrast: float = setting(
         0.08,
@@ -75,7 +75,7 @@ class PairsConfig:
         min=0.0,
         max=1.0,
         step=0.01,
-        advanced=True,
+        place="text",
     )
     duplicate_bits: int = setting(
         4,
@@ -84,7 +84,7 @@ class PairsConfig:
         max=64,
         step=1,
         unit="of 256 bits",
-        advanced=True,
+        place="text",
     )
     max_reconstruction_error: float = setting(
         0.06,
@@ -99,7 +99,7 @@ class PairsConfig:
         min=-1.0,
         max=1.0,
         step=0.05,
-        advanced=True,
+        place="text",
     )
     min_identity_2: float = setting(
         0.3,
@@ -107,7 +107,7 @@ class PairsConfig:
         min=-1.0,
         max=1.0,
         step=0.05,
-        advanced=True,
+        place="text",
     )
     min_identity_3: float = setting(
         0.2,
@@ -115,7 +115,7 @@ class PairsConfig:
         min=-1.0,
         max=1.0,
         step=0.05,
-        advanced=True,
+        place="text",
     )
     anchor_variants: int = setting(
         4,
@@ -123,12 +123,12 @@ class PairsConfig:
         min=1,
         max=64,
         step=1,
-        advanced=True,
+        place="advanced",
     )
     keep_anchor_colours: bool = setting(
         False,
         "The first of them keeps the colours of its latent. Turn on where those are not in the style's colours.",
-        advanced=True,
+        place="advanced",
     )
     appearance_layer: int = setting(
         AUTOMATIC,
@@ -136,10 +136,10 @@ class PairsConfig:
         min=-1,
         max=26,
         step=1,
-        advanced=True,
+        place="text",
     )
     flip_prob: float = setting(
-        0.5, "Share of pairs that are mirrored, both sides alike.", min=0.0, max=1.0, step=0.05, advanced=True
+        0.5, "Share of pairs that are mirrored, both sides alike.", min=0.0, max=1.0, step=0.05, place="advanced"
     )
     affine_prob: float = setting(
         0.5,
@@ -147,10 +147,10 @@ class PairsConfig:
         min=0.0,
         max=1.0,
         step=0.05,
-        advanced=True,
+        place="text",
     )
     max_rotation: float = setting(
-        5.0, "Greatest turn of such pairs.", min=0.0, max=45.0, step=1.0, unit="degrees", advanced=True
+        5.0, "Greatest turn of such pairs.", min=0.0, max=45.0, step=1.0, unit="degrees", place="text"
     )
     max_scaling: float = setting(
         0.05,
@@ -158,15 +158,10 @@ class PairsConfig:
         min=0.0,
         max=0.5,
         step=0.01,
-        advanced=True,
+        place="text",
     )
     max_shift: float = setting(
-        0.02,
-        "Greatest shift of such pairs, in parts of the picture's side.",
-        min=0.0,
-        max=0.5,
-        step=0.01,
-        advanced=True,
+        0.02, "Greatest shift of such pairs, in parts of the picture's side.", min=0.0, max=0.5, step=0.01, place="text"
     )
     level_1_resolution: int = setting(
         64,
@@ -175,7 +170,7 @@ class PairsConfig:
         max=4096,
         step=4,
         unit="px",
-        advanced=True,
+        place="text",
     )
     level_2_resolution: int = setting(
         16,
@@ -184,7 +179,7 @@ class PairsConfig:
         max=4096,
         step=4,
         unit="px",
-        advanced=True,
+        place="text",
     )
     smoothness: float = setting(
         0.0,
@@ -193,14 +188,14 @@ class PairsConfig:
         max=8.0,
         step=0.25,
         unit="octaves",
-        advanced=True,
+        place="text",
     )
     whole_palette: bool = setting(
         True,
         "Take all projections to RGB from the target at levels 1 and 2, so that no tint of the source is left.",
-        advanced=True,
+        place="advanced",
     )
-    batch_size: int = setting(8, "Faces drawn at once.", min=1, max=256, step=1, unit="faces", advanced=True)
+    batch_size: int = setting(8, "Faces drawn at once.", min=1, max=256, step=1, unit="faces", place="text")
     seed: int = setting(0, "Same seed, same generators, same settings: same pairs.", min=0, max=2**63 - 1, step=1)
 
     def __post_init__(self) -> None:

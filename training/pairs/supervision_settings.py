@@ -26,6 +26,7 @@ class PairSupervisionConfig:
         max=64,
         step=1,
         unit="faces",
+        place="text",
     )
     pair_weight: float = setting(
         1.0, "Weight of the pairs as a whole. 0 goes on as stage 1 did.", min=0.0, max=100.0, step=0.25
@@ -39,7 +40,7 @@ class PairSupervisionConfig:
         min=0.0,
         max=100.0,
         step=0.05,
-        advanced=True,
+        place="text",
     )
     level_2_weight: float = setting(
         0.5,
@@ -47,7 +48,7 @@ class PairSupervisionConfig:
         min=0.0,
         max=100.0,
         step=0.05,
-        advanced=True,
+        place="text",
     )
     level_3_weight: float = setting(
         1.0,
@@ -55,7 +56,7 @@ class PairSupervisionConfig:
         min=0.0,
         max=100.0,
         step=0.05,
-        advanced=True,
+        place="text",
     )
     anchor_share: float = setting(
         0.5,
@@ -63,7 +64,7 @@ class PairSupervisionConfig:
         min=0.0,
         max=1.0,
         step=0.05,
-        advanced=True,
+        place="text",
     )
     edges_weight: float = setting(
         0.6,
@@ -71,10 +72,10 @@ class PairSupervisionConfig:
         min=0.0,
         max=100.0,
         step=0.1,
-        advanced=True,
+        place="text",
     )
     feature_weight: float = setting(
-        1.5, "Weight of the distance in the discriminator's features.", min=0.0, max=100.0, step=0.1, advanced=True
+        1.5, "Weight of the distance in the discriminator's features.", min=0.0, max=100.0, step=0.1, place="text"
     )
     adversarial_weight: float = setting(
         0.2,
@@ -92,15 +93,16 @@ class PairSupervisionConfig:
         min=0.0,
         max=100.0,
         step=0.1,
+        place="advanced",
     )
     keep_structure: float = setting(
-        1.0, "How firmly what belongs together stays together.", min=0.0, max=100.0, step=0.1
+        1.0, "How firmly what belongs together stays together.", min=0.0, max=100.0, step=0.1, place="advanced"
     )
     semantic_schedule: str = setting(
         "cosine",
         "cosine: full for 60 % of the run, then falling to half. ramp_up: rising over the first 60 %.",
         choices=SCHEDULES,
-        advanced=True,
+        place="text",
     )
     refine_codes: float = setting(
         0.02,
@@ -109,13 +111,13 @@ class PairSupervisionConfig:
         max=1.0,
         step=0.01,
         unit="standard deviations of w",
-        advanced=True,
+        place="text",
     )
     freeze_palette: bool = setting(
-        False, "Keep the projections to RGB. For ink, pencil and other styles of few colours.", advanced=True
+        False, "Keep the projections to RGB. For ink, pencil and other styles of few colours.", place="advanced"
     )
     discriminator_alone: int = setting(
-        20, "First iterations in which the discriminator learns alone.", min=0, max=10_000, step=10, advanced=True
+        20, "First iterations in which the discriminator learns alone.", min=0, max=10_000, step=10, place="text"
     )
     learning_rate: float = setting(
         1.5e-3,
@@ -123,7 +125,7 @@ class PairSupervisionConfig:
         min=1e-6,
         max=0.1,
         step=1e-4,
-        advanced=True,
+        place="advanced",
     )
     discriminator_learning_rate: float = setting(
         4e-3,
@@ -131,10 +133,10 @@ class PairSupervisionConfig:
         min=1e-6,
         max=0.1,
         step=1e-4,
-        advanced=True,
+        place="text",
     )
     r1_gamma: float = setting(
-        0.3, "Weight of the R1 penalty, taken every 16 iterations.", min=0.0, max=1000.0, step=0.1, advanced=True
+        0.3, "Weight of the R1 penalty, taken every 16 iterations.", min=0.0, max=1000.0, step=0.1, place="text"
     )
     ema_decay: float = setting(
         0.995,
@@ -142,10 +144,10 @@ class PairSupervisionConfig:
         min=0.0,
         max=0.99999,
         step=0.001,
-        advanced=True,
+        place="text",
     )
     precision: str = setting(
-        "auto", "auto: bf16 where the device computes it natively, else fp32.", choices=PRECISIONS, advanced=True
+        "auto", "auto: bf16 where the device computes it natively, else fp32.", choices=PRECISIONS, place="text"
     )
     preview_interval: int = setting(
         50,
@@ -154,7 +156,7 @@ class PairSupervisionConfig:
         max=10_000,
         step=1,
         unit="iterations",
-        advanced=True,
+        place="text",
     )
     snapshot_interval: int = setting(
         100,
@@ -163,10 +165,9 @@ class PairSupervisionConfig:
         max=10_000,
         step=10,
         unit="iterations",
-        advanced=True,
+        place="text",
     )
     seed: int = setting(0, "Same seed, same pairs, same settings: same result.", min=0, max=2**63 - 1, step=1)
-    # Workflows store widgets by position: what is added later stands last.
     stroke_freedom: float = setting(
         0.3,
         "How far strokes may lie elsewhere than in the target, as long as they are as strong there. 0: every line "
@@ -187,6 +188,7 @@ class PairSupervisionConfig:
         False,
         "Let the noise itself be learned, too, up to the full size: a sheet of paper or canvas with its "
         "hatching, the same under every picture. Needs `noise_strength`.",
+        place="advanced",
     )
 
     def __post_init__(self) -> None:

@@ -45,7 +45,7 @@ class StylizerConfig:
         min=0.0,
         max=1.0,
         step=0.05,
-        advanced=True,
+        place="text",
     )
     degrade: float = setting(
         1.0,
@@ -54,10 +54,10 @@ class StylizerConfig:
         min=0.0,
         max=2.0,
         step=0.1,
-        advanced=True,
+        place="advanced",
     )
     pixel_weight: float = setting(
-        1.0, "Weight of the mean absolute difference.", min=0.0, max=100.0, step=0.1, advanced=True
+        1.0, "Weight of the mean absolute difference.", min=0.0, max=100.0, step=0.1, place="text"
     )
     gradient_weight: float = setting(
         1.0,
@@ -65,7 +65,7 @@ class StylizerConfig:
         min=0.0,
         max=100.0,
         step=0.1,
-        advanced=True,
+        place="text",
     )
     adversarial_weight: float = setting(
         0.01,
@@ -74,7 +74,7 @@ class StylizerConfig:
         min=0.0,
         max=10.0,
         step=0.005,
-        advanced=True,
+        place="advanced",
     )
     adversarial_start: float = setting(
         0.3,
@@ -83,7 +83,7 @@ class StylizerConfig:
         max=1.0,
         step=0.05,
         unit="of the run",
-        advanced=True,
+        place="text",
     )
     learning_rate: float = setting(
         1.5e-3,
@@ -91,7 +91,7 @@ class StylizerConfig:
         min=1e-6,
         max=0.1,
         step=1e-4,
-        advanced=True,
+        place="advanced",
     )
     ema_decay: float = setting(
         0.995,
@@ -99,7 +99,7 @@ class StylizerConfig:
         min=0.0,
         max=0.99999,
         step=0.001,
-        advanced=True,
+        place="text",
     )
     width: float = setting(
         1.0,
@@ -107,7 +107,7 @@ class StylizerConfig:
         min=0.25,
         max=4.0,
         step=0.25,
-        advanced=True,
+        place="advanced",
     )
     preview_interval: int = setting(
         100,
@@ -116,7 +116,7 @@ class StylizerConfig:
         max=10_000,
         step=1,
         unit="iterations",
-        advanced=True,
+        place="text",
     )
     snapshot_interval: int = setting(
         200,
@@ -125,7 +125,7 @@ class StylizerConfig:
         max=10_000,
         step=10,
         unit="iterations",
-        advanced=True,
+        place="text",
     )
     seed: int = setting(0, "Same seed, same pictures, same settings: same result.", min=0, max=2**63 - 1, step=1)
 
