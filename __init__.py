@@ -19,10 +19,10 @@ if (Path(__file__).parent / "web").is_dir():
     __all__ += ["WEB_DIRECTORY"]
 
 if in_comfyui():
-    from .runtime.folders import offer_sample, register_model_folders
+    from .runtime.folders import copy_samples_once, register_model_folders
 
     register_model_folders()
-    offer_sample()
+    copy_samples_once()
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..faces.types import FaceCrops
 
 
-def run_fast(args: argparse.Namespace, console: Console) -> None:
+def stylise_with_stylizer(args: argparse.Namespace, console: Console) -> None:
     """Draws each photo and writes it as `<name>_<style>.png`."""
     import torch
 

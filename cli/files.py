@@ -208,7 +208,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def about(subject: object) -> Iterator[None]:
+def error_context(subject: object) -> Iterator[None]:
     """Puts the file that an error is about in front of its sentence."""
     try:
         yield
@@ -230,7 +230,7 @@ def face_finder(
     return partial(detect_faces, network, min_confidence=min_confidence, keep_unsure=keep_unsure)
 
 
-def need(condition: bool, sentence: str) -> None:
+def require(condition: bool, sentence: str) -> None:
     """Ends the command with exit status 2 unless the condition holds."""
     if not condition:
         raise UsageError(sentence)

@@ -13,7 +13,7 @@ from ..runtime.devices import DEVICES, use_device
 from ..runtime.folders import Folders, use_folders
 from .console import UsageError
 from .files import read_settings
-from .sharding import own_device
+from .sharding import device_of_rank
 
 SEED_RANGE = 2**32
 
@@ -39,7 +39,7 @@ def in_force(args: argparse.Namespace) -> Iterator[None]:
         temp=output / "temp",
         models=args.models_dir or defaults.models,
     )
-    with use_device(own_device(args.device)), use_folders(folders):
+    with use_device(device_of_rank(args.device)), use_folders(folders):
         yield
 
 

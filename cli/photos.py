@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .console import Console
-from .files import need
+from .files import require
 from .sharding import Shard, current_shard
 
 Read = TypeVar("Read")
@@ -108,7 +108,7 @@ def read_usable(folder: Path, read: Callable[[Path], Read]) -> dict[Path, Read]:
     """
     from ..core.picture_files import find_pictures
 
-    need(folder.is_dir(), f"there is no folder {folder}")
+    require(folder.is_dir(), f"there is no folder {folder}")
     files, content, reasons = find_pictures(folder), {}, []
     for path in files:
         try:

@@ -81,7 +81,7 @@ def training_processes() -> Processes:
     return launch(pick_device().type)
 
 
-def own_device(device: str, environment: Mapping[str, str] | None = None) -> str:
+def device_of_rank(device: str, environment: Mapping[str, str] | None = None) -> str:
     """The device of this process: for `auto` under a launcher, the graphics card that LOCAL_RANK counts to."""
     env = os.environ if environment is None else environment
     local = env.get("LOCAL_RANK", "")

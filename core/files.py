@@ -21,7 +21,7 @@ def write_atomically(path: Path, content: bytes | bytearray | memoryview | Calla
     as_it_comes = path.exists() and not path.is_file()
     place = contextlib.nullcontext(path) if as_it_comes else replacing(path)
     with place as target, target.open("wb", buffering=0) as raw:
-        file = _Patient(raw)
+        file = DeferredErrorWriter(raw)
         if callable(content):
             content(file)
         else:
@@ -107,7 +107,7 @@ def _umask() -> int:
     return current
 
 
-class _Patient(io.BufferedWriter):
+class DeferredErrorWriter(io.BufferedWriter):
     """A file that remembers what the disk refused instead of raising at once.
 
     torch.save writes through C++, where an exception from Python comes out as another one, or ends the process.

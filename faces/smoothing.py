@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .align import extract_crop
 from .policies import LONGEST_GAP, MISSING, SMOOTHING
-from .temporal import steady, wide
+from .temporal import smooth_series, wide
 from .tracks import choose_tracks, track_faces
 from .types import FaceCrops
 from .warp import invert_affine, transform_points
@@ -137,7 +137,7 @@ def smooth_faces(
 
     Args:
         faces: of the frames of a video, in any order.
-        strength: the most smoothing, in frames; 0 keeps what was detected (see `temporal.steady`).
+        strength: the most smoothing, in frames; 0 keeps what was detected (see `temporal.smooth_series`).
         missing: "interpolate", "hold", "skip" (the frame has no crop), or "error".
         choice: whom to keep, see `choose_tracks`.
         index: see `choose_tracks`.
@@ -173,7 +173,7 @@ def smooth_faces(
         detected, points = wide(faces.crop_to_photo[members]), wide(faces.landmarks[members])
         motion = _steady_motion(to_motion(detected, size), seen, strength)
         inside = transform_points(invert_affine(detected), points).flatten(1)
-        smooth = torch.cat([motion, steady(inside, seen, strength)], 1)
+        smooth = torch.cat([motion, smooth_series(inside, seen, strength)], 1)
         smooth, frames = fill_gaps(smooth, seen, missing)
         matrices = from_motion(smooth[:, :4], size)
         landmarks = transform_points(matrices, smooth[:, 4:].reshape(-1, 5, 2))
@@ -210,7 +210,7 @@ def smooth_faces(
 
 def _steady_motion(motion: Tensor, frames: Tensor, strength: float) -> Tensor:
     """Motion [T,4] with its place, its scale and its angle steadied, each by its own noise."""
-    return torch.cat([steady(part, frames, strength) for part in motion.split((2, 1, 1), dim=1)], 1)
+    return torch.cat([smooth_series(part, frames, strength) for part in motion.split((2, 1, 1), dim=1)], 1)
 
 
 def frame_list(frames: list[int]) -> str:

@@ -83,7 +83,7 @@ def widths_up_to(most: float) -> list[float]:
     return [most / _LADDER**k for k in range(count, -1, -1)]
 
 
-def steady(values: Tensor, times: Tensor, most: float) -> Tensor:
+def smooth_series(values: Tensor, times: Tensor, most: float) -> Tensor:
     """Values [T,C] at increasing times [T], smoothed by as much as their noise calls for.
 
     Args:

@@ -19,14 +19,14 @@ from ..models.types import FaceGenerator, FaceLatent, name_of
 from .sampling import sample_latent
 
 AUTOMATIC = 0
-"""A layer cut of 0 stands for `usual_layer_cut`."""
+"""A layer cut of 0 stands for `default_layer_cut`."""
 STRUCTURE_START = 4
 """The first code that `structure` borrows: 16x16, where features are; 4x4 and 8x8 hold pose and face shape."""
 MIDDLE, FINE = 16, 64
 """Resolutions at which `depth_weights` goes from coarse to middle and from middle to fine."""
 
 
-def usual_layer_cut(resolution: int) -> int:
+def default_layer_cut(resolution: int) -> int:
     """The first code of W+ that decides appearance: 7 from 128 px up, 5 at 64 px, and fewer below.
 
     Code 7 drives the projection to RGB at 32x32 and the first convolution at 64x64. Smaller generators keep the
@@ -36,19 +36,19 @@ def usual_layer_cut(resolution: int) -> int:
     return max(1, min(7, num_ws - 5))
 
 
-def resolved_cut(generator: FaceGenerator, layer_cut: int = AUTOMATIC) -> int:
+def resolve_layer_cut(generator: FaceGenerator, layer_cut: int = AUTOMATIC) -> int:
     """The layer cut for a generator.
 
     Raises:
         ValueError: the generator has no code of that number.
     """
     if layer_cut == AUTOMATIC:
-        return usual_layer_cut(generator.resolution)
+        return default_layer_cut(generator.resolution)
     if not 0 < layer_cut < generator.num_ws:
         raise ValueError(
             f"`layer_cut` is {layer_cut}, but the generator {name_of(generator)} has the codes 0 to "
             f"{generator.num_ws - 1}. Choose 1 to {generator.num_ws - 1}, or 0 for the usual "
-            f"{usual_layer_cut(generator.resolution)}."
+            f"{default_layer_cut(generator.resolution)}."
         )
     return layer_cut
 
@@ -83,7 +83,7 @@ def layer_amounts(
     return amounts
 
 
-def with_appearance(faces: FaceLatent, looks: FaceLatent, amounts: Tensor) -> FaceLatent:
+def swap_appearance(faces: FaceLatent, looks: FaceLatent, amounts: Tensor) -> FaceLatent:
     """Every face with every look: `(1 - amounts) * face + amounts * look`, code by code.
 
     Args:
@@ -121,7 +121,7 @@ def with_appearance(faces: FaceLatent, looks: FaceLatent, amounts: Tensor) -> Fa
     )
 
 
-def vary(
+def random_appearances(
     generator: FaceGenerator,
     faces: FaceLatent,
     seeds: Sequence[int],
@@ -135,8 +135,8 @@ def vary(
     `w+ = [w_c[:m], (1 - amount) w_c[m:] + amount f(z)[m:]]`; the same seed gives all faces the same appearance. An
     `amount` of 0 is the identity, to the bit.
     """
-    amounts = layer_amounts(generator.num_ws, resolved_cut(generator, layer_cut), amount, 0.0, preserve_colour)
-    return with_appearance(faces, sample_latent(generator, seeds, truncation_psi), amounts)
+    amounts = layer_amounts(generator.num_ws, resolve_layer_cut(generator, layer_cut), amount, 0.0, preserve_colour)
+    return swap_appearance(faces, sample_latent(generator, seeds, truncation_psi), amounts)
 
 
 def depth_weights(

@@ -20,26 +20,26 @@ def is_iterative(encoder: FaceEncoder) -> bool:
     return isinstance(encoder.network, PspEncoder) and encoder.network.config.iterative
 
 
-def lacks_mean(encoder: FaceEncoder) -> bool:
+def needs_generator_mean(encoder: FaceEncoder) -> bool:
     """Whether a mean latent belongs to its codes that its file did not hold, so that the generator's is added."""
     return isinstance(encoder.network, PspEncoder) and encoder.network.config.mean == "generator"
 
 
-def usual_steps(encoder: FaceEncoder) -> int:
+def default_steps(encoder: FaceEncoder) -> int:
     """How often an encoder is to look when nobody said: 5 for ReStyle, 1 for the others."""
     return RESTYLE_STEPS if is_iterative(encoder) else 1
 
 
-def average_codes(encoder: FaceEncoder, generator: FaceGenerator) -> Tensor:
+def mean_w_plus(encoder: FaceEncoder, generator: FaceGenerator) -> Tensor:
     """The mean latent `[num_ws, w_dim]` that a published encoder starts from: its own, else the generator's."""
     network = encoder.network
     mean: Tensor = network.mean_latent  # type: ignore[assignment]
-    if lacks_mean(encoder):
+    if needs_generator_mean(encoder):
         return generator.mean_latent.to(mean).expand_as(mean)
     return mean
 
 
-def first_codes(encoder: FaceEncoder, pictures: Tensor, generator: FaceGenerator) -> Tensor:
+def initial_w_plus(encoder: FaceEncoder, pictures: Tensor, generator: FaceGenerator) -> Tensor:
     """The encoder's first answer, `[N, num_ws, w_dim]`; differentiable.
 
     Args:
@@ -50,15 +50,15 @@ def first_codes(encoder: FaceEncoder, pictures: Tensor, generator: FaceGenerator
     if not isinstance(network, PspEncoder):
         codes: Tensor = network(pictures)
         return codes
-    average = average_codes(encoder, generator)
+    average = mean_w_plus(encoder, generator)
     if not is_iterative(encoder):
         return average + network.delta(pictures)
-    face = _seen_by_restyle(generator.generator.synthesis(average[None]), encoder.resolution)
+    face = restyle_input(generator.generator.synthesis(average[None]), encoder.resolution)
     return average + network.delta(torch.cat([pictures, face.expand_as(pictures)], dim=1))
 
 
 @torch.no_grad()
-def corrected_codes(
+def refined_w_plus(
     encoder: FaceEncoder, pictures: Tensor, codes: Tensor, drawn: Tensor, first: Tensor, generator: FaceGenerator
 ) -> Tensor:
     """The codes after one more look, `[N, num_ws, w_dim]`.
@@ -67,20 +67,20 @@ def corrected_codes(
         pictures: `[N, 3, r, r]`, -1..1, at the encoder's resolution.
         codes: the last ones.
         drawn: `[N, 3, S, S]`, what the generator makes of them.
-        first: what `first_codes` gave for this generator.
+        first: what `initial_w_plus` gave for this generator.
     """
     network, size = encoder.network, encoder.resolution
     if is_iterative(encoder):
-        correction: Tensor = network.delta(torch.cat([pictures, _seen_by_restyle(drawn, size)], dim=1))  # type: ignore[operator]
+        correction: Tensor = network.delta(torch.cat([pictures, restyle_input(drawn, size)], dim=1))  # type: ignore[operator]
         return codes + correction
     seen = drawn.clamp(-1, 1)
     if seen.shape[2] != size:
         seen = F.interpolate(seen, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
     if not isinstance(network, PspEncoder):
         return codes + first - network(seen)
-    return codes + first - (average_codes(encoder, generator) + network.delta(seen))
+    return codes + first - (mean_w_plus(encoder, generator) + network.delta(seen))
 
 
-def _seen_by_restyle(drawn: Tensor, size: int) -> Tensor:
+def restyle_input(drawn: Tensor, size: int) -> Tensor:
     """The generator's pictures as ReStyle was shown them in training: pooled, and not clamped."""
     return F.adaptive_avg_pool2d(drawn, (size, size))

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from ..faces.policies import SMOOTHING
-from ..faces.temporal import steady
+from ..faces.temporal import smooth_series
 from ..models.types import FaceLatent
-from .appearance import AUTOMATIC, usual_layer_cut
+from .appearance import AUTOMATIC, default_layer_cut
 
 
 def steady_latents(
@@ -58,7 +58,7 @@ def steady_latents(
             raise ValueError(f"`{name}` is {amount:g}; give 0 (the shot's mean) to 1 (all that is left of movement).")
     if not 0 <= layer_cut < num_ws:
         raise ValueError(f"`layer_cut` is {layer_cut}, but the latents have the codes 0 to {num_ws - 1}.")
-    cut = layer_cut or usual_layer_cut(2 ** (num_ws // 2 + 1))
+    cut = layer_cut or default_layer_cut(2 ** (num_ws // 2 + 1))
     amounts = latent.w_plus.new_full((num_ws, 1), structure)
     amounts[cut:] = appearance
     w_plus = latent.w_plus.clone()
@@ -70,7 +70,7 @@ def steady_latents(
         mean = codes.mean(0)
         times = frame_index.to(codes.device)[members]
         # Each code by its own noise: those of texture tremble most.
-        moved = torch.stack([steady(codes[:, k] - mean[k], times, strength) for k in range(num_ws)], 1)
+        moved = torch.stack([smooth_series(codes[:, k] - mean[k], times, strength) for k in range(num_ws)], 1)
         # Smoothing weighs the ends otherwise than a mean does; without this the person would shift a little.
         w_plus[members] = mean + amounts * (moved - moved.mean(0))
         representative[members] = _best(latent, members)

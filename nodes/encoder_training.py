@@ -77,7 +77,7 @@ class TrainEncoder(WithSettings):
         import shutil
 
         from ..core.pictures import image_to_tensor, tensor_to_image
-        from ..runtime.devices import room_for_training
+        from ..runtime.devices import memory_for_training
         from ..runtime.folders import training_run_dir
         from ..runtime.progress import ProgressReporter
         from ..training.encoder.task import run_identity, train_encoder
@@ -89,7 +89,7 @@ class TrainEncoder(WithSettings):
         run_dir = training_run_dir(name, run_identity(config, generator, faces))
         if not resume:
             shutil.rmtree(run_dir / "state", ignore_errors=True)
-        with room_for_training() as device, ProgressReporter(config.steps, "train", node_id=node_id) as progress:
+        with memory_for_training() as device, ProgressReporter(config.steps, "train", node_id=node_id) as progress:
             result = train_encoder(generator.to(device), config, faces, progress.callbacks(), run_dir, resume=True)
         # Only an unfinished run needs its state.
         shutil.rmtree(run_dir / "state", ignore_errors=True)

@@ -117,7 +117,7 @@ class InvertWithEncoder:
         from ..training.inversion.search import invert_with_encoder
 
         if not len(image):
-            return _nobody(generator)
+            return no_faces(generator)
         with (
             placed(generator, encoder.network) as network,
             ProgressReporter(1, "encode", node_id=node_id) as progress,
@@ -179,7 +179,7 @@ class InvertByOptimisation(WithSettings):
         from ..training.inversion.search import invert_by_optimisation
 
         if not len(image):
-            return _nobody(generator)
+            return no_faces(generator)
         config = read_settings(InversionConfig, widgets, settings)
         read = None if encoder is None else encoder.network
         others = [network for network in (generator.discriminator, read) if network is not None]
@@ -247,15 +247,15 @@ class PivotalTuning(WithSettings):
     ) -> tuple[FaceGenerator, FaceGenerator, FaceLatent, Tensor]:
         from ..core.pictures import image_to_tensor, tensor_to_image
         from ..latents.sampling import synthesise
-        from ..runtime.devices import room_for_training
+        from ..runtime.devices import memory_for_training
         from ..runtime.progress import ProgressReporter
         from ..training.inversion.pivotal import align_style, tune_to_faces
 
         if not len(image):
-            return generator, style or generator, *_nobody(generator)
+            return generator, style or generator, *no_faces(generator)
         config = read_settings(PivotalConfig, widgets, settings)
         with (
-            room_for_training() as device,
+            memory_for_training() as device,
             ProgressReporter(config.steps, "tune", node_id=node_id) as progress,
         ):
             pictures, source = image_to_tensor(image), generator.to(device)
@@ -329,7 +329,7 @@ def _keep_tuning(result: PivotalResult) -> None:
     logger.info("Pivotal tuning was interrupted. The best so far is in %s.", path)
 
 
-def _nobody(generator: FaceGenerator) -> tuple[FaceLatent, Tensor]:
+def no_faces(generator: FaceGenerator) -> tuple[FaceLatent, Tensor]:
     """The latents and pictures of no face at all, which the nodes that follow pass on."""
     from ..core.pictures import tensor_to_image
     from ..latents.sampling import sample_latent, synthesise

@@ -149,7 +149,7 @@ class TrainWithPairs(WithSettings):
 
         from ..core.pictures import tensor_to_image
         from ..latents.sampling import sample_latent, synthesise
-        from ..runtime.devices import room_for_training
+        from ..runtime.devices import memory_for_training
         from ..runtime.folders import training_run_dir
         from ..runtime.progress import ProgressReporter
         from ..training.pairs.supervise import run_identity, supervise
@@ -160,7 +160,7 @@ class TrainWithPairs(WithSettings):
         run_dir = training_run_dir(name, run_identity(config, source, style, pairs))
         if not resume:
             shutil.rmtree(run_dir / "state", ignore_errors=True)
-        with room_for_training() as device, ProgressReporter(config.steps, "pairs", node_id=node_id) as progress:
+        with memory_for_training() as device, ProgressReporter(config.steps, "pairs", node_id=node_id) as progress:
             result = supervise(
                 source.to(device), style.to(device), pairs, config, progress.callbacks(), run_dir, resume=True
             )

@@ -140,14 +140,14 @@ def identity_network(guides: Guides) -> IdentityNetwork:
 def _known(picture_name: str, pictures: Tensor | None, latent_name: str, latent: FaceLatent | None) -> Any:
     """Pictures with their latents, None for neither, a sentence for one alone."""
     from ..core.pictures import image_to_tensor
-    from ..training.pairs.candidates import KnownFaces
+    from ..training.pairs.candidates import PicturesWithLatents
 
     if pictures is None and latent is None:
         return None
     if pictures is None or latent is None:
         given, missing = (latent_name, picture_name) if pictures is None else (picture_name, latent_name)
         raise ValueError(f"`{given}` is connected but `{missing}` is not: connect both, or neither.")
-    return KnownFaces(latent, image_to_tensor(pictures)) if len(latent) else None
+    return PicturesWithLatents(latent, image_to_tensor(pictures)) if len(latent) else None
 
 
 class PreviewPairs:

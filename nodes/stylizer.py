@@ -233,11 +233,11 @@ class TrainFastStylizer(WithSettings):
         import torch
 
         from ..core.pictures import tensor_to_image
-        from ..runtime.devices import room_for_training
+        from ..runtime.devices import memory_for_training
         from ..runtime.folders import training_run_dir
         from ..runtime.progress import ProgressReporter
         from ..training.reports.curves import loss_map
-        from ..training.stylizer.dataset import pair_source, shown_pictures
+        from ..training.stylizer.dataset import pair_batches, shown_pictures
         from ..training.stylizer.manifest import shown_pairs
         from ..training.stylizer.task import StylizerTask, chosen_medium, run_identity, train_stylizer
 
@@ -245,7 +245,7 @@ class TrainFastStylizer(WithSettings):
         medium = chosen_medium(config, "none" if start is None else start.medium)
         with torch.inference_mode(False):
             triples = _pairs(before, after, pairs, source, target)
-            batches = pair_source(
+            batches = pair_batches(
                 triples, medium, config.size, config.batch_size, config.degrade, config.pair_share, config.seed
             )
         shown = shown_pictures(triples)
@@ -254,7 +254,7 @@ class TrainFastStylizer(WithSettings):
         run_dir = training_run_dir(config.style_name, run_identity(config, medium, start, shown))
         if not resume:
             shutil.rmtree(run_dir / "state", ignore_errors=True)
-        with room_for_training() as device, ProgressReporter(config.steps, "train", node_id=node_id) as progress:
+        with memory_for_training() as device, ProgressReporter(config.steps, "train", node_id=node_id) as progress:
             result = train_stylizer(
                 config,
                 batches,
@@ -284,12 +284,12 @@ def _pairs(
 ) -> list[tuple[Tensor, Tensor, float]]:
     """The pairs as pictures in -1..1 with their levels."""
     from ..core.pictures import image_to_tensor
-    from ..training.stylizer.manifest import drawn_pairs
+    from ..training.stylizer.manifest import pair_pictures
 
     if pairs is not None:
         if source is None or target is None:
             raise ValueError("Pairs are latents: connect `source` and `target`, the generators they were made with.")
-        return list(drawn_pairs(pairs, source, target))
+        return list(pair_pictures(pairs, source, target))
     if before is None or after is None:
         raise ValueError("There is nothing to learn from. Connect `before` and `after`, or `pairs` and two generators.")
     if before.shape[:3] != after.shape[:3]:

@@ -98,9 +98,9 @@ class FinetuneGenerator(WithSettings):
 
         from ..core.pictures import image_to_tensor, tensor_to_image
         from ..latents.sampling import sample_latent, synthesise
-        from ..runtime.devices import room_for_training
+        from ..runtime.devices import memory_for_training
         from ..runtime.folders import training_run_dir
-        from ..runtime.progress import ProgressReporter, ends_quietly
+        from ..runtime.progress import ProgressReporter, stop_on_interrupt
         from ..training.data.inputs import too_few
         from ..training.finetune.run import finetune, run_identity
         from ..training.reports.curves import loss_map
@@ -119,14 +119,14 @@ class FinetuneGenerator(WithSettings):
         if not resume:
             shutil.rmtree(run_dir / "state", ignore_errors=True)
         with (
-            room_for_training() as device,
+            memory_for_training() as device,
             ProgressReporter(config.steps, "fine-tune", node_id=node_id) as progress,
         ):
             if warning := too_few(pictures):
                 progress.text(warning)
             callbacks = progress.callbacks()
             if if_cancelled != IF_CANCELLED[0]:
-                callbacks = ends_quietly(callbacks)
+                callbacks = stop_on_interrupt(callbacks)
             try:
                 result = finetune(
                     source.to(device),

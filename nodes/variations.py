@@ -63,14 +63,14 @@ class StyleVariations:
     ) -> tuple[Tensor, Tensor, FaceLatent, list[Tensor]]:
         from ..core.pictures import pil_to_image, tensor_to_image
         from ..core.sheets import labelled_grid
-        from ..latents.appearance import style_at_depth, vary
+        from ..latents.appearance import random_appearances, style_at_depth
         from ..latents.sampling import synthesise
 
         config = VariationConfig(**settings)
         drawer = style_at_depth(source, style, config.coarse, config.middle, config.fine)
         seeds = range(seed, seed + config.count)
         with placed(drawer) as generator:
-            varied = vary(
+            varied = random_appearances(
                 generator, latent, seeds, config.amount, config.truncation_psi, config.layer_cut, config.preserve_colour
             )
             plain = tensor_to_image(synthesise(generator, latent))

@@ -75,7 +75,7 @@ def on_device(*networks: nn.Module) -> Iterator[torch.device]:
 
 
 @contextmanager
-def room_for_training() -> Iterator[torch.device]:
+def memory_for_training() -> Iterator[torch.device]:
     """The device to train on. Inside ComfyUI the loaded models leave it first, and memory is given back after."""
     device = pick_device()
     if not in_comfyui():

@@ -128,7 +128,7 @@ def register_model_folders() -> None:
         folder_paths.folder_names_and_paths[kind] = (paths, set(extensions))
 
 
-def offer_sample() -> None:
+def copy_samples_once() -> None:
     """Puts the sample picture and the sample clip into ComfyUI's input folder, unless they are there.
 
     The bundled workflows load them with ComfyUI's own nodes, whose lists hold what lies in that folder; the front end

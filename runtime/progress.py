@@ -34,7 +34,7 @@ class Interrupted(Exception):
     """A person cancelled what was running, where there is no ComfyUI to raise its own exception for it."""
 
 
-class Watcher(Protocol):
+class ProgressListener(Protocol):
     """Who follows a run where there is no ComfyUI; every method may raise `Interrupted`."""
 
     def progress(self, step: int, total: int) -> None:
@@ -53,11 +53,11 @@ class Watcher(Protocol):
         """Only the chance to raise `Interrupted`."""
 
 
-_watcher: ContextVar[Watcher | None] = ContextVar("facestylist_watcher", default=None)
+_watcher: ContextVar[ProgressListener | None] = ContextVar("facestylist_watcher", default=None)
 
 
 @contextmanager
-def use_watcher(watcher: Watcher) -> Iterator[None]:
+def listen(watcher: ProgressListener) -> Iterator[None]:
     """Sends progress to `watcher` and not to a terminal, until the block ends."""
     token = _watcher.set(watcher)
     try:
@@ -75,7 +75,7 @@ class ProgressReporter:
         node_id: the node's UNIQUE_ID inside ComfyUI, for the text on the node.
         stream: where lines go outside ComfyUI; stderr by default.
 
-    Inside ComfyUI every method may raise its InterruptProcessingException, and under `use_watcher` Interrupted; the
+    Inside ComfyUI every method may raise its InterruptProcessingException, and under `listen` Interrupted; the
     caller lets them through.
     """
 
@@ -164,7 +164,7 @@ class ProgressReporter:
         self.close()
 
 
-def ends_quietly(callbacks: Callbacks) -> Callbacks:
+def stop_on_interrupt(callbacks: Callbacks) -> Callbacks:
     """Callbacks with which a person's cancelling ends a training in good order, with its result, and nothing else.
 
     Only for a step whose user asked for it: ComfyUI forgets an interrupt that it has raised, so the workflow goes on.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...core.files import check_writable
 from ..console import Console
-from ..files import find_file, need
+from ..files import find_file, require
 
 HELP = "turn a checkpoint into our .safetensors"
 LAYOUTS = ("facestylist", "rosinality", "nvidia", "psp", "arcface")
@@ -29,8 +29,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
     suffix = args.out.suffix.lower()
     ours = args.layout == "facestylist" or (args.layout is None and suffix != ".pt")
     wanted = ".safetensors" if ours else ".pt"
-    need(suffix == wanted, f"OUT is {args.out}; its name has to end in {wanted}")
-    need(not args.half or ours, "--half is only for our own format")
+    require(suffix == wanted, f"OUT is {args.out}; its name has to end in {wanted}")
+    require(not args.half or ours, "--half is only for our own format")
     check_writable(args.out)
     from ...models.checkpoints import inspect
     from ...models.checkpoints.convert import convert, public_layout

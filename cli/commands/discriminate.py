@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...core.files import check_writable
 from ..console import Console
-from ..files import load_discriminator, need, read_images, write_array
+from ..files import load_discriminator, read_images, require, write_array
 
 HELP = "a discriminator's logits for pictures"
 
@@ -30,11 +30,11 @@ def run(args: argparse.Namespace, console: Console) -> None:
     condition = None
     if config.c_dim:
         given = args.class_index is not None and 0 <= args.class_index < config.c_dim
-        need(given, f"this network is conditional: choose --class 0 to {config.c_dim - 1}")
+        require(given, f"this network is conditional: choose --class 0 to {config.c_dim - 1}")
         condition = torch.zeros(len(images), config.c_dim, device=device)
         condition[:, args.class_index] = 1
     else:
-        need(args.class_index is None, "--class is given, but this network is not conditional")
+        require(args.class_index is None, "--class is given, but this network is not conditional")
     # All at once, because the minibatch statistics belong to the batch.
     with torch.inference_mode():
         logits = network(images.to(device), condition)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...core.files import check_writable
 from ..console import Console
-from ..files import find_file, load_encoder, load_generator, need, read_images, write_array
+from ..files import find_file, load_encoder, load_generator, read_images, require, write_array
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     import torch
 
-    from ...latents.encoding import is_iterative, lacks_mean
+    from ...latents.encoding import is_iterative, needs_generator_mean
 
     check_writable(args.raw)
     encoder = load_encoder(args.encoder)
@@ -45,14 +45,14 @@ def run(args: argparse.Namespace, console: Console) -> None:
     channels = images.shape[1]
     # Both pictures that ReStyle compares may be given at once; then it needs no generator.
     accepted = (3, 6) if is_iterative(encoder) else (3,)
-    need(channels in accepted, f"{args.images} holds {channels} channels; this encoder takes {accepted[-1]}")
+    require(channels in accepted, f"{args.images} holds {channels} channels; this encoder takes {accepted[-1]}")
     named = args.generator
     if named is None and is_iterative(encoder) and channels == 3:
         named = _own_generator(args.encoder)
     if named is not None and channels == 3:
         w_plus = _with_generator(images, encoder, named)
     else:
-        if lacks_mean(encoder):
+        if needs_generator_mean(encoder):
             console.note("ENCODER holds no mean latent: codes are differences from the generator's (--generator).")
         device = next(encoder.network.parameters()).device
         with torch.inference_mode():
@@ -66,7 +66,7 @@ def _own_generator(name: str) -> str:
     from ...models.checkpoints import inspect
 
     file = find_file(name)
-    need(inspect(file).has_generator, "a ReStyle encoder alone needs --generator, whose pictures it looks at")
+    require(inspect(file).has_generator, "a ReStyle encoder alone needs --generator, whose pictures it looks at")
     return file
 
 

@@ -11,7 +11,7 @@ from ...core.settings import to_mapping
 from ...training.finetune.settings import FinetuneConfig
 from ...training.guides.hints import GuideRequest, parse_request
 from ..console import Console
-from ..files import load_generator, need
+from ..files import load_generator, require
 from ..options import add_settings, read_config
 from ..runs import begin_run
 from ..sharding import training_processes
@@ -54,9 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
-    need(args.resume is None or args.run_dir in (None, args.resume), "--resume and --run-dir name different folders")
-    need(args.resume is None or args.resume.is_dir(), f"there is no run in {args.resume}")
+    require(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
+    require(args.resume is None or args.run_dir in (None, args.resume), "--resume and --run-dir name different folders")
+    require(args.resume is None or args.resume.is_dir(), f"there is no run in {args.resume}")
     config = read_config(args, FinetuneConfig, style_name=args.out.stem)
     run_dir = args.resume or args.run_dir or Path("runs") / config.style_name
     begin_run(console, run_dir, args.resume is not None, f"with --resume {run_dir}", args.out)
@@ -75,10 +75,10 @@ def run(args: argparse.Namespace, console: Console) -> None:
     size = source.resolution
     aligner = largest_face_aligner(size, "auto", model_dirs("face_detection")) if args.align else False
     settings = FolderSettings(size, subfolders=args.subfolders, most=args.max_pictures)
-    with processes.first_ahead(), ProgressReporter(1, "style pictures") as progress:
-        told = progress.update if processes.first else None
+    with processes.main_process_first(), ProgressReporter(1, "style pictures") as progress:
+        told = progress.update if processes.is_main else None
         styles = scan_style_folder(args.styles, settings, aligner, cache_dir() / "style_crops", told)
-    if processes.first:
+    if processes.is_main:
         console.note(styles.report())
     training, held_out = styles.split(config.validation)
     guides = [_open(request) for request in args.guide]
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
             processes=processes,
             validation_images=styles.read(held_out),
         )
-    if not processes.first:
+    if not processes.is_main:
         return
     save_generator(result.generator, args.out, dict(result.generator.provenance), half=args.half)
     console.line(str(args.out))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...core.files import check_writable
 from ..console import Console
-from ..files import load_generator, need, read_array, write_array, write_pictures
+from ..files import load_generator, read_array, require, write_array, write_pictures
 from ..options import seeds
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _latents(args: argparse.Namespace, generator: FaceGenerator) -> tuple[list[s
     network = generator.generator
     config, device = network.config, network.mean_latent.device
     if args.w_plus:
-        need(args.class_index is None, "--class belongs to --seeds or --z; a W+ code has its class in it")
+        require(args.class_index is None, "--class belongs to --seeds or --z; a W+ code has its class in it")
         w_plus = load_latents(args.w_plus, generator).w_plus.float()
         return [f"w{index:04}" for index in range(len(w_plus))], w_plus.to(device)
     if args.z:
@@ -82,11 +82,11 @@ def _latents(args: argparse.Namespace, generator: FaceGenerator) -> tuple[list[s
     condition = None
     if config.c_dim:
         classes = config.c_dim
-        need(args.class_index is not None, f"this network is conditional: choose --class 0 to {classes - 1}")
-        need(0 <= args.class_index < classes, f"--class is {args.class_index}; this network has 0 to {classes - 1}")
+        require(args.class_index is not None, f"this network is conditional: choose --class 0 to {classes - 1}")
+        require(0 <= args.class_index < classes, f"--class is {args.class_index}; this network has 0 to {classes - 1}")
         condition = torch.zeros(len(z), classes, device=device)
         condition[:, args.class_index] = 1
     else:
-        need(args.class_index is None, "--class is given, but this network is not conditional")
+        require(args.class_index is None, "--class is given, but this network is not conditional")
     with torch.inference_mode():
         return names, network.broadcast(network.mapping(z.to(device), condition))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.files import check_writable
 from ...training.inversion.settings import LATENT_SPACES, NOISE_MODES, PivotalConfig
 from ..console import Console
-from ..files import load_encoder, load_generator, need, own_encoder, write_array
+from ..files import load_encoder, load_generator, own_encoder, require, write_array
 from ..options import fraction, positive
 from ..photos import Photos
 
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...training.losses.reconstruction import face_distances, mean_squared_error, unlike
     from ..files import write_pictures
 
-    need(
+    require(
         args.pivotal is None or args.pivotal.suffix == ".safetensors",
         f"--pivotal is {args.pivotal}; its name has to end in .safetensors",
     )
@@ -94,9 +94,9 @@ def run(args: argparse.Namespace, console: Console) -> None:
         encoder_name = own_encoder(args.generator)
     begun = encoder_name is not None or args.start is not None
     steps = args.steps if args.steps is not None else (0 if encoder_name else 200)
-    need(steps >= 0, "--steps is below 0")
-    need(steps > 0 or begun, "with --steps 0 an --encoder is needed")
-    need(args.locality >= 0, "--locality is below 0")
+    require(steps >= 0, "--steps is below 0")
+    require(steps > 0 or begun, "with --steps 0 an --encoder is needed")
+    require(args.locality >= 0, "--locality is below 0")
     check_writable(args.out, args.pivotal)
     check_writable(args.reconstructions, folder=True)
     generator = load_generator(args.generator)
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         if getattr(args, name) is not None:
             settings[name] = getattr(args, name)
     start = load_latents(args.start, generator) if args.start else None
-    need(
+    require(
         start is None or len(start) == len(photos.todo),
         f"{args.start} holds {len(start or ())} latents for {len(photos.todo)} pictures",
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ...core.files import check_writable
 from ...training.pairs.settings import PairsConfig
 from ..console import Console
-from ..files import find_file, load_encoder, load_generator, need, own_encoder, source_of, style_file
+from ..files import find_file, load_encoder, load_generator, own_encoder, require, source_of, style_file
 from ..options import add_settings, read_config
 from ..sharding import Shard, current_shard
 from .invert import find_latents
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ...models.types import FaceEncoder, FaceGenerator
-    from ...training.pairs.candidates import KnownFaces
+    from ...training.pairs.candidates import PicturesWithLatents
 
 HELP = "make pairs of faces before and after a style"
 PROMPT = "turn the portrait into {style}"
@@ -60,8 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
-    need(args.steps is None or args.steps >= 0, "--steps is below 0")
+    require(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
+    require(args.steps is None or args.steps >= 0, "--steps is below 0")
     check_writable(args.out, args.preview)
     check_writable(args.export, folder=True)
     shard = current_shard()
@@ -103,20 +103,22 @@ def run(args: argparse.Namespace, console: Console) -> None:
     console.result({"files": [str(path) for path in files], "pairs": len(pairs), **pairs.report, **shard.told()})
 
 
-def _photos(args: argparse.Namespace, source: FaceGenerator, shard: Shard) -> KnownFaces | None:
+def _photos(args: argparse.Namespace, source: FaceGenerator, shard: Shard) -> PicturesWithLatents | None:
     """The people in `--photos` that are this process's, and their latents in the source; None for none."""
-    from ...training.pairs.candidates import KnownFaces
+    from ...training.pairs.candidates import PicturesWithLatents
 
     pictures = _pictures(args, args.photos, source, shard)
     if pictures is None:
         return None
     encoder = _encoder(args)
     steps = args.steps if args.steps is not None else (100 if encoder else 300)
-    need(steps > 0 or encoder is not None, "with --steps 0 an --encoder is needed")
-    return KnownFaces(find_latents(pictures, source, encoder, steps, {"seed": args.seed or 0}), pictures)
+    require(steps > 0 or encoder is not None, "with --steps 0 an --encoder is needed")
+    return PicturesWithLatents(find_latents(pictures, source, encoder, steps, {"seed": args.seed or 0}), pictures)
 
 
-def _anchors(args: argparse.Namespace, source: FaceGenerator, target: FaceGenerator, shard: Shard) -> KnownFaces | None:
+def _anchors(
+    args: argparse.Namespace, source: FaceGenerator, target: FaceGenerator, shard: Shard
+) -> PicturesWithLatents | None:
     """The style pictures in `--styles` that are this process's, and the people behind them; None for none."""
     from ...runtime.progress import ProgressReporter
     from ...training.pairs.anchors import destylise

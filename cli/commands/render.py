@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...core.files import check_writable, write_atomically
 from ..console import Console
-from ..files import need
+from ..files import require
 from ..options import positive
 from ..sharding import current_shard
 
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...runtime.devices import pick_device
     from ...runtime.progress import ProgressReporter
 
-    need(args.style in LOOKS, f"there is no style {args.style!r}; choose one of {', '.join(LOOKS)}")
+    require(args.style in LOOKS, f"there is no style {args.style!r}; choose one of {', '.join(LOOKS)}")
     check_writable(args.out, folder=True)
     device = pick_device()
     seed = args.seed or 0

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from ...core.files import check_writable
 from ...latents.settings import ApplyConfig, VariationConfig
 from ..console import Console
-from ..fast import run_fast
+from ..fast import stylise_with_stylizer
 from ..files import (
-    about,
+    error_context,
     face_finder,
     load_encoder,
     load_generator,
-    need,
     own_encoder,
+    require,
     source_of,
     style_file,
     write_pictures,
@@ -120,25 +120,27 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...training.inversion.pivotal import align_style
     from ...training.losses.reconstruction import face_distances, unlike
 
-    need((args.style is None) != (args.stylizer is None), "give one of --style and --stylizer")
+    require((args.style is None) != (args.stylizer is None), "give one of --style and --stylizer")
     check_writable(args.out, folder=True)
     if args.fast and args.stylizer is None:
         name = args.style.rpartition(":")[2].removeprefix("student-")
         args.stylizer = f"{source_of(args.style)}:student-{name}"
     if args.stylizer is not None:
-        run_fast(args, console)
+        stylise_with_stylizer(args, console)
         return
     args.source = args.source or source_of(args.style)
     encoder_name = args.encoder or own_encoder(args.source)
     steps = args.steps if args.steps is not None else (0 if encoder_name else 200)
-    need(steps >= 0, "--steps is below 0")
-    need(steps > 0 or encoder_name is not None, "with --steps 0 an --encoder is needed")
-    need(args.variations is None or args.reference is None, "--variations and --reference exclude each other")
+    require(steps >= 0, "--steps is below 0")
+    require(steps > 0 or encoder_name is not None, "with --steps 0 an --encoder is needed")
+    require(args.variations is None or args.reference is None, "--variations and --reference exclude each other")
     asked = args.variations or args.reference
     for name in ("amount", "layer_cut", "preserve_colour", "structure", "reference_steps", "style_encoder"):
         flag = f"--{name.replace('_', '-')}"
-        need(bool(asked) or getattr(args, name) in (None, False, 0), f"{flag} belongs to --variations or --reference")
-    need(args.reference_steps is None or args.reference_steps >= 0, "--reference-steps is below 0")
+        require(
+            bool(asked) or getattr(args, name) in (None, False, 0), f"{flag} belongs to --variations or --reference"
+        )
+    require(args.reference_steps is None or args.reference_steps >= 0, "--reference-steps is below 0")
     style = load_generator(style_file(args.style))
     source = load_generator(args.source)
     encoder = load_encoder(encoder_name) if encoder_name else None
@@ -222,7 +224,7 @@ def read_references(
     find = face_finder("embedded", min(args.min_confidence, 0.3), False)
     crops = []
     for path in args.reference:
-        with about(path), torch.inference_mode():
+        with error_context(path), torch.inference_mode():
             crops.append(reference_crops(image_to_tensor(read_photo(path)[:1]), find, style.resolution))
     start = load_encoder(args.style_encoder) if args.style_encoder else encoder
     steps = args.reference_steps if args.reference_steps is not None else (100 if start else ReferenceConfig.steps)
@@ -235,7 +237,7 @@ def appearances(
     args: argparse.Namespace, drawer: FaceGenerator, latent: FaceLatent, look: FaceLatent | None
 ) -> dict[str, FaceLatent]:
     """The latents of all faces in each appearance that was asked for, by what its files' names end in."""
-    from ...latents.appearance import vary
+    from ...latents.appearance import random_appearances
     from ...training.inversion.reference import apply_reference
 
     cut = args.layer_cut or 0
@@ -247,7 +249,9 @@ def appearances(
         first = args.seed or 0
         amount = VariationConfig.amount if args.amount is None else args.amount
         return {
-            f"_seed{seed:04}": vary(drawer, latent, [seed], amount, layer_cut=cut, preserve_colour=args.preserve_colour)
+            f"_seed{seed:04}": random_appearances(
+                drawer, latent, [seed], amount, layer_cut=cut, preserve_colour=args.preserve_colour
+            )
             for seed in range(first, first + args.variations)
         }
     return {"": latent}

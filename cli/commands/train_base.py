@@ -10,7 +10,7 @@ from typing import Any
 from ...core.files import check_writable
 from ...training.base.settings import BaseTrainingConfig
 from ..console import Console
-from ..files import face_finder, need
+from ..files import face_finder, require
 from ..options import add_settings, read_config
 from ..sharding import training_processes
 
@@ -46,25 +46,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    need(args.photos.is_dir(), f"there is no folder {args.photos}")
+    require(args.photos.is_dir(), f"there is no folder {args.photos}")
     config = read_config(args, BaseTrainingConfig)
     run_dir = args.run_dir or Path("runs") / args.out.name
     check_writable(args.out, folder=True)
     from ...models.checkpoints import load_identity
-    from ...runtime.devices import room_for_training
+    from ...runtime.devices import memory_for_training
     from ...runtime.progress import ProgressReporter
     from ...training.base.losses import Judges
     from ...training.base.people import read_people
     from ...training.base.run import BaseTraining, save_base
 
     processes = training_processes()
-    if processes.first:
+    if processes.is_main:
         check_writable(run_dir, folder=True)
         console.kept = partial(_kept, run_dir)
     identity = None if args.identity is None else load_identity(args.identity)
-    with room_for_training() as device, ProgressReporter(1, "train-base") as progress:
+    with memory_for_training() as device, ProgressReporter(1, "train-base") as progress:
         callbacks = progress.callbacks()
-        with processes.first_ahead():
+        with processes.main_process_first():
             learned, held_out = read_people(
                 args.photos,
                 config.size,
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
             learned, held_out, config, run_dir, judges, processes.device or device, callbacks, processes
         )
         result = training.run()
-    if not processes.first:
+    if not processes.is_main:
         return
     files = save_base(result, args.out, config)
     for path in files:

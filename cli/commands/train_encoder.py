@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ...core.settings import to_mapping
 from ...training.encoder.settings import EncoderTrainingConfig
 from ..console import Console
-from ..files import load_generator, need, style_file
+from ..files import load_generator, require, style_file
 from ..options import add_settings, read_config
 from ..photos import read_usable
 from ..runs import begin_run
@@ -37,19 +37,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
+    require(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
     config = read_config(args, EncoderTrainingConfig)
     run_dir = args.run_dir or Path("runs") / args.out.stem
     begin_run(console, run_dir, args.resume, "with --resume", args.out)
     from ...models.checkpoints import save_encoder
-    from ...runtime.devices import room_for_training
+    from ...runtime.devices import memory_for_training
     from ...runtime.progress import ProgressReporter
     from ...training.encoder.task import encoder_size, train_encoder
 
     processes = training_processes()
     generator = load_generator("embedded" if args.generator == "embedded" else style_file(args.generator))
     images = None if args.images is None else _faces(args.images, encoder_size(generator.resolution))
-    with room_for_training() as device, ProgressReporter(config.steps, "train") as progress:
+    with memory_for_training() as device, ProgressReporter(config.steps, "train") as progress:
         result = train_encoder(
             generator.to(processes.device or device),
             config,
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
             args.resume,
             processes,
         )
-    if not processes.first:
+    if not processes.is_main:
         return
     save_encoder(result.encoder, args.out, dict(result.encoder.provenance), half=args.half)
     console.line(str(args.out))

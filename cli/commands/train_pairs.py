@@ -8,7 +8,7 @@ from pathlib import Path
 from ...core.settings import to_mapping
 from ...training.pairs.supervision_settings import PairSupervisionConfig
 from ..console import Console
-from ..files import load_generator, need, source_of, style_file
+from ..files import load_generator, require, source_of, style_file
 from ..options import add_settings, read_config
 from ..runs import begin_run
 from ..sharding import training_processes
@@ -31,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
-    need(args.resume is None or args.run_dir in (None, args.resume), "--resume and --run-dir name different folders")
-    need(args.resume is None or args.resume.is_dir(), f"there is no run in {args.resume}")
+    require(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
+    require(args.resume is None or args.run_dir in (None, args.resume), "--resume and --run-dir name different folders")
+    require(args.resume is None or args.resume.is_dir(), f"there is no run in {args.resume}")
     config = read_config(args, PairSupervisionConfig)
     run_dir = args.resume or args.run_dir or Path("runs") / f"{args.out.stem}-pairs"
     begin_run(console, run_dir, args.resume is not None, f"with --resume {run_dir}", args.out)
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     with ProgressReporter(config.steps, "pairs") as progress:
         resume = args.resume is not None
         result = supervise(source, style, pairs, config, progress.callbacks(), run_dir, resume, processes)
-    if not processes.first:
+    if not processes.is_main:
         return
     save_generator(result.generator, args.out, dict(result.generator.provenance), half=args.half)
     console.line(str(args.out))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.settings import to_mapping
 from ...training.stylizer.settings import StylizerConfig
 from ..console import Console
-from ..files import load_generator, load_stylizer, need, source_of, style_file
+from ..files import load_generator, load_stylizer, require, source_of, style_file
 from ..options import add_settings, read_config
 from ..photos import read_usable
 from ..runs import begin_run
@@ -59,24 +59,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
+    require(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
     folders = args.before is not None or args.after is not None
     given = sum((args.look is not None, args.pairs is not None, folders))
-    need(given == 1, "give one of --look, --pairs, or --before with --after")
-    need(not folders or (args.before is not None and args.after is not None), "--before and --after go together")
-    need(args.pairs is None or args.target is not None, "--pairs needs --target, the style it was made with")
-    need(args.faces >= 0, "--faces has to be 0 or more")
-    need(args.faces > 0 or args.pictures is not None, "--faces 0 leaves nothing to learn from; give --pictures")
-    need(args.as_rendered is None or 0 <= args.as_rendered <= 1, "--as-rendered has to be 0 to 1")
+    require(given == 1, "give one of --look, --pairs, or --before with --after")
+    require(not folders or (args.before is not None and args.after is not None), "--before and --after go together")
+    require(args.pairs is None or args.target is not None, "--pairs needs --target, the style it was made with")
+    require(args.faces >= 0, "--faces has to be 0 or more")
+    require(args.faces > 0 or args.pictures is not None, "--faces 0 leaves nothing to learn from; give --pictures")
+    require(args.as_rendered is None or 0 <= args.as_rendered <= 1, "--as-rendered has to be 0 to 1")
     config = _config(args)
     run_dir = args.run_dir or Path("runs") / config.style_name
     begin_run(console, run_dir, args.resume, "with --resume", args.out)
     from ...models.checkpoints import save_stylizer
-    from ...runtime.devices import room_for_training
+    from ...runtime.devices import memory_for_training
     from ...runtime.progress import ProgressReporter
     from ...training.pairs.manifest import load_pairs
-    from ...training.stylizer.dataset import STUDIO_SHARE, pair_source, shown_pictures, shown_twins, twin_source
-    from ...training.stylizer.manifest import drawn_pairs, shown_pairs
+    from ...training.stylizer.dataset import (
+        STUDIO_SHARE,
+        pair_batches,
+        rendered_pair_batches,
+        shown_pictures,
+        shown_twins,
+    )
+    from ...training.stylizer.manifest import pair_pictures, shown_pairs
     from ...training.stylizer.rendered_pairs import load_twins
     from ...training.stylizer.targets import TARGETS
     from ...training.stylizer.task import chosen_medium, train_stylizer
@@ -93,18 +99,18 @@ def run(args: argparse.Namespace, console: Console) -> None:
         studio_share = STUDIO_SHARE if args.as_rendered is None else args.as_rendered
         medium, target = TARGETS[args.look]
         medium = chosen_medium(config, medium)
-        need(medium == TARGETS[args.look][0], f"the {args.look} is drawn with --medium {TARGETS[args.look][0]}")
-        need(
+        require(medium == TARGETS[args.look][0], f"the {args.look} is drawn with --medium {TARGETS[args.look][0]}")
+        require(
             start is None or start.medium == medium,
             f"{args.start} draws with the medium {start and start.medium}, the {args.look} with {medium}; start from "
             "a stylizer of that medium, or leave --start away",
         )
         twins: dict[str, Tensor] = {}
         if args.faces:
-            with processes.first_ahead(), ProgressReporter(args.faces, "render") as progress:
+            with processes.main_process_first(), ProgressReporter(args.faces, "render") as progress:
                 twins = load_twins(run_dir.parent / "twins", args.faces, TWIN_SIZE, on_progress=progress.update)
         pictures = _bytes(args.pictures) if args.pictures else []
-        batches = twin_source(twins, pictures, target, medium, **common, studio_share=studio_share)
+        batches = rendered_pair_batches(twins, pictures, target, medium, **common, studio_share=studio_share)
         learnt = f"{args.faces} rendered faces, {len(pictures)} pictures"
         shown = shown_twins(args.look, twins, pictures, studio_share)
     else:
@@ -115,10 +121,10 @@ def run(args: argparse.Namespace, console: Console) -> None:
         else:
             source = load_generator(args.source or source_of(args.target))
             made = load_pairs(args.pairs), source, load_generator(style_file(args.target))
-            triples, shown = list(drawn_pairs(*made)), shown_pairs(*made)
-        batches = pair_source(triples, medium, pair_share=config.pair_share, **common)
+            triples, shown = list(pair_pictures(*made)), shown_pairs(*made)
+        batches = pair_batches(triples, medium, pair_share=config.pair_share, **common)
         learnt = f"{len(triples)} pairs"
-    with room_for_training() as device, ProgressReporter(config.steps, "train") as progress:
+    with memory_for_training() as device, ProgressReporter(config.steps, "train") as progress:
         result = train_stylizer(
             config,
             batches,
@@ -132,7 +138,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
             start,
             shown,
         )
-    if not processes.first:
+    if not processes.is_main:
         return
     save_stylizer(result.stylizer, args.out, dict(result.stylizer.provenance))
     console.line(str(args.out))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...runtime.folders import Folders
 from ..console import Console
-from ..files import need
+from ..files import require
 
 HELP = "ComfyUI's front end on this machine, backed by the runner (a stand-in for where there is no ComfyUI)"
 ADDRESS = "127.0.0.1"
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    need(0 <= args.port <= HIGHEST_PORT, f"--port is {args.port}; it has to lie between 0 and {HIGHEST_PORT}")
+    require(0 <= args.port <= HIGHEST_PORT, f"--port is {args.port}; it has to lie between 0 and {HIGHEST_PORT}")
     try:
         import aiohttp  # noqa: F401
     except ImportError as error:

@@ -151,7 +151,9 @@ class UserData:
         entries: list[Any] = []
         for path in found:
             relative = path.relative_to(root).as_posix()
-            entries.append(_told(path, relative) if full else [relative, *relative.split("/")] if split else relative)
+            entries.append(
+                file_entry(path, relative) if full else [relative, *relative.split("/")] if split else relative
+            )
         return web.json_response(entries)
 
     async def get(self, request: web.Request) -> web.StreamResponse:
@@ -206,10 +208,10 @@ class UserData:
     def _answer(self, request: web.Request, path: Path) -> web.Response:
         relative = path.relative_to(self.folder.resolve()).as_posix()
         full = request.query.get("full_info", "").lower() == "true"
-        return web.json_response(_told(path, relative) if full else relative)
+        return web.json_response(file_entry(path, relative) if full else relative)
 
 
-def _told(path: Path, name: str) -> dict[str, Any]:
+def file_entry(path: Path, name: str) -> dict[str, Any]:
     status = path.stat()
     times = {"modified": int(status.st_mtime * 1000), "created": int(status.st_ctime * 1000)}
     return {"path": name, "size": status.st_size, **times}

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...runtime.progress import LOSS_EVENT, Interrupted, use_watcher
+from ...runtime.progress import LOSS_EVENT, Interrupted, listen
 from ..runner import NodeError, Runner
 from ..workflow import Workflow
 from .hub import Hub
@@ -241,7 +241,7 @@ class _Execution:
         self._tell("execution_start")
         runner.on_node, runner.on_kept, runner.on_done = self._starts, self._kept, self._finished
         try:
-            with use_watcher(self):
+            with listen(self):
                 runner.run(job.workflow)
             job.state = COMPLETED
             self._tell("execution_success")

@@ -53,7 +53,7 @@ def make_job(posted: Mapping[str, Any], runner: Runner, number: float) -> tuple[
             targets = [key for key in targets if key in {str(target) for target in chosen}]
         if not targets:
             raise WorkflowError("The prompt has no output node that can run.")
-        good, node_errors = _sort_out(runner, workflow, targets)
+        good, node_errors = checked_outputs(runner, workflow, targets)
     except WorkflowError as error:
         raise Refused(_error("prompt_no_outputs", str(error)), {}) from error
     if not good:
@@ -75,7 +75,7 @@ def make_job(posted: Mapping[str, Any], runner: Runner, number: float) -> tuple[
     return job, node_errors
 
 
-def _sort_out(runner: Runner, workflow: Workflow, targets: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+def checked_outputs(runner: Runner, workflow: Workflow, targets: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """The output nodes that can run, and the faults of the others' nodes in ComfyUI's form."""
     faults: dict[str, list[Fault]] = {}
     good: list[str] = []
@@ -92,7 +92,7 @@ def _sort_out(runner: Runner, workflow: Workflow, targets: Sequence[str]) -> tup
             entry = node_errors.setdefault(
                 key,
                 {
-                    "errors": [_told(fault, part.prompt[key]) for fault in faults[key]],
+                    "errors": [fault_entry(fault, part.prompt[key]) for fault in faults[key]],
                     "dependent_outputs": [],
                     "class_type": part.prompt[key]["class_type"],
                 },
@@ -103,7 +103,7 @@ def _sort_out(runner: Runner, workflow: Workflow, targets: Sequence[str]) -> tup
     return good, node_errors
 
 
-def _told(fault: Fault, node: Mapping[str, Any]) -> dict[str, Any]:
+def fault_entry(fault: Fault, node: Mapping[str, Any]) -> dict[str, Any]:
     """A fault as ComfyUI's server words it."""
     value = node["inputs"].get(fault.input) if fault.input else None
     extra: dict[str, Any] = {"input_name": fault.input} if fault.input else {}

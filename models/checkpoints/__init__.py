@@ -41,7 +41,7 @@ from . import (
 )
 from .container import read_contents
 from .contents import CheckpointError, CheckpointInfo, State, Weights
-from .filling import absent_tensors, build, check_config, plain_tensors
+from .filling import absent_tensors, build_network, check_config, outside_inference_mode
 from .storages import MappedFile
 
 __all__ = [
@@ -76,7 +76,7 @@ def inspect(path: str | Path) -> CheckpointInfo:
     Raises:
         CheckpointError: it is missing, damaged, of no known kind, or would have to run code.
     """
-    _, weights, _ = _read(path, "generator")
+    _, weights, _ = open_checkpoint(path, "generator")
     config: object
     kind, (config, state) = next(
         (kind, network)
@@ -139,13 +139,13 @@ def load_generator(path: str | Path) -> FaceGenerator:
     Raises:
         CheckpointError: the file cannot be used, or holds no generator.
     """
-    file, weights, mapped = _read(path, "generator")
+    file, weights, mapped = open_checkpoint(path, "generator")
     if weights.generator is None:
         what = _contents_in_words(weights)
         raise CheckpointError(f"{file}: it holds {what} and no generator. Choose a generator's checkpoint.")
-    with plain_tensors():
+    with outside_inference_mode():
         config, state = weights.generator
-        generator = build(lambda: Generator(config), state, file, mapped)
+        generator = build_network(lambda: Generator(config), state, file, mapped)
         mean = weights.mean_latent
         mean = generator.estimate_mean_latent(MEAN_LATENT_SAMPLES) if mean is None else mean.float().clone()
         if mean.shape != generator.mean_latent.shape:
@@ -158,7 +158,7 @@ def load_generator(path: str | Path) -> FaceGenerator:
         discriminator = None
         if weights.discriminator is not None:
             critic = weights.discriminator[0]
-            discriminator = build(lambda: Discriminator(critic), weights.discriminator[1], file, mapped)
+            discriminator = build_network(lambda: Discriminator(critic), weights.discriminator[1], file, mapped)
     provenance = _provenance(file, weights)
     if weights.mean_latent is None:
         provenance["mean_latent"] = f"estimated from {MEAN_LATENT_SAMPLES} samples"
@@ -171,14 +171,14 @@ def load_discriminator(path: str | Path) -> Discriminator:
     Raises:
         CheckpointError: the file cannot be used, or holds no discriminator.
     """
-    file, weights, mapped = _read(path, "generator")
+    file, weights, mapped = open_checkpoint(path, "generator")
     if weights.discriminator is None:
         raise CheckpointError(
             f"{file}: it holds no discriminator. Choose a training checkpoint, which holds the generator and it."
         )
-    with plain_tensors():
+    with outside_inference_mode():
         config, state = weights.discriminator
-        return build(lambda: Discriminator(config), state, file, mapped)
+        return build_network(lambda: Discriminator(config), state, file, mapped)
 
 
 def load_encoder(path: str | Path) -> FaceEncoder:
@@ -187,12 +187,12 @@ def load_encoder(path: str | Path) -> FaceEncoder:
     Raises:
         CheckpointError: the file cannot be used, or holds no encoder.
     """
-    file, weights, mapped = _read(path, "encoder")
+    file, weights, mapped = open_checkpoint(path, "encoder")
     if weights.encoder is None:
         raise CheckpointError(f"{file}: it holds no encoder. Choose a face encoder's checkpoint.")
     config, state = weights.encoder
-    with plain_tensors():
-        network: nn.Module = build(lambda: _encoder(config), state, file, mapped)
+    with outside_inference_mode():
+        network: nn.Module = build_network(lambda: _encoder(config), state, file, mapped)
     provenance = _provenance(file, weights)
     return FaceEncoder(network, config.resolution, config.num_ws, config.w_dim, provenance)
 
@@ -203,15 +203,15 @@ def load_identity(path: str | Path) -> IdentityNetwork:
     Raises:
         CheckpointError: the file cannot be used, or holds no embedding network.
     """
-    file, weights, mapped = _read(path, "encoder")
+    file, weights, mapped = open_checkpoint(path, "encoder")
     if weights.embedding is None:
         raise CheckpointError(
             f"{file}: it holds {_contents_in_words(weights)} and no face recognition network. "
             "Choose dlib's `dlib_face_recognition_resnet_model_v1.dat`, or `model_ir_se50.pth`, which pSp and e4e use."
         )
     config, state = weights.embedding
-    with plain_tensors():
-        return build(lambda: _identity(config), state, file, mapped).requires_grad_(False)
+    with outside_inference_mode():
+        return build_network(lambda: _identity(config), state, file, mapped).requires_grad_(False)
 
 
 def load_stylizer(path: str | Path) -> FaceStylizer:
@@ -220,15 +220,15 @@ def load_stylizer(path: str | Path) -> FaceStylizer:
     Raises:
         CheckpointError: the file cannot be used, or holds no fast stylizer.
     """
-    file, weights, mapped = _read(path, "stylizer")
+    file, weights, mapped = open_checkpoint(path, "stylizer")
     if weights.stylizer is None:
         raise CheckpointError(
             f"{file}: it holds {_contents_in_words(weights)} and no fast stylizer. Choose a file made by Save Fast "
             "Stylizer, or an embedded student."
         )
     config, state = weights.stylizer
-    with plain_tensors():
-        network = build(lambda: FastStylizer(config), state, file, mapped)
+    with outside_inference_mode():
+        network = build_network(lambda: FastStylizer(config), state, file, mapped)
     return FaceStylizer(network, weights.style, _provenance(file, weights))
 
 
@@ -284,7 +284,7 @@ def save_identity(network: IdentityNetwork, path: str | Path, metadata: Mapping[
     facestylist.write(Path(path), "embedding", {"embedding": network}, metadata or {}, False)
 
 
-def _read(path: str | Path, kind: str) -> tuple[Path, Weights, MappedFile | None]:
+def open_checkpoint(path: str | Path, kind: str) -> tuple[Path, Weights, MappedFile | None]:
     """The file that `path` names, its networks and its mapping; every error names the file."""
     try:
         file = embedded.resolve(str(path), kind) if embedded.is_embedded(str(path)) else Path(path)
@@ -295,7 +295,7 @@ def _read(path: str | Path, kind: str) -> tuple[Path, Weights, MappedFile | None
             contents = read_contents(file)
             for fmt in FORMATS:
                 if fmt.detect(contents):
-                    return file, _understood(fmt.read, contents), contents.file
+                    return file, parse_weights(fmt.read, contents), contents.file
         raise CheckpointError(refused.reason(contents))
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from error
@@ -326,7 +326,7 @@ def _short_hash(path: Path, size: int, modified: int) -> str:
     return digest.hexdigest()[:16]
 
 
-def _understood(read: Any, contents: Any) -> Weights:
+def parse_weights(read: Any, contents: Any) -> Weights:
     """The file's networks, their configurations being ones that networks have."""
     try:
         weights: Weights = read(contents)

@@ -15,7 +15,7 @@ from . import foreign
 from .contents import ACCEPTED, CheckpointError, Contents
 from .dlib_stream import MAGIC as DLIB_MAGIC
 from .dlib_stream import read_dlib
-from .machine import Budget, CutOff, Damaged, Machine
+from .machine import Budget, CorruptFile, RestrictedUnpickler, TruncatedFile
 from .names import InertModule, torch_names
 from .numpy_values import NumpyArray
 from .pickles import read_pickle
@@ -55,11 +55,11 @@ def _in_words(read: Callable[[], Read]) -> Read:
     """What `read` gives; whatever it cannot make sense of becomes a sentence."""
     try:
         return read()
-    except CutOff as error:
+    except TruncatedFile as error:
         raise CheckpointError(
             f"it is cut off, as after an interrupted download ({error}). Download it again."
         ) from error
-    except Damaged as error:
+    except CorruptFile as error:
         raise CheckpointError(
             f"it is damaged or not a checkpoint ({error}). Download it again, or take another copy."
         ) from error
@@ -84,7 +84,9 @@ def read_object_array(data: memoryview) -> Any:
     width = 2 if data[6] == 1 else 4
     start = 8 + width + int.from_bytes(data[8 : 8 + width], "little")
     budget = Budget(len(data))
-    return _in_words(lambda: _checked(Machine(data[start:], torch_names(budget), budget, text=True).run()[0]))
+    return _in_words(
+        lambda: _checked(RestrictedUnpickler(data[start:], torch_names(budget), budget, text=True).run()[0])
+    )
 
 
 def _read(path: Path, file: MappedFile, head: bytes) -> Contents:
@@ -98,7 +100,7 @@ def _read(path: Path, file: MappedFile, head: bytes) -> Contents:
         try:
             value = read_archive(data, budget)
         except CheckpointError as error:
-            raise foreign.better_named(error, data) from error
+            raise foreign.clarified(error, data) from error
         return Contents(path, "torch", _checked(value), file=file)
     # Asked before the pickles: the header's length may well begin with the byte that every pickle begins with.
     if head[8:9] == b"{" and head[7:8] == b"\0":
@@ -110,7 +112,7 @@ def _read(path: Path, file: MappedFile, head: bytes) -> Contents:
         try:
             value = read_pickle(data, budget)
         except CheckpointError as error:
-            raise foreign.better_named(error, data) from error
+            raise foreign.clarified(error, data) from error
         return Contents(path, "pickle", _checked(value), file=file)
     if path.suffix.lower() == ".bin":
         raise CheckpointError(

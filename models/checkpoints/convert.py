@@ -25,11 +25,11 @@ from .export import (
     LAYOUTS,
     discriminator_to_nvidia,
     discriminator_to_rosinality,
+    extra_options,
     to_arcface,
     to_nvidia,
     to_psp,
     to_rosinality,
-    unsaid,
 )
 from .facestylist import save_bytes, write
 
@@ -106,7 +106,7 @@ def _to_public(path: str | Path, info: CheckpointInfo, out: Path, layout: str) -
         critic = load_discriminator(path)
         theirs = layout == "rosinality"
         bare = {"d": discriminator_to_rosinality(critic)} if theirs else {"D": discriminator_to_nvidia(critic)}
-        _save({**bare, **unsaid(None, critic.config)}, out)
+        _save({**bare, **extra_options(None, critic.config)}, out)
         return
     if not info.has_generator:
         raise CheckpointError(f"{path}: it holds no generator, and {layout}'s layout is for generators.")

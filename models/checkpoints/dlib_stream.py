@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .machine import CutOff, Damaged
+from .machine import CorruptFile, TruncatedFile
 
 MAGIC = b"\x01\x01\x01\x0dloss_metric_2"
 MOST_LAYERS = 1000
@@ -60,12 +60,12 @@ def read_dlib(data: memoryview) -> list[Layer]:
     # The first number that is no version is the length of the input's name.
     name = stream.text(versions.pop())
     if name != "input_rgb_image_sized" or not versions:
-        raise Damaged(f"its input is {name!r}")
+        raise CorruptFile(f"its input is {name!r}")
     stream.skip("fffii")
     layers: list[Layer] = []
     while stream.place < len(data):
         if len(layers) == len(versions):
-            raise Damaged("more layers than it announced")
+            raise CorruptFile("more layers than it announced")
         layers.append(_layer(stream, first_version=None if layers else versions[-1]))
     return layers
 
@@ -73,7 +73,7 @@ def read_dlib(data: memoryview) -> list[Layer]:
 def _layer(stream: _Stream, first_version: int | None) -> Layer:
     kind = stream.text()
     if kind not in LAYERS:
-        raise Damaged(f"a layer of the unknown kind {kind!r}")
+        raise CorruptFile(f"a layer of the unknown kind {kind!r}")
     numbers: list[int] = []
     values = torch.empty(0)
     for part in LAYERS[kind]:
@@ -99,7 +99,7 @@ class _Stream:
 
     def bytes(self, count: int) -> memoryview:
         if not 0 <= count <= len(self.data) - self.place:
-            raise CutOff(f"{count} bytes are announced and {len(self.data) - self.place} are left")
+            raise TruncatedFile(f"{count} bytes are announced and {len(self.data) - self.place} are left")
         self.place += count
         return self.data[self.place - count : self.place]
 
@@ -107,20 +107,20 @@ class _Stream:
         control = self.bytes(1)[0]
         count = control & 0x0F
         if not 1 <= count <= 8 or control & 0x70:
-            raise Damaged(f"an integer of {count} bytes")
+            raise CorruptFile(f"an integer of {count} bytes")
         magnitude = int.from_bytes(self.bytes(count), "little")
         return -magnitude if control & 0x80 else magnitude
 
     def text(self, length: int | None = None) -> str:
         length = self.integer() if length is None else length
         if not 0 <= length <= LONGEST_NAME:
-            raise Damaged(f"a name of {length} letters")
+            raise CorruptFile(f"a name of {length} letters")
         return bytes(self.bytes(length)).decode("ascii", "replace")
 
     def tensor(self) -> Tensor:
         version, *lengths = (self.integer() for _ in range(5))
         if version != 2 or any(length < 0 for length in lengths):
-            raise Damaged("a tensor without a proper shape")
+            raise CorruptFile("a tensor without a proper shape")
         # A copy, because the values begin at any byte.
         view = bytearray(self.bytes(4 * math.prod(lengths)))
         return torch.frombuffer(view, dtype=torch.float32) if view else torch.empty(0)

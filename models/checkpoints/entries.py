@@ -92,7 +92,7 @@ def find_state(data: Any, marks: tuple[str, ...], entries: tuple[str, ...]) -> d
     return None
 
 
-def unsaid_options(data: Any, kind: str) -> Mapping[Any, Any]:
+def extra_options(data: Any, kind: str) -> Mapping[Any, Any]:
     """What our own exports say of the generator ("G") or the discriminator ("D") that its state dict cannot."""
     both = data.get("init_kwargs") if isinstance(data, Mapping) else None
     options = both.get(kind) if isinstance(both, Mapping) else None

@@ -45,7 +45,7 @@ def to_rosinality(source: FaceGenerator) -> dict[str, Any]:
         state[f"to_rgbs.{j}.upsample.kernel"] = fir_kernel(4.0)
     content: dict[str, Any] = {"g_ema": state, "latent_avg": source.mean_latent.detach().cpu().clone()}
     critic = source.discriminator
-    content |= unsaid(config, None if critic is None else critic.config)
+    content |= extra_options(config, None if critic is None else critic.config)
     if critic is not None:
         content["d"] = discriminator_to_rosinality(critic)
     return content
@@ -92,7 +92,7 @@ def to_nvidia(source: FaceGenerator) -> dict[str, Any]:
         if config.architecture == "resnet" and r > 4:
             state[f"synthesis.b{r}.skip.resample_filter"] = fir_kernel()
     critic = source.discriminator
-    content: dict[str, Any] = {"G_ema": state, **unsaid(config, None if critic is None else critic.config)}
+    content: dict[str, Any] = {"G_ema": state, **extra_options(config, None if critic is None else critic.config)}
     if critic is not None:
         content["D"] = discriminator_to_nvidia(critic)
     return content
@@ -150,7 +150,7 @@ def to_arcface(network: ArcFace) -> dict[str, Tensor]:
     return _tensors(network)
 
 
-def unsaid(generator: GeneratorConfig | None, discriminator: DiscriminatorConfig | None) -> dict[str, Any]:
+def extra_options(generator: GeneratorConfig | None, discriminator: DiscriminatorConfig | None) -> dict[str, Any]:
     """`{"init_kwargs": {"G": ..., "D": ...}}` of what readers of bare state dicts would take otherwise, else `{}`."""
     options: dict[str, dict[str, float]] = {"G": {}, "D": {}}
     for name, config in (("G", generator), ("D", discriminator)):

@@ -45,7 +45,7 @@ class _Uninitialised(TorchFunctionMode):
 
 
 @contextmanager
-def plain_tensors() -> Iterator[None]:
+def outside_inference_mode() -> Iterator[None]:
     """Builds networks as if nothing surrounded it.
 
     Tensors made in ComfyUI's inference mode could not be trained or differentiated through later, and what is left of
@@ -82,7 +82,7 @@ def absent_tensors(make: Callable[[], nn.Module], state: State) -> list[str]:
     return [name for name in _shell(make) if name not in state and not name.endswith(OPTIONAL)]
 
 
-def build(make: Callable[[], Network], state: State, file: Path, mapped: MappedFile | None = None) -> Network:
+def build_network(make: Callable[[], Network], state: State, file: Path, mapped: MappedFile | None = None) -> Network:
     """The network that `make` makes, filled with `state`, each tensor reshaped to its place; in eval mode.
 
     Args:

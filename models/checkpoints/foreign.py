@@ -77,7 +77,7 @@ def what(head: bytes, size: int) -> str | None:
     return None
 
 
-def better_named(error: CheckpointError, data: memoryview) -> CheckpointError:
+def clarified(error: CheckpointError, data: memoryview) -> CheckpointError:
     """`error`, or a sentence that names the kind of file where its text gives that away.
 
     Diffusion checkpoints of PyTorch Lightning ask for Python objects and would be refused for those.

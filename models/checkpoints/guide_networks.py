@@ -19,7 +19,7 @@ from ..lpips import BACKBONES, Lpips, LpipsConfig, convolution_indices
 from .container import read_contents
 from .contents import CheckpointError
 from .entries import tensors_of
-from .filling import build, check_config, plain_tensors
+from .filling import build_network, check_config, outside_inference_mode
 from .storages import MappedFile
 
 LINEAR_STAGES = 5
@@ -350,5 +350,5 @@ class _Understanding:
 
 
 def _built(make: Callable[[], Any], state: State, file: Path, mapped: MappedFile | None) -> Any:
-    with plain_tensors():
-        return build(make, state, file, mapped).requires_grad_(False)
+    with outside_inference_mode():
+        return build_network(make, state, file, mapped).requires_grad_(False)

@@ -66,11 +66,11 @@ def _oversized() -> CheckpointError:
     )
 
 
-class Damaged(ValueError):
+class CorruptFile(ValueError):
     """The instructions do not make sense; the text says where."""
 
 
-class CutOff(Damaged):
+class TruncatedFile(CorruptFile):
     """The data ends before what it announces."""
 
 
@@ -89,13 +89,13 @@ class Record(dict[Any, Any], Builder):
         pass
 
 
-def simple_key(key: Any) -> Hashable:
+def plain_key(key: Any) -> Hashable:
     """`key`, if it is text, a number, short bytes or None; hashing anything nested could take for ever."""
     if isinstance(key, (str, bytes)) and len(key) > KEY_LENGTH:
-        raise Damaged(f"a name of {len(key)} characters")
+        raise CorruptFile(f"a name of {len(key)} characters")
     if key is None or isinstance(key, (str, bytes, int, float)):
         return key
-    raise Damaged(f"a {type(key).__name__} as a name")
+    raise CorruptFile(f"a {type(key).__name__} as a name")
 
 
 class _Mark:
@@ -105,7 +105,7 @@ class _Mark:
 _MARK = _Mark()
 
 
-class Machine:
+class RestrictedUnpickler:
     """Runs one pickle.
 
     Args:
@@ -141,7 +141,7 @@ class Machine:
         end, data = len(self.data), self.data
         while True:
             if self.position >= end:
-                raise CutOff("the data ends before the pickle does")
+                raise TruncatedFile("the data ends before the pickle does")
             code = data[self.position]
             self.position += 1
             self.budget.spend_operation()
@@ -149,19 +149,19 @@ class Machine:
                 return self._pop(), self.position
             operation = _OPERATIONS.get(code)
             if operation is None:
-                raise Damaged(f"unknown instruction {code:#04x} at byte {self.position - 1}")
+                raise CorruptFile(f"unknown instruction {code:#04x} at byte {self.position - 1}")
             operation(self)
 
     # -- the stack
 
     def _pop(self) -> Any:
         if not self.stack or self.stack[-1] is _MARK:
-            raise Damaged("an instruction without its operand")
+            raise CorruptFile("an instruction without its operand")
         return self.stack.pop()
 
     def _top(self) -> Any:
         if not self.stack or self.stack[-1] is _MARK:
-            raise Damaged("an instruction without its operand")
+            raise CorruptFile("an instruction without its operand")
         return self.stack[-1]
 
     def _pop_to_mark(self) -> list[Any]:
@@ -172,14 +172,14 @@ class Machine:
                 del stack[i:]
                 self.budget.spend_operation(len(items) >> 3)
                 return items
-        raise Damaged("a group without its beginning")
+        raise CorruptFile("a group without its beginning")
 
     # -- reading
 
     def _take(self, count: int) -> memoryview:
         start, self.position = self.position, self.position + count
         if self.position > len(self.data):
-            raise CutOff(f"{count} bytes are announced where {max(len(self.data) - start, 0)} are left")
+            raise TruncatedFile(f"{count} bytes are announced where {max(len(self.data) - start, 0)} are left")
         return self.data[start : self.position]
 
     def _number(self, form: str) -> Any:
@@ -190,7 +190,7 @@ class Machine:
         text = bytes(self.data[self.position : limit])
         length = text.find(b"\n")
         if length < 0:
-            raise Damaged("a line without its end")
+            raise CorruptFile("a line without its end")
         self.position += length + 1
         return text[:length].decode("utf-8")
 
@@ -210,7 +210,7 @@ class Machine:
 
     def _integer(self, count: int) -> None:
         if count > INTEGER_BYTES:
-            raise Damaged(f"a number of {count} bytes")
+            raise CorruptFile(f"a number of {count} bytes")
         self.stack.append(int.from_bytes(self._take(count), "little", signed=True))
 
     # -- building
@@ -218,21 +218,21 @@ class Machine:
     def _append(self, items: list[Any]) -> None:
         target = self._top()
         if type(target) is not list:
-            raise Damaged(f"items for a {type(target).__name__}")
+            raise CorruptFile(f"items for a {type(target).__name__}")
         target.extend(items)
 
     def _set_items(self, items: list[Any]) -> None:
         target = self._top()
         if not isinstance(target, dict) or len(items) % 2:
-            raise Damaged(f"named items for a {type(target).__name__}")
+            raise CorruptFile(f"named items for a {type(target).__name__}")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            target[simple_key(key)] = value
+            target[plain_key(key)] = value
 
     def _add_items(self) -> None:
         items, target = self._pop_to_mark(), self._top()
         if type(target) is not set:
-            raise Damaged(f"members for a {type(target).__name__}")
-        target.update(simple_key(item) for item in items)
+            raise CorruptFile(f"members for a {type(target).__name__}")
+        target.update(plain_key(item) for item in items)
 
     def _new(self, container: Any) -> None:
         self.budget.spend_operation(CONTAINER - 1)
@@ -253,7 +253,7 @@ class Machine:
     def _stack_global(self) -> None:
         name, module = self._pop(), self._pop()
         if not isinstance(name, str) or not isinstance(module, str) or len(name) + len(module) > KEY_LENGTH:
-            raise Damaged("a name that is no text")
+            raise CorruptFile("a name that is no text")
         self.stack.append(self.find(module, name))
 
     def _global(self) -> None:
@@ -263,20 +263,20 @@ class Machine:
     def _reduce(self) -> None:
         arguments, function = self._pop(), self._pop()
         # The table holds only functions of this project, inert classes and inert values; data never gets here.
-        if not isinstance(function, Allowed) or type(arguments) is not tuple:
-            raise Damaged("a call of something that is no function")
+        if not isinstance(function, SafeCall) or type(arguments) is not tuple:
+            raise CorruptFile("a call of something that is no function")
         self.stack.append(function.call(*arguments))
 
     def _new_object(self) -> None:
         arguments, function = self._pop(), self._pop()
-        if not isinstance(function, Allowed) or type(arguments) is not tuple or arguments:
-            raise Damaged("a new object of something that is no class")
+        if not isinstance(function, SafeCall) or type(arguments) is not tuple or arguments:
+            raise CorruptFile("a new object of something that is no class")
         self.stack.append(function.call())
 
     def _build(self) -> None:
         state, target = self._pop(), self._top()
         if not isinstance(target, Builder):
-            raise Damaged(f"attributes for a {type(target).__name__}")
+            raise CorruptFile(f"attributes for a {type(target).__name__}")
         target.build(state)
 
     def _put(self, index: int) -> None:
@@ -284,7 +284,7 @@ class Machine:
 
     def _get(self, index: int) -> None:
         if index not in self.memo:
-            raise Damaged(f"a reference to what was never there ({index})")
+            raise CorruptFile(f"a reference to what was never there ({index})")
         self.stack.append(self.memo[index])
 
     def _persistent(self) -> None:
@@ -293,14 +293,14 @@ class Machine:
         self.stack.append(self.persistent(self._pop()))
 
 
-class Allowed:
+class SafeCall:
     """A name on the list that may be called: the wrapped function, and nothing else of it."""
 
     def __init__(self, call: Callable[..., Any]) -> None:
         self.call = call
 
 
-_OPERATIONS: Mapping[int, Callable[[Machine], Any]] = {
+_OPERATIONS: Mapping[int, Callable[[RestrictedUnpickler], Any]] = {
     0x80: lambda m: _protocol(m._number("<B")),  # PROTO
     0x95: lambda m: m._number("<Q"),  # FRAME: a hint for readers of streams
     ord("("): lambda m: m.stack.append(_MARK),
@@ -337,7 +337,7 @@ _OPERATIONS: Mapping[int, Callable[[Machine], Any]] = {
     ord("l"): lambda m: m._group(list),
     ord("t"): lambda m: m._group(tuple),
     ord("d"): lambda m: m._dictionary(),
-    0x91: lambda m: m._group(lambda items: frozenset(simple_key(item) for item in items)),
+    0x91: lambda m: m._group(lambda items: frozenset(plain_key(item) for item in items)),
     0x85: lambda m: m._tuple(1),
     0x86: lambda m: m._tuple(2),
     0x87: lambda m: m._tuple(3),
@@ -357,7 +357,7 @@ _OPERATIONS: Mapping[int, Callable[[Machine], Any]] = {
 
 def _protocol(version: int) -> None:
     if not 2 <= version <= 5:
-        raise Damaged(f"pickle protocol {version}")
+        raise CorruptFile(f"pickle protocol {version}")
 
 
 def as_mapping(value: Any) -> dict[Any, Any]:
@@ -367,5 +367,5 @@ def as_mapping(value: Any) -> dict[Any, Any]:
         Damaged: it is something else.
     """
     if not isinstance(value, dict):
-        raise Damaged(f"a {type(value).__name__} where attributes belong")
+        raise CorruptFile(f"a {type(value).__name__} where attributes belong")
     return value

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from .contents import CheckpointError
-from .machine import Allowed, Budget, Builder, Damaged, Find, Record, as_mapping, simple_key
+from .machine import Budget, Builder, CorruptFile, Find, Record, SafeCall, as_mapping, plain_key
 from .numpy_values import numpy_names, numpy_number, numpy_type
 from .storages import STORAGE_TYPES, StorageType, integers
 from .storages import tensor as build_tensor
@@ -92,7 +92,7 @@ class Namespace(argparse.Namespace, Builder):
         self._budget.spend_operation(len(as_mapping(state)))
         for name, value in as_mapping(state).items():
             # Set where vars() finds it; a name such as __class__ stays an entry like any other.
-            vars(self)[str(simple_key(name))] = value
+            vars(self)[str(plain_key(name))] = value
 
 
 @dataclass
@@ -121,15 +121,15 @@ class Names:
     def _table(self) -> Mapping[tuple[str, str], Any]:
         if not hasattr(self, "_names"):
             table: dict[tuple[str, str], Any] = {
-                ("collections", "OrderedDict"): Allowed(self._dictionary),
-                ("numpy", "dtype"): Allowed(numpy_type),
-                ("numpy.core.multiarray", "scalar"): Allowed(numpy_number),
-                ("numpy._core.multiarray", "scalar"): Allowed(numpy_number),
-                ("torch._utils", "_rebuild_parameter"): Allowed(_parameter),
-                ("torch._utils", "_rebuild_tensor_v2"): Allowed(self._tensor),
-                ("builtins", "set"): Allowed(self._set),
-                ("__builtin__", "set"): Allowed(self._set),
-                ("_codecs", "encode"): Allowed(self._encode),
+                ("collections", "OrderedDict"): SafeCall(self._dictionary),
+                ("numpy", "dtype"): SafeCall(numpy_type),
+                ("numpy.core.multiarray", "scalar"): SafeCall(numpy_number),
+                ("numpy._core.multiarray", "scalar"): SafeCall(numpy_number),
+                ("torch._utils", "_rebuild_parameter"): SafeCall(_parameter),
+                ("torch._utils", "_rebuild_tensor_v2"): SafeCall(self._tensor),
+                ("builtins", "set"): SafeCall(self._set),
+                ("__builtin__", "set"): SafeCall(self._set),
+                ("_codecs", "encode"): SafeCall(self._encode),
             }
             self._names = table
         return self._names
@@ -137,24 +137,24 @@ class Names:
     def _dictionary(self, items: Any = ()) -> Record:
         made = Record()
         if not isinstance(items, (list, tuple)):
-            raise Damaged("a dictionary of something else")
+            raise CorruptFile("a dictionary of something else")
         self.budget.spend_operation(len(items))
         for pair in items:
             if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-                raise Damaged("a dictionary without names")
-            made[simple_key(pair[0])] = pair[1]
+                raise CorruptFile("a dictionary without names")
+            made[plain_key(pair[0])] = pair[1]
         return made
 
     def _set(self, items: Any = ()) -> set[Any]:
         if not isinstance(items, (list, tuple)):
-            raise Damaged("a set of something else")
+            raise CorruptFile("a set of something else")
         self.budget.spend_operation(len(items))
-        return {simple_key(item) for item in items}
+        return {plain_key(item) for item in items}
 
     def _encode(self, text: Any, encoding: Any = "latin1") -> bytes | memoryview:
         # Protocol 2 has no bytes: Python writes them as text with this call.
         if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-            raise Damaged("bytes that are written in another way")
+            raise CorruptFile("bytes that are written in another way")
         self.budget.spend_copy(len(text))
         return text.encode("latin-1")
 
@@ -164,7 +164,7 @@ class Names:
 
 def _parameter(data: Any, *_: Any) -> Tensor:
     if not isinstance(data, Tensor):
-        raise Damaged("a parameter that is no tensor")
+        raise CorruptFile("a parameter that is no tensor")
     return data
 
 
@@ -179,17 +179,17 @@ def torch_names(budget: Budget) -> Find:
 
 def _torch_table(budget: Budget) -> dict[tuple[str, str], Any]:
     extra: dict[tuple[str, str], Any] = {
-        ("argparse", "Namespace"): Allowed(lambda: Namespace(budget)),
-        ("torch._utils", "_rebuild_parameter_with_state"): Allowed(_parameter),
-        ("torch", "Size"): Allowed(lambda items=(): tuple(integers(items))),
-        ("torch", "device"): Allowed(lambda *parts: ":".join(str(p) for p in parts if isinstance(p, (str, int)))),
+        ("argparse", "Namespace"): SafeCall(lambda: Namespace(budget)),
+        ("torch._utils", "_rebuild_parameter_with_state"): SafeCall(_parameter),
+        ("torch", "Size"): SafeCall(lambda items=(): tuple(integers(items))),
+        ("torch", "device"): SafeCall(lambda *parts: ":".join(str(p) for p in parts if isinstance(p, (str, int)))),
     }
     for name, dtype in STORAGE_TYPES.items():
         extra["torch", name] = extra["torch.cuda", name] = extra["torch.storage", name] = StorageType(dtype)
     for name in ("float32", "float64", "float16", "bfloat16", "int64", "int32", "uint8", "bool"):
         extra["torch", name] = f"torch.{name}"
     for kind in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"):
-        extra["pathlib", kind] = extra["pathlib._local", kind] = Allowed(_path)
+        extra["pathlib", kind] = extra["pathlib._local", kind] = SafeCall(_path)
     for kind in ("list", "dict", "int", "float"):
         # What a defaultdict makes of a missing entry; here nothing is ever missing.
         extra["builtins", kind] = extra["__builtin__", kind] = f"builtins.{kind}"
@@ -198,32 +198,32 @@ def _torch_table(budget: Budget) -> dict[tuple[str, str], Any]:
         **extra,
         **numpy_names(budget),
         **_networks(names),
-        ("torch._utils", "_rebuild_tensor"): Allowed(names._tensor),
-        ("torch._tensor", "_rebuild_from_type_v2"): Allowed(_with_attributes),
+        ("torch._utils", "_rebuild_tensor"): SafeCall(names._tensor),
+        ("torch._tensor", "_rebuild_from_type_v2"): SafeCall(_with_attributes),
         ("torch", "Tensor"): "torch.Tensor",
         ("torch.nn.parameter", "Parameter"): "torch.nn.Parameter",
-        ("collections", "defaultdict"): Allowed(lambda *_: names._dictionary()),
+        ("collections", "defaultdict"): SafeCall(lambda *_: names._dictionary()),
     }
 
 
 def network_names(budget: Budget, load_storage: Callable[[Any], Any]) -> Find:
     """The table for plain pickles, NVIDIA's among them: what PyTorch's files may hold, and tensors as bytes within."""
-    extra = {**_torch_table(budget), ("torch.storage", "_load_from_bytes"): Allowed(load_storage)}
+    extra = {**_torch_table(budget), ("torch.storage", "_load_from_bytes"): SafeCall(load_storage)}
     return Names(budget, extra).find
 
 
 def _networks(names: Names) -> dict[tuple[str, str], Any]:
     """NVIDIA's networks, in their own pickles and in what `torch.save(network)` made of them (PTI)."""
     return {
-        ("torch_utils.persistence", "_reconstruct_persistent_obj"): Allowed(_inert_module),
-        ("dnnlib.util", "EasyDict"): Allowed(names._dictionary),
+        ("torch_utils.persistence", "_reconstruct_persistent_obj"): SafeCall(_inert_module),
+        ("dnnlib.util", "EasyDict"): SafeCall(names._dictionary),
     }
 
 
 def _with_attributes(function: Any, kind: Any, arguments: Any, *_: Any) -> Any:
     """A tensor that had attributes beside its values: the tensor."""
-    if not isinstance(function, Allowed) or not isinstance(arguments, tuple):
-        raise Damaged("a tensor made by something that is no function")
+    if not isinstance(function, SafeCall) or not isinstance(arguments, tuple):
+        raise CorruptFile("a tensor made by something that is no function")
     return function.call(*arguments)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .machine import Allowed, Budget, Builder, Damaged
+from .machine import Budget, Builder, CorruptFile, SafeCall
 from .storages import integers
 
 NUMBER = re.compile(r"[biuf][1248]")
@@ -52,12 +52,12 @@ class NumpyArray(Builder):
     def build(self, state: Any) -> None:
         # (version, shape, dtype, whether columns come first, the bytes): numpy's own state of an array.
         if not isinstance(state, tuple) or len(state) != 5:
-            raise Damaged("an array without its contents")
+            raise CorruptFile("an array without its contents")
         _, shape, kind, by_columns, data = state
         if isinstance(kind, NumpyType) and kind.code in OBJECTS and isinstance(data, list):
             self.shape, self.items = tuple(integers(shape)), data
             if math.prod(self.shape) != len(data) or not data:
-                raise Damaged(f"an array of shape {list(self.shape)} with {len(data)} objects")
+                raise CorruptFile(f"an array of shape {list(self.shape)} with {len(data)} objects")
             return
         self.tensor = _array(data, kind, shape, "F" if by_columns else "C", self.budget)
 
@@ -67,7 +67,7 @@ def numpy_type(code: Any, *_: Any) -> NumpyType:
     text = code.decode("latin-1") if isinstance(code, bytes) else code
     text = text.lstrip("<>|=") if isinstance(text, str) else ""
     if not NUMBER.fullmatch(text) and text not in OBJECTS:
-        raise Damaged("a numpy type that is no number")
+        raise CorruptFile("a numpy type that is no number")
     return NumpyType(text)
 
 
@@ -78,7 +78,7 @@ def numpy_number(kind: Any, data: Any) -> float | int | bool:
         data = data.encode("utf-8")
     number_type = isinstance(kind, NumpyType) and kind.code not in OBJECTS
     if not number_type or not isinstance(data, bytes) or len(data) != int(kind.code[1]):
-        raise Damaged("a numpy number that is none")
+        raise CorruptFile("a numpy number that is none")
     number: float | int | bool = np.frombuffer(data, kind.dtype())[0].item()
     return number
 
@@ -87,14 +87,14 @@ def numpy_names(budget: Budget) -> dict[tuple[str, str], Any]:
     """The names by which a pickle describes an array, from before and after numpy 2."""
     names: dict[tuple[str, str], Any] = {("numpy", "ndarray"): ARRAY_CLASS}
     for core in ("numpy.core", "numpy._core"):
-        names[f"{core}.multiarray", "_reconstruct"] = Allowed(lambda *arguments: _empty(budget, *arguments))
-        names[f"{core}.numeric", "_frombuffer"] = Allowed(lambda *arguments: _whole(budget, *arguments))
+        names[f"{core}.multiarray", "_reconstruct"] = SafeCall(lambda *arguments: _empty(budget, *arguments))
+        names[f"{core}.numeric", "_frombuffer"] = SafeCall(lambda *arguments: _whole(budget, *arguments))
     return names
 
 
 def _empty(budget: Budget, kind: Any, *_: Any) -> NumpyArray:
     if kind != ARRAY_CLASS:
-        raise Damaged("an array of another class")
+        raise CorruptFile("an array of another class")
     return NumpyArray(budget)
 
 
@@ -106,10 +106,10 @@ def _array(data: Any, kind: Any, shape: Any, order: Any, budget: Budget) -> Tens
     """A copy, float32 or float64 as it was, whole numbers as int64."""
     number_type = isinstance(kind, NumpyType) and kind.code not in OBJECTS
     if not number_type or not isinstance(data, (bytes, memoryview)) or order not in ("C", "F"):
-        raise Damaged("an array of something else than numbers")
+        raise CorruptFile("an array of something else than numbers")
     sizes, dtype = integers(shape), kind.dtype()
     if math.prod(sizes) * dtype.itemsize != len(data):
-        raise Damaged(f"an array of shape {sizes} in {len(data)} bytes")
+        raise CorruptFile(f"an array of shape {sizes} in {len(data)} bytes")
     wanted = np.int64 if dtype.kind != "f" else np.float64 if dtype.itemsize == 8 else np.float32
     budget.spend_copy(math.prod(sizes) * np.dtype(wanted).itemsize)
     values = np.frombuffer(data, dtype).astype(wanted)

@@ -17,7 +17,7 @@ from ..discriminator import DiscriminatorConfig
 from ..generator import GeneratorConfig, resolutions_up_to
 from ..ops import fir_kernel
 from .contents import ACCEPTED, CheckpointError, Contents, State, Weights
-from .entries import find_state, unsaid_options
+from .entries import extra_options, find_state
 from .names import InertModule, plain_text
 
 FAMILY = "nvidia"
@@ -73,7 +73,7 @@ def _network(data: Any, kind: str) -> InertModule | None:
     state = find_state(data, marks, entries)
     if state is None:
         return None
-    return InertModule(name, {"_parameters": state, "_init_kwargs": dict(unsaid_options(data, kind))})
+    return InertModule(name, {"_parameters": state, "_init_kwargs": dict(extra_options(data, kind))})
 
 
 def _options(network: InertModule) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .contents import CheckpointError
-from .machine import Budget, Damaged, Machine
+from .machine import Budget, CorruptFile, RestrictedUnpickler
 from .names import InertModule, network_names
 from .storages import Storage
 from .torch_files import read_archive, read_stream
@@ -31,12 +31,12 @@ def read_pickle(data: memoryview, budget: Budget) -> Any:
             budget.spend_copy(len(payload))
             payload = memoryview(bytearray(payload))
         if not isinstance(payload, memoryview):
-            raise Damaged("a tensor without its bytes")
+            raise CorruptFile("a tensor without its bytes")
         read = read_archive if bytes(payload[:4]) == b"PK\x03\x04" else read_stream
         storage = read(payload, budget)
         if not isinstance(storage, Storage):
             raise CheckpointError("a tensor in it is no tensor. Take another copy from a source you trust.")
         return storage
 
-    value, _ = Machine(data, network_names(budget, load_storage), budget).run()
+    value, _ = RestrictedUnpickler(data, network_names(budget, load_storage), budget).run()
     return value

@@ -19,7 +19,7 @@ from ..discriminator import DiscriminatorConfig
 from ..generator import GeneratorConfig
 from ..ops import fir_kernel
 from .contents import CheckpointError, Contents, State, Weights
-from .entries import find_mean, find_state, unsaid_options
+from .entries import extra_options, find_mean, find_state
 from .names import number, plain_text
 
 FAMILY = "rosinality"
@@ -58,7 +58,7 @@ def read(contents: Contents) -> Weights:
     discriminator = find_discriminator(contents.data)
     network = None if generator is None else read_generator(generator)
     critic = None if discriminator is None else read_discriminator(discriminator)
-    of_g, of_d = (unsaid_options(contents.data, kind) for kind in "GD")
+    of_g, of_d = (extra_options(contents.data, kind) for kind in "GD")
     if network is not None and of_g:
         network = replace(network[0], conv_clamp=number(of_g.get("conv_clamp"))), network[1]
     if critic is not None and of_d:

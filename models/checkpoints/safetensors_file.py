@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .contents import CheckpointError
-from .machine import Damaged
+from .machine import CorruptFile
 from .storages import MAX_DIMENSIONS, contiguous
 
 HEADER_LIMIT = 16_000_000
@@ -56,21 +56,21 @@ def read_safetensors(data: memoryview) -> tuple[dict[str, Tensor], dict[str, str
     try:
         header = json.loads(bytes(data[8 : 8 + length]))
     except (ValueError, RecursionError) as error:
-        raise Damaged("its header is not JSON") from error
+        raise CorruptFile("its header is not JSON") from error
     if not isinstance(header, dict) or len(header) > TENSOR_LIMIT:
-        raise Damaged("its header is no list of tensors")
+        raise CorruptFile("its header is no list of tensors")
     metadata = header.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise Damaged("its metadata is not text")
+        raise CorruptFile("its metadata is not text")
     body = data[8 + length :]
     places = sorted((_place(name, entry, len(body)) for name, entry in header.items()), key=lambda place: place[0])
     expected = 0
     for begin, end, name, _, _ in places:
         if begin != expected:
-            raise Damaged(f"the bytes of `{name[:60]}` overlap others, or leave a gap")
+            raise CorruptFile(f"the bytes of `{name[:60]}` overlap others, or leave a gap")
         expected = end
     if expected != len(body):
-        raise Damaged(f"{len(body) - expected} bytes belong to no tensor")
+        raise CorruptFile(f"{len(body) - expected} bytes belong to no tensor")
     tensors = {name: contiguous(body[begin:end], dtype, shape) for begin, end, name, dtype, shape in places if dtype}
     return tensors, metadata
 
@@ -78,18 +78,18 @@ def read_safetensors(data: memoryview) -> tuple[dict[str, Tensor], dict[str, str
 def _place(name: str, entry: Any, size: int) -> tuple[int, int, str, torch.dtype | None, list[int]]:
     """(begin, end, name, dtype, shape) of one tensor, checked against one another."""
     if len(name) > 1000 or not isinstance(entry, dict):
-        raise Damaged("a tensor without a description")
+        raise CorruptFile("a tensor without a description")
     shape, offsets, kind = entry.get("shape"), entry.get("data_offsets"), entry.get("dtype")
     for numbers in (shape, offsets):
         if not isinstance(numbers, list) or any(type(number) is not int or number < 0 for number in numbers):
-            raise Damaged(f"`{name[:60]}` without a proper shape and place")
+            raise CorruptFile(f"`{name[:60]}` without a proper shape and place")
     assert isinstance(shape, list) and isinstance(offsets, list)  # noqa: S101 - for the type checker
     dtype = DTYPES.get(kind) if isinstance(kind, str) else None
     width = dtype.itemsize if dtype else OTHER_DTYPES.get(kind) if isinstance(kind, str) else None
     if width is None:
-        raise Damaged(f"`{name[:60]}` is of an unknown type")
+        raise CorruptFile(f"`{name[:60]}` is of an unknown type")
     if len(offsets) != 2 or len(shape) > MAX_DIMENSIONS or not offsets[0] <= offsets[1]:
-        raise Damaged(f"`{name[:60]}` without a proper shape and place")
+        raise CorruptFile(f"`{name[:60]}` without a proper shape and place")
     if offsets[1] > size:
         raise CheckpointError(
             f"it is cut off or damaged: `{name[:60]}` ends at byte {offsets[1]} of {size}. Download it again."
@@ -100,7 +100,7 @@ def _place(name: str, entry: Any, size: int) -> tuple[int, int, str, torch.dtype
     for number in shape:
         count *= number
     if count != offsets[1] - offsets[0]:
-        raise Damaged(
+        raise CorruptFile(
             f"`{name[:60]}` of shape {str(shape)[:80]} needs {str(count)[:40]} bytes and has {offsets[1] - offsets[0]}"
         )
     return offsets[0], offsets[1], name, dtype, shape

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .contents import CheckpointError
-from .machine import Budget, Damaged
+from .machine import Budget, CorruptFile
 
 MAX_DIMENSIONS = 8
 SHARED_ELEMENTS = 1 << 20
@@ -78,9 +78,9 @@ def integers(values: Any) -> list[int]:
         Damaged: it is something else.
     """
     if not isinstance(values, (tuple, list)) or len(values) > MAX_DIMENSIONS:
-        raise Damaged("a tensor without a proper shape")
+        raise CorruptFile("a tensor without a proper shape")
     if any(type(value) is not int or value < 0 for value in values):
-        raise Damaged("a tensor whose shape or strides are not positive numbers")
+        raise CorruptFile("a tensor whose shape or strides are not positive numbers")
     return list(values)
 
 
@@ -92,10 +92,10 @@ def tensor(storage: Any, offset: Any, size: Any, stride: Any, budget: Budget) ->
         CheckpointError: it stands for far more data than the file holds.
     """
     if not isinstance(storage, Storage):
-        raise Damaged("a tensor without its values")
+        raise CorruptFile("a tensor without its values")
     sizes, strides, (start,) = integers(size), integers(stride), integers([offset])
     if len(sizes) != len(strides):
-        raise Damaged("a tensor with more sides than strides")
+        raise CorruptFile("a tensor with more sides than strides")
     count = 1
     for length in sizes:
         count *= length
@@ -109,7 +109,7 @@ def tensor(storage: Any, offset: Any, size: Any, stride: Any, budget: Budget) ->
         return torch.empty(sizes, dtype=storage.dtype)
     last = start + sum((length - 1) * step for length, step in zip(sizes, strides, strict=True))
     if last >= storage.count:
-        raise Damaged(f"a tensor of shape {sizes} reaches beyond its {storage.count} values")
+        raise CorruptFile(f"a tensor of shape {sizes} reaches beyond its {storage.count} values")
     flat = torch.frombuffer(storage.data, dtype=storage.dtype)
     return flat.as_strided(sizes, strides, start)
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .contents import CheckpointError
-from .machine import CutOff, Damaged
+from .machine import CorruptFile, TruncatedFile
 from .storages import integers
 
 ENDING = "-weights_manifest.json"
@@ -41,10 +41,10 @@ def read_tfjs(manifest: Path) -> dict[str, Tensor]:
         OSError: a file cannot be read.
     """
     if manifest.stat().st_size > LARGEST_MANIFEST:
-        raise Damaged("a manifest larger than any network's")
+        raise CorruptFile("a manifest larger than any network's")
     groups = json.loads(manifest.read_bytes())
     if not isinstance(groups, list):
-        raise Damaged("a manifest that is no list")
+        raise CorruptFile("a manifest that is no list")
     tensors: dict[str, Tensor] = {}
     for group in groups:
         entries = [_Entry(entry) for entry in group["weights"]]
@@ -66,7 +66,7 @@ class _Entry:
         packed = entry.get("quantization")
         kind = entry["dtype"] if packed is None else packed["dtype"]
         if kind not in ("float32", "uint8") or entry["dtype"] != "float32" or (packed is None) != (kind == "float32"):
-            raise Damaged(f"`{self.name[:60]}` is stored as {str(kind)[:20]}, where float32 or uint8 is read")
+            raise CorruptFile(f"`{self.name[:60]}` is stored as {str(kind)[:20]}, where float32 or uint8 is read")
         self.bytes = self.count * (4 if packed is None else 1)
         self.scale, self.least = (1.0, 0.0) if packed is None else (float(packed["scale"]), float(packed["min"]))
 
@@ -83,7 +83,7 @@ class _Entry:
 def _bytes_of(manifest: Path, names: Any, wanted: int) -> memoryview:
     """The `wanted` bytes of the files with these names, in a row."""
     if wanted > MOST_BYTES:
-        raise Damaged(f"{wanted} bytes of weights")
+        raise CorruptFile(f"{wanted} bytes of weights")
     files = [manifest.with_name(str(name)) for name in names]  # refuses a name that leads to another folder
     for file in files:
         if not file.is_file():
@@ -92,5 +92,7 @@ def _bytes_of(manifest: Path, names: Any, wanted: int) -> memoryview:
             )
     found = sum(file.stat().st_size for file in files)
     if found != wanted:
-        raise (CutOff if found < wanted else Damaged)(f"its manifest announces {wanted} bytes, and there are {found}")
+        raise (TruncatedFile if found < wanted else CorruptFile)(
+            f"its manifest announces {wanted} bytes, and there are {found}"
+        )
     return memoryview(b"".join(file.read_bytes() for file in files))

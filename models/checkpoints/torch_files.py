@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from .contents import CheckpointError
-from .machine import Allowed, Budget, CutOff, Damaged, Machine
+from .machine import Budget, CorruptFile, RestrictedUnpickler, SafeCall, TruncatedFile
 from .names import torch_names
 from .storages import Storage, StorageType
 
@@ -54,7 +54,7 @@ def read_archive(data: memoryview, budget: Budget) -> Any:
             "this is an ordinary zip archive. Unpack it, and choose the checkpoint file that was in it."
         )
     if len({member.name.partition("/")[0] for member in members}) != 1:
-        raise Damaged("an archive with several roots")
+        raise CorruptFile("an archive with several roots")
     order = names.get("byteorder")
     if order is not None and bytes(_content(data, order)[:8]) != b"little":
         raise CheckpointError("it was written on a big-endian machine. Save it again as .safetensors there.")
@@ -65,18 +65,18 @@ def read_archive(data: memoryview, budget: Budget) -> Any:
         dtype, key, count = _described(pid)
         member = names.get(f"data/{key}")
         if member is None:
-            raise Damaged(f"the values {key[:40]!r} are missing")
+            raise CorruptFile(f"the values {key[:40]!r} are missing")
         if key not in storages:
             content = _content(data, member)
             if count * dtype.itemsize != len(content):
-                raise Damaged(f"{count} values are announced where {len(content)} bytes are")
+                raise CorruptFile(f"{count} values are announced where {len(content)} bytes are")
             storages[key] = Storage(dtype, content)
         if storages[key].dtype != dtype:
             return Storage(dtype, storages[key].data)
         return storages[key]
 
     pickle = _content(data, names["data.pkl"])
-    value, _ = Machine(pickle, torch_names(budget), budget, persistent, text=True).run()
+    value, _ = RestrictedUnpickler(pickle, torch_names(budget), budget, persistent, text=True).run()
     return value
 
 
@@ -106,7 +106,7 @@ def _members(data: memoryview) -> list[Member]:
                 "Take another copy from a source you trust."
             )
     if len({member.name for member in members}) != len(members):
-        raise Damaged("two parts of the same name")
+        raise CorruptFile("two parts of the same name")
     return members
 
 
@@ -126,7 +126,7 @@ def _end_64(data: memoryview, end_record: int) -> tuple[int, int, int]:
 def _entry(data: memoryview, position: int) -> tuple[Member, int]:
     head = bytes(data[position : position + 46])
     if len(head) != 46 or head[:4] != b"PK\x01\x02":
-        raise Damaged("the archive's table of contents is no such table")
+        raise CorruptFile("the archive's table of contents is no such table")
     flags, method = struct.unpack_from("<HH", head, 8)
     packed, size, name_length, extra_length, comment_length = struct.unpack_from("<IIHHH", head, 20)
     (start,) = struct.unpack_from("<I", head, 42)
@@ -174,7 +174,7 @@ def _wide(extra: bytes, size: int, packed: int, start: int) -> tuple[int, int, i
 def _content(data: memoryview, member: Member) -> memoryview:
     head = bytes(data[member.start : member.start + 30])
     if head[:4] != b"PK\x03\x04":
-        raise Damaged("a part of the archive is not where its table says")
+        raise CorruptFile("a part of the archive is not where its table says")
     name_length, extra_length = struct.unpack_from("<HH", head, 26)
     start = member.start + 30 + name_length + extra_length
     if start + member.size > len(data):
@@ -195,10 +195,10 @@ def read_stream(data: memoryview, budget: Budget) -> Any:
     position = 0
     head = []
     for _ in range(3):
-        value, position = Machine(data, find, budget, text=True).run(position)
+        value, position = RestrictedUnpickler(data, find, budget, text=True).run(position)
         head.append(value)
     if head[0] != LEGACY_MAGIC or head[1] != 1001:
-        raise Damaged("another version of the older layout")
+        raise CorruptFile("another version of the older layout")
     if isinstance(head[2], dict) and head[2].get("little_endian") is False:
         raise CheckpointError("it was written on a big-endian machine. Save it again as .safetensors there.")
     wanted: dict[str, tuple[torch.dtype, int]] = {}
@@ -206,24 +206,24 @@ def read_stream(data: memoryview, budget: Budget) -> Any:
     def note(pid: Any) -> Storage:
         dtype, key, count = _described(pid)
         if wanted.setdefault(key, (dtype, count)) != (dtype, count):
-            raise Damaged("values described in two ways")
+            raise CorruptFile("values described in two ways")
         if count * dtype.itemsize > len(data):
-            raise Damaged(f"{count} values are announced, which is more than the file holds")
+            raise CorruptFile(f"{count} values are announced, which is more than the file holds")
         return Storage(dtype, memoryview(b""))
 
-    _, end = Machine(data, _without_tensors(find), budget, note, text=True).run(position)
-    keys, start = Machine(data, find, budget, text=True).run(end)
+    _, end = RestrictedUnpickler(data, _without_tensors(find), budget, note, text=True).run(position)
+    keys, start = RestrictedUnpickler(data, find, budget, text=True).run(end)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or set(keys) != set(wanted):
-        raise Damaged("its list of values does not fit")
+        raise CorruptFile("its list of values does not fit")
     storages: dict[str, Storage] = {}
     for key in keys:
         dtype, count = wanted[key]
         if bytes(data[start : start + 8]) != count.to_bytes(8, "little"):
-            raise CutOff("the data ends early, or its values do not have the announced length")
+            raise TruncatedFile("the data ends early, or its values do not have the announced length")
         start += 8
         content = data[start : start + count * dtype.itemsize]
         if len(content) != count * dtype.itemsize:
-            raise CutOff("the data ends before the tensors do")
+            raise TruncatedFile("the data ends before the tensors do")
         storages[key] = Storage(dtype, content)
         start += len(content)
 
@@ -232,7 +232,7 @@ def read_stream(data: memoryview, budget: Budget) -> Any:
         view = pid[5] if len(pid) > 5 else None
         return storage if view is None else _view(storage, view)
 
-    value, _ = Machine(data, find, budget, persistent, text=True).run(position)
+    value, _ = RestrictedUnpickler(data, find, budget, persistent, text=True).run(position)
     return value
 
 
@@ -241,7 +241,7 @@ def _without_tensors(find: Callable[[str, str], Any]) -> Callable[[str, str], An
 
     def found(module: str, name: str) -> Any:
         value = find(module, name)
-        return Allowed(lambda *_: None) if module == "torch._utils" else value
+        return SafeCall(lambda *_: None) if module == "torch._utils" else value
 
     return found
 
@@ -249,10 +249,10 @@ def _without_tensors(find: Callable[[str, str], Any]) -> Callable[[str, str], An
 def _view(storage: Storage, view: Any) -> Storage:
     """Very old files: a storage that is a part of another one, (key, first value, number of values)."""
     if not isinstance(view, tuple) or len(view) != 3 or type(view[1]) is not int or type(view[2]) is not int:
-        raise Damaged("a view of values without its bounds")
+        raise CorruptFile("a view of values without its bounds")
     first, last = view[1], view[1] + view[2]
     if not 0 <= first <= last <= storage.count:
-        raise Damaged("a view that reaches beyond its values")
+        raise CorruptFile("a view that reaches beyond its values")
     width = storage.dtype.itemsize
     return Storage(storage.dtype, storage.data[first * width : last * width])
 
@@ -265,8 +265,8 @@ def _described(pid: Any) -> tuple[torch.dtype, str, int]:
             'code, so it was not loaded. Save the weights alone (`torch.save({"g_ema": network.state_dict()}, ...)`).'
         )
     if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage" or not isinstance(pid[1], StorageType):
-        raise Damaged("a reference to values that is none")
+        raise CorruptFile("a reference to values that is none")
     key, count = pid[2], pid[4]
     if not isinstance(key, (str, int)) or type(count) is not int or count < 0 or len(str(key)) > 200:
-        raise Damaged("a reference to values without a name or number")
+        raise CorruptFile("a reference to values without a name or number")
     return pid[1].dtype, str(key), count

@@ -113,14 +113,14 @@ def test_tuning_saves_a_generator_of_the_same_w(faces: list[str], capsys: pytest
 def test_an_interrupt_writes_the_best_so_far(
     faces: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    search = inversion._Search.step
+    search = inversion.LatentSearch.step
 
     def interrupted(self: Any, step: int) -> Any:
         if step == 4:
             raise KeyboardInterrupt
         return search(self, step)
 
-    monkeypatch.setattr(inversion._Search, "step", interrupted)
+    monkeypatch.setattr(inversion.LatentSearch, "step", interrupted)
     assert main(["invert", *faces, "--generator", "source.safetensors", "--steps", "9", "--out", "w.npy"]) == 130
     assert "The best so far is in w.npy" in capsys.readouterr().err
     assert np.load("w.npy").shape == (2, 8, 8)

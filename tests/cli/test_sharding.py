@@ -10,7 +10,7 @@ import torch
 from tolerances import assert_close
 
 from facestylist.cli.main import main
-from facestylist.cli.sharding import Shard, current_shard, own_device, require_one_process
+from facestylist.cli.sharding import Shard, current_shard, device_of_rank, require_one_process
 
 
 def test_the_shares_are_all_of_it_and_disjoint() -> None:
@@ -33,11 +33,14 @@ def test_nonsense_from_a_launcher_is_told(rank: str, world: str) -> None:
 def test_each_process_has_its_graphics_card(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    assert own_device("auto", {"LOCAL_RANK": "6"}) == "cuda:2"
-    assert own_device("cuda:1", {"LOCAL_RANK": "6"}) == "cuda:1" and own_device("cpu", {"LOCAL_RANK": "1"}) == "cpu"
-    assert own_device("auto", {}) == "auto"
+    assert device_of_rank("auto", {"LOCAL_RANK": "6"}) == "cuda:2"
+    assert (
+        device_of_rank("cuda:1", {"LOCAL_RANK": "6"}) == "cuda:1"
+        and device_of_rank("cpu", {"LOCAL_RANK": "1"}) == "cpu"
+    )
+    assert device_of_rank("auto", {}) == "auto"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert own_device("auto", {"LOCAL_RANK": "1"}) == "auto"
+    assert device_of_rank("auto", {"LOCAL_RANK": "1"}) == "auto"
 
 
 def test_rendering_in_two_processes_draws_what_one_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,7 +108,7 @@ async def training(client: Client, steps: int, style: str) -> dict[str, Any]:
         **defaults(info, "FaceStylistFinetuneGenerator"),
         "steps": steps,
         "batch_size": 2,
-        "preview_interval": 2,
+        "settings": "preview_interval = 2",
         "style_name": style,
     }
     prompt["3"] = {

@@ -10,7 +10,7 @@ from tolerances import assert_close, rounding
 from torch import Tensor
 
 import facestylist.faces.temporal as temporal
-from facestylist.faces.temporal import local_parabola, noise_variance, steady, widths_up_to
+from facestylist.faces.temporal import local_parabola, noise_variance, smooth_series, widths_up_to
 
 TIMES = torch.arange(60)
 WALK = torch.stack([40 + TIMES.double(), 8 * (TIMES / 8).sin()], 1)
@@ -52,14 +52,14 @@ def test_nothing_lags() -> None:
 
 @pytest.mark.parametrize("true", [WALK, SHAKE, torch.zeros(60, 2).double()], ids=["walk", "shake", "still"])
 def test_what_does_not_tremble_is_left_alone(true: Tensor) -> None:
-    assert error(steady(true, TIMES, 4.0), true) < 0.02
+    assert error(smooth_series(true, TIMES, 4.0), true) < 0.02
 
 
 @pytest.mark.parametrize(("true", "errors", "tremblings"), [(WALK, 0.6, 0.1), (SHAKE, 0.8, 0.4)], ids=["walk", "shake"])
 def test_trembling_goes_and_the_movement_stays(true: Tensor, errors: float, tremblings: float) -> None:
     for deviation in (0.3, 1.0):
         given = noisy(true, deviation)
-        smooth = steady(given, TIMES, 4.0)
+        smooth = smooth_series(given, TIMES, 4.0)
         assert error(smooth, true) < errors * error(given, true), "nearer to the truth, not only steadier"
         excess = trembling(smooth) - trembling(true), trembling(given) - trembling(true)
         assert excess[0] < tremblings * excess[1]
@@ -68,7 +68,7 @@ def test_trembling_goes_and_the_movement_stays(true: Tensor, errors: float, trem
 def test_a_quick_turn_after_a_long_rest_is_kept() -> None:
     true = torch.where((TIMES < 40)[:, None], SHAKE[40], SHAKE)
     given = noisy(true, 0.3)
-    smooth = steady(given, TIMES, 6.0)
+    smooth = smooth_series(given, TIMES, 6.0)
     assert error(smooth[:30], true[:30]) < 0.6 * error(given[:30], true[:30]), "steady where nothing moves"
     assert error(smooth[46:], true[46:]) < error(given[46:], true[46:]), "and quick where it does"
 
@@ -81,19 +81,19 @@ def test_the_noise_is_measured_beside_the_movement() -> None:
     assert noise_variance(WALK, TIMES) < (8 / 8**4) ** 2 / 70
     assert noise_variance(noisy(WALK, 1.0), 2 * TIMES) == 0, "frames that are apart tell nothing"
     short = noisy(WALK[:6], 1.0)
-    assert torch.equal(steady(short, TIMES[:6], 4.0), short)
+    assert torch.equal(smooth_series(short, TIMES[:6], 4.0), short)
 
 
 def test_the_widest_smoothing_is_the_one_that_is_asked_for() -> None:
     assert widths_up_to(0) == widths_up_to(0.5) == []
     assert widths_up_to(4.0) == pytest.approx([2 ** (k / 2) for k in range(-1, 5)])
     given = noisy(WALK, 1.0)
-    assert torch.equal(steady(given, TIMES, 0), given)
-    little, much = (error(steady(given, TIMES, most), WALK) for most in (1.0, 6.0))
+    assert torch.equal(smooth_series(given, TIMES, 0), given)
+    little, much = (error(smooth_series(given, TIMES, most), WALK) for most in (1.0, 6.0))
     assert much < 0.8 * little < 0.8 * error(given, WALK)
     for wrong in (-1.0, math.nan):
         with pytest.raises(ValueError, match="smoothing"):
-            steady(given, TIMES, wrong)
+            smooth_series(given, TIMES, wrong)
 
 
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from tolerances import assert_close, roundings
 from torch import Tensor
 
-from facestylist.latents.encoding import corrected_codes, first_codes, usual_steps
+from facestylist.latents.encoding import default_steps, initial_w_plus, refined_w_plus
 from facestylist.models import checkpoints
 from facestylist.models.checkpoints import CheckpointError, rosinality
 from facestylist.models.checkpoints.convert import convert
@@ -180,7 +180,7 @@ def test_restyle_starts_from_the_average_face_and_adds_up(deltas: bool, decoder:
     content = {"state_dict": encoder_state(network) | decoder_state(decoder), "latent_avg": MEAN, "opts": options}
     torch.save(content, tmp_path / "restyle.pt")
     encoder, generator = checkpoints.load_encoder(tmp_path / "restyle.pt"), face_generator(decoder)
-    assert checkpoints.inspect(tmp_path / "restyle.pt").family == "restyle" and usual_steps(encoder) == 5
+    assert checkpoints.inspect(tmp_path / "restyle.pt").family == "restyle" and default_steps(encoder) == 5
     seen = pictures()
 
     def heads(both: Tensor) -> Tensor:
@@ -193,11 +193,11 @@ def test_restyle_starts_from_the_average_face_and_adds_up(deltas: bool, decoder:
         for _ in range(3):
             drawn = F.interpolate(decoder.synthesis(codes), size=(256, 256), mode="nearest")
             codes = codes + heads(torch.cat([seen, drawn], dim=1))
-    first = ours = first_codes(encoder, seen, generator)
+    first = ours = initial_w_plus(encoder, seen, generator)
     for _ in range(2):
         with torch.no_grad():
             drawn = decoder.synthesis(ours)
-        ours = corrected_codes(encoder, seen, ours, drawn, first, generator)
+        ours = refined_w_plus(encoder, seen, ours, drawn, first, generator)
     assert_close(ours, codes, 3 * (roundings(network) + roundings(decoder)))
     assert invert_with_encoder(seen, encoder, generator, steps=2).w_plus.shape == (2, NUM_WS, W_DIM)
     with pytest.raises(ValueError, match="needs a generator"):
@@ -392,4 +392,4 @@ def test_wrong_pictures_are_refused(arcface: ArcFace) -> None:
         build()(pictures(1, side=64))
     with pytest.raises(ValueError, match=r"\[N, 3, 112, 112\]"):
         arcface(pictures(1))
-    assert usual_steps(FaceEncoder(build(), 256, NUM_WS, W_DIM)) == 1
+    assert default_steps(FaceEncoder(build(), 256, NUM_WS, W_DIM)) == 1

@@ -98,16 +98,16 @@ def test_the_sample_is_offered_once(comfyui: ModuleType, monkeypatch: pytest.Mon
     monkeypatch.setattr(folders, "SAMPLE_ASSET", sample)
     monkeypatch.setattr(folders, "SAMPLE_CLIP_ASSET", touch(tmp_path / "assets" / "sample.mp4"))
     comfyui.get_input_directory = lambda: str(tmp_path / "input")  # type: ignore[attr-defined]
-    folders.offer_sample()
+    folders.copy_samples_once()
     placed = tmp_path / "input" / folders.SAMPLE
     assert placed.read_text() == "picture"
     assert (tmp_path / "input" / folders.SAMPLE_CLIP).is_file()
     placed.write_text("the user's own")
-    folders.offer_sample()
+    folders.copy_samples_once()
     assert placed.read_text() == "the user's own"
     placed.unlink()
     sample.unlink()
-    folders.offer_sample()
+    folders.copy_samples_once()
     assert not placed.exists()
 
 

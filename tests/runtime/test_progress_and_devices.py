@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from facestylist.runtime import devices, progress
-from facestylist.runtime.devices import on_device, pick_device, room_for_training, use_device
+from facestylist.runtime.devices import memory_for_training, on_device, pick_device, use_device
 from facestylist.runtime.progress import ProgressReporter
 
 
@@ -148,7 +148,7 @@ def test_networks_go_through_comfyuis_memory_management(comfyui: dict[str, list[
     del network
     gc.collect()
     assert gone() is None, "nothing keeps a network that nobody uses"
-    with room_for_training():
+    with memory_for_training():
         assert comfyui["calls"] == ["unload"]
     assert comfyui["calls"] == ["unload", "empty"]
 

@@ -24,7 +24,7 @@ from facestylist.models.checkpoints import load_generator, save_generator
 from facestylist.models.types import FaceGenerator
 from facestylist.training.finetune.task import FinetuneTask
 from facestylist.training.kit import distributed
-from facestylist.training.kit.distributed import share_of
+from facestylist.training.kit.distributed import shard_rows
 from facestylist.training.kit.loop import train
 from facestylist.training.pairs import supervise
 
@@ -53,13 +53,13 @@ def work(folder: Path, processes: distributed.Processes) -> dict[str, Any]:
     for step in (1, 2, 3):
         found, _ = task.compute(task.batches.draw(step, task.ada.probability))
         kinds = found.g_gradients, found.d_gradients, found.r1_gradients, found.path_gradients
-        averaged.append([processes.mean(gradients or []) for gradients in kinds])
+        averaged.append([processes.all_reduce_mean(gradients or []) for gradients in kinds])
     done: list[int] = []
     told = Callbacks(on_progress=lambda step, *_: done.append(step))
     task = smooth(FinetuneTask(make_source(), make_styles(12), quick(**SETTINGS), processes=processes))
     history = train(task, 4, told, folder / "finetune", True, processes=processes)
     assert torch.equal(torch.get_rng_state(), before)
-    assert bool(done) == processes.first, "only the first one talks"
+    assert bool(done) == processes.is_main, "only the first one talks"
     finetuned = (dict(task.result().generator.state_dict()), history, averaged)
     return {"finetune": finetuned, **train_together(folder, processes)}
 
@@ -108,13 +108,13 @@ def test_other_trainings_are_shared_too_and_change_hands(
     """Two go on where one began, one goes on where two began, and both end where one alone does."""
     folder, (first, second) = together
     monkeypatch.setattr(supervise, "R1_INTERVAL", 2)
-    expected, expected_history = TRAININGS[name](None, None, False, distributed.ALONE)
-    start, _ = TRAININGS[name](None, Callbacks(should_stop=lambda: True), False, distributed.ALONE)
+    expected, expected_history = TRAININGS[name](None, None, False, distributed.SINGLE_PROCESS)
+    start, _ = TRAININGS[name](None, Callbacks(should_stop=lambda: True), False, distributed.SINGLE_PROCESS)
 
     ours, theirs = (result[name]["weights"] for result in (first, second))
     assert all(torch.equal(ours[key], theirs[key]) for key in ours), "the same weights in both, bit for bit"
     assert not (folder / "elsewhere").exists(), "the first process writes the files"
-    again, history = TRAININGS[name](folder / f"{name}-two", None, True, distributed.ALONE)
+    again, history = TRAININGS[name](folder / f"{name}-two", None, True, distributed.SINGLE_PROCESS)
     for weights, rows in ((ours, first[name]["history"]), (again, history)):
         # Of the codes of stage 2 more than of the weights is rounding: their gradient has the signs of differences of
         # pixels that are nearly none, and SparseAdam makes whole steps.
@@ -210,7 +210,7 @@ def norm_apart(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
 def test_a_share_holds_whole_groups_of_the_minibatch_deviation() -> None:
     batch, group = torch.arange(16), 4
     groups = {frozenset(batch[i :: 16 // group].tolist()) for i in range(16 // group)}
-    parts = [share_of(batch, index, 2) for index in range(2)]
+    parts = [shard_rows(batch, index, 2) for index in range(2)]
     of_parts = {frozenset(part[i :: 8 // group].tolist()) for part in parts for i in range(8 // group)}
     assert groups == of_parts
 
@@ -240,4 +240,4 @@ def test_several_processes_without_fabric_are_a_sentence(monkeypatch: pytest.Mon
     with pytest.raises(RuntimeError, match="pip install lightning-fabric. Without it, start one process"):
         distributed.launch()
     monkeypatch.setenv("WORLD_SIZE", "1")
-    assert distributed.launch() is distributed.ALONE
+    assert distributed.launch() is distributed.SINGLE_PROCESS

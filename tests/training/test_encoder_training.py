@@ -11,7 +11,7 @@ from tiny_networks import make_source, make_styles
 from facestylist.core.callbacks import Callbacks
 from facestylist.models import checkpoints
 from facestylist.training.encoder.settings import EncoderTrainingConfig
-from facestylist.training.encoder.task import EncoderTask, encoder_size, roughen, train_encoder
+from facestylist.training.encoder.task import EncoderTask, degrade_photos, encoder_size, train_encoder
 from facestylist.training.inversion.search import invert_with_encoder
 
 
@@ -65,9 +65,11 @@ def test_faces_of_ones_own_are_judged_by_their_pictures_alone() -> None:
 
 def test_a_camera_is_as_bad_as_asked() -> None:
     faces = make_styles(4, 64)
-    moved = [(roughen(faces, torch.Generator().manual_seed(0), amount) - faces).abs().mean() for amount in (0.2, 1, 2)]
+    moved = [
+        (degrade_photos(faces, torch.Generator().manual_seed(0), amount) - faces).abs().mean() for amount in (0.2, 1, 2)
+    ]
     assert moved[0] < moved[1] < moved[2]
-    assert roughen(faces, torch.Generator().manual_seed(0), 2.0).abs().max() <= 1
+    assert degrade_photos(faces, torch.Generator().manual_seed(0), 2.0).abs().max() <= 1
 
 
 def test_sizes_and_refusals() -> None:

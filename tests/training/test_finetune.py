@@ -23,7 +23,7 @@ from facestylist.training.data.inputs import FEW, too_few
 from facestylist.training.finetune.run import finetune
 from facestylist.training.finetune.settings import FinetuneConfig
 from facestylist.training.finetune.task import FinetuneTask
-from facestylist.training.kit.freezing import frozen_parts, shallow_synthesis
+from facestylist.training.kit.freezing import frozen_discriminator_blocks, shallow_synthesis
 from facestylist.training.kit.gradients import apply_gradients, lazy_adam
 from facestylist.training.kit.kept import CannotResume
 from facestylist.training.kit.loop import TrainingDiverged
@@ -99,10 +99,10 @@ def test_freezed_keeps_the_layers_nearest_the_picture(
 
 def test_freezed_by_itself_keeps_what_is_finer_than_128_pixels(source: FaceGenerator) -> None:
     assert source.discriminator is not None
-    assert frozen_parts(source.discriminator, -1) == []
+    assert frozen_discriminator_blocks(source.discriminator, -1) == []
     with torch.random.fork_rng(devices=[]):
         fine = Discriminator(DiscriminatorConfig.make(512, channel_base=512, channel_max=4))
-    assert frozen_parts(fine, -1) == [fine.from_rgb, fine.blocks[0], fine.blocks[1]]
+    assert frozen_discriminator_blocks(fine, -1) == [fine.from_rgb, fine.blocks[0], fine.blocks[1]]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -216,7 +216,7 @@ def interrupted_together(folder: Path, processes: Processes) -> dict[str, Any]:
 
     class Told(Walk):
         def step(self, step: int) -> dict[str, float]:
-            if step == 3 and not processes.first:
+            if step == 3 and not processes.is_main:
                 signal.raise_signal(signal.SIGTERM)
             return super().step(step)
 

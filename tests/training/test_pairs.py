@@ -16,13 +16,13 @@ from facestylist.core.callbacks import Callbacks
 from facestylist.latents.sampling import sample_latent, synthesise
 from facestylist.models.types import FaceGenerator, FaceLatent
 from facestylist.training.pairs import making
-from facestylist.training.pairs.candidates import KnownFaces
+from facestylist.training.pairs.candidates import PicturesWithLatents
 from facestylist.training.pairs.filters import REASONS, filter_pairs
 from facestylist.training.pairs.making import make_pairs
 from facestylist.training.pairs.manifest import load_pairs, merge_pairs, save_pairs
 from facestylist.training.pairs.renderer import _matrices, draw, from_bytes, level_generators, move_pictures
 from facestylist.training.pairs.report import describe
-from facestylist.training.pairs.scores import SCORES, Looks, repeated
+from facestylist.training.pairs.scores import SCORES, PictureHashes, duplicate_mask
 from facestylist.training.pairs.settings import PairsConfig
 from facestylist.training.pairs.types import StylePairs
 
@@ -41,18 +41,20 @@ def target(source: FaceGenerator) -> FaceGenerator:
 
 
 @pytest.fixture(scope="module")
-def anchors(source: FaceGenerator) -> KnownFaces:
-    return KnownFaces(sample_latent(source, range(100, 103)), make_styles(3, 48))
+def anchors(source: FaceGenerator) -> PicturesWithLatents:
+    return PicturesWithLatents(sample_latent(source, range(100, 103)), make_styles(3, 48))
 
 
 @pytest.fixture(scope="module")
-def photos(source: FaceGenerator) -> KnownFaces:
+def photos(source: FaceGenerator) -> PicturesWithLatents:
     latent = sample_latent(source, range(200, 204))
-    return KnownFaces(latent, synthesise(source, latent).clamp(-1, 1))
+    return PicturesWithLatents(latent, synthesise(source, latent).clamp(-1, 1))
 
 
 @pytest.fixture(scope="module")
-def pairs(source: FaceGenerator, target: FaceGenerator, anchors: KnownFaces, photos: KnownFaces) -> StylePairs:
+def pairs(
+    source: FaceGenerator, target: FaceGenerator, anchors: PicturesWithLatents, photos: PicturesWithLatents
+) -> StylePairs:
     return make_pairs(source, target, PairsConfig(count=6, **LOOSE), anchors, photos)
 
 
@@ -65,7 +67,11 @@ def same(a: StylePairs, b: StylePairs) -> bool:
 
 
 def test_the_same_seed_makes_the_same_pairs(
-    source: FaceGenerator, target: FaceGenerator, anchors: KnownFaces, photos: KnownFaces, pairs: StylePairs
+    source: FaceGenerator,
+    target: FaceGenerator,
+    anchors: PicturesWithLatents,
+    photos: PicturesWithLatents,
+    pairs: StylePairs,
 ) -> None:
     again = make_pairs(source, target, PairsConfig(count=6, **LOOSE), anchors, photos)
     assert same(pairs, again)
@@ -129,7 +135,7 @@ def test_levels_are_what_they_say(source: FaceGenerator, target: FaceGenerator, 
 
 
 def test_anchors_and_photos_are_the_pictures_themselves(
-    source: FaceGenerator, target: FaceGenerator, pairs: StylePairs, photos: KnownFaces
+    source: FaceGenerator, target: FaceGenerator, pairs: StylePairs, photos: PicturesWithLatents
 ) -> None:
     anchor = torch.nonzero(pairs.origin == 2)[:, 0]
     before, after = draw(pairs, anchor, source, target, move=False)
@@ -149,7 +155,7 @@ def test_anchors_and_photos_are_the_pictures_themselves(
 
 
 def test_the_first_of_an_anchors_pairs_may_keep_its_colours(
-    source: FaceGenerator, target: FaceGenerator, anchors: KnownFaces
+    source: FaceGenerator, target: FaceGenerator, anchors: PicturesWithLatents
 ) -> None:
     config = PairsConfig(count=0, keep_anchor_colours=True, **LOOSE, drop_structure=0)
     made = make_pairs(source, target, config, anchors)
@@ -216,7 +222,7 @@ def test_selecting_takes_the_pictures_along(source: FaceGenerator, target: FaceG
 
 
 def test_without_discriminators_their_filter_is_skipped_and_told(
-    source: FaceGenerator, target: FaceGenerator, anchors: KnownFaces
+    source: FaceGenerator, target: FaceGenerator, anchors: PicturesWithLatents
 ) -> None:
     bare = target.replace(discriminator=None)
     made = make_pairs(source, bare, PairsConfig(count=5, **LOOSE), anchors)
@@ -279,14 +285,14 @@ def test_a_repeated_face_is_found_once() -> None:
     other = pictures[2].clone()
     other[0] += 0.5
     pictures[4] = other
-    assert repeated(Looks.of(pictures), 4).tolist() == [False, False, False, True, False, True]
-    assert not repeated(Looks.of(pictures), -1).any()
+    assert duplicate_mask(PictureHashes.of(pictures), 4).tolist() == [False, False, False, True, False, True]
+    assert not duplicate_mask(PictureHashes.of(pictures), -1).any()
 
 
 def test_style_pictures_that_repeat_are_dropped_with_all_variants(
-    source: FaceGenerator, target: FaceGenerator, anchors: KnownFaces
+    source: FaceGenerator, target: FaceGenerator, anchors: PicturesWithLatents
 ) -> None:
-    twice = KnownFaces(anchors.latent, anchors.pictures[[0, 1, 0]])
+    twice = PicturesWithLatents(anchors.latent, anchors.pictures[[0, 1, 0]])
     config = PairsConfig(count=0, **{**LOOSE, "duplicate_bits": 4, "anchor_variants": 3, "drop_structure": 0.0})
     made = make_pairs(source, target, config, twice)
     assert made.report["rows"][0] | {"made": 9, "duplicate": 3, "kept": 6} == made.report["rows"][0]
@@ -317,7 +323,7 @@ def test_interrupted_it_passes_the_interrupt_on_and_asked_to_stop_it_keeps_what_
 
 
 def test_impossible_settings_and_faces_are_refused(
-    source: FaceGenerator, target: FaceGenerator, anchors: KnownFaces, photos: KnownFaces
+    source: FaceGenerator, target: FaceGenerator, anchors: PicturesWithLatents, photos: PicturesWithLatents
 ) -> None:
     with pytest.raises(ValueError, match="swap them"):
         PairsConfig(truncation_min=0.9)
@@ -330,10 +336,13 @@ def test_impossible_settings_and_faces_are_refused(
     with pytest.raises(ValueError, match="level 3"):
         make_pairs(source, target, PairsConfig(count=0, levels="1"), anchors)
     with pytest.raises(ValueError, match="one for each is needed"):
-        make_pairs(source, target, PairsConfig(), photos=KnownFaces(photos.latent, photos.pictures[:2]))
+        make_pairs(source, target, PairsConfig(), photos=PicturesWithLatents(photos.latent, photos.pictures[:2]))
     with pytest.raises(ValueError, match="belong to another generator"):
         make_pairs(
-            source, target, PairsConfig(), photos=KnownFaces(photos.latent.replace(w_space="other"), photos.pictures)
+            source,
+            target,
+            PairsConfig(),
+            photos=PicturesWithLatents(photos.latent.replace(w_space="other"), photos.pictures),
         )
     with pytest.raises(ValueError, match="dropped all"):
         make_pairs(source, target, PairsConfig(count=2, min_contrast=1.0))

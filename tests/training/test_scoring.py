@@ -20,7 +20,7 @@ from facestylist.training.finetune.run import finetune
 from facestylist.training.finetune.task import FinetuneTask
 from facestylist.training.kit.kept import CannotResume
 from facestylist.training.losses.distances import PatchJudge, sliced_patch_distance
-from facestylist.training.reports.scoring import Score, Scorer, Scores
+from facestylist.training.reports.scoring import Score, ScoreHistory, Scorer
 
 Weights = Callable[[FaceGenerator], dict[str, Tensor]]
 SCORED = {"score_interval": 2, "match_texture": 0.0, "path_length_weight": 0.0, "preview_interval": 0}
@@ -57,7 +57,7 @@ def test_structure_is_0_for_the_same_faces_and_1_for_anybodys(source: FaceGenera
 
 
 def test_within_the_limit_style_decides_and_beyond_it_structure() -> None:
-    scores = Scores(structure_limit=0.5, patience=0)
+    scores = ScoreHistory(structure_limit=0.5, patience=0)
     for step, style, structure in ((1, 0.5, 0.9), (2, 0.6, 0.7), (3, 0.4, 0.2), (4, 0.3, 0.5), (5, 0.1, 0.6)):
         scores.add(Score(step, style, structure))
     assert [min(scores.all[:n], key=lambda s: s.order(0.5)).step for n in range(1, 6)] == [1, 2, 3, 4, 4]
@@ -66,13 +66,13 @@ def test_within_the_limit_style_decides_and_beyond_it_structure() -> None:
 
 
 def test_patience_counts_scores_since_the_best() -> None:
-    scores = Scores(structure_limit=1.0, patience=2)
+    scores = ScoreHistory(structure_limit=1.0, patience=2)
     seen = []
     for step, style in enumerate((0.5, 0.6, 0.4, 0.4, 0.5), start=1):
         scores.add(Score(step, style, 0.0))
         seen.append(scores.out_of_patience)
     assert seen == [False, False, False, False, True]
-    again = Scores(1.0, 2)
+    again = ScoreHistory(1.0, 2)
     again.load_state_dict(scores.state_dict())
     assert again.out_of_patience and again.best == scores.best
 

@@ -13,11 +13,11 @@ from torch import Tensor
 from facestylist.models.types import FaceGenerator
 from facestylist.training.losses.semantic import (
     SemanticWeights,
-    feature_term,
-    relation_term,
+    cross_sample_loss,
+    feature_loss,
     schedule,
     self_similarity_distance,
-    self_term,
+    self_similarity_loss,
     semantic_terms,
 )
 
@@ -82,8 +82,8 @@ def test_self_similarity_ignores_the_scale_of_every_position(features: dict[int,
     random = torch.Generator().manual_seed(3)
     scaled = {r: f * (0.2 + 3 * torch.rand(f.shape[0], 1, r, r, generator=random)) for r, f in features.items()}
     moved = {r: f.roll(r // 4, 3) for r, f in features.items()}
-    assert self_term(scaled, features).item() < 0.001 * self_term(moved, features).item()
-    assert feature_term(scaled, features).item() > 0.05
+    assert self_similarity_loss(scaled, features).item() < 0.001 * self_similarity_loss(moved, features).item()
+    assert feature_loss(scaled, features).item() > 0.05
 
 
 def test_self_similarity_ignores_a_change_of_colours_but_not_of_places(features: dict[int, Tensor]) -> None:
@@ -93,22 +93,22 @@ def test_self_similarity_ignores_a_change_of_colours_but_not_of_places(features:
         rotation = torch.linalg.qr(torch.randn(f.shape[1], f.shape[1], generator=random))[0]
         turned[r] = torch.einsum("oc,nchw->nohw", rotation, f)
     moved = {r: f.roll(r // 4, 3) for r, f in features.items()}
-    assert self_term(turned, features).item() < 0.001 * self_term(moved, features).item()
-    assert self_term(moved, features).item() > 1e-3
+    assert self_similarity_loss(turned, features).item() < 0.001 * self_similarity_loss(moved, features).item()
+    assert self_similarity_loss(moved, features).item() > 1e-3
 
 
 def test_feature_term_is_relative_to_the_sources_power(features: dict[int, Tensor]) -> None:
-    assert feature_term({r: f * 0.5 for r, f in features.items()}, features).item() == pytest.approx(0.25)
+    assert feature_loss({r: f * 0.5 for r, f in features.items()}, features).item() == pytest.approx(0.25)
     louder = {r: f * 10 for r, f in features.items()}
-    assert feature_term({r: f * 0.5 for r, f in louder.items()}, louder).item() == pytest.approx(0.25)
+    assert feature_loss({r: f * 0.5 for r, f in louder.items()}, louder).item() == pytest.approx(0.25)
 
 
 def test_relation_term_ignores_what_all_faces_share_and_needs_three(features: dict[int, Tensor]) -> None:
-    assert relation_term({r: f * 2.0 for r, f in features.items()}, features).item() == 0.0
+    assert cross_sample_loss({r: f * 2.0 for r, f in features.items()}, features).item() == 0.0
     collapsed = {r: f.mean(0, keepdim=True).expand_as(f) for r, f in features.items()}
-    assert relation_term(collapsed, features).item() > 1e-6
+    assert cross_sample_loss(collapsed, features).item() > 1e-6
     two = {r: f[:2] for r, f in features.items()}
-    assert relation_term({r: f[:2] for r, f in collapsed.items()}, two).item() == 0.0
+    assert cross_sample_loss({r: f[:2] for r, f in collapsed.items()}, two).item() == 0.0
 
 
 def test_schedules() -> None:

@@ -14,7 +14,7 @@ from facestylist.models.media.strokes import FIELDS, MEDIA, fields
 from facestylist.procedural import Label, Renderer, parameters_from_z, sample_z
 from facestylist.training.kit.randomness import at_step
 from facestylist.training.stylizer import randomise
-from facestylist.training.stylizer.dataset import at_level, pair_source, twin_scene, twin_source
+from facestylist.training.stylizer.dataset import at_level, pair_batches, rendered_pair_batches, twin_scene
 from facestylist.training.stylizer.rendered_pairs import TWIN_SEED, Layers, load_twins
 from facestylist.training.stylizer.settings import MEDIA as WIDGET_MEDIA
 from facestylist.training.stylizer.settings import StylizerConfig
@@ -61,7 +61,7 @@ def test_layers_are_kept(twins: Layers, tmp_path: Path) -> None:
 @pytest.mark.parametrize("look", TARGETS)
 def test_batches_follow_from_seed_and_number(twins: Layers, look: str) -> None:
     medium, target = TARGETS[look]
-    source = twin_source(twins, [], target, medium, 48, 3, 1.0, 7)
+    source = rendered_pair_batches(twins, [], target, medium, 48, 3, 1.0, 7)
     batch = source(4)
     assert batch.given.shape == batch.wanted.shape == (3, 3, 48, 48)
     assert batch.laid.shape == (3, FIELDS[medium], 48, 48)
@@ -72,7 +72,7 @@ def test_batches_follow_from_seed_and_number(twins: Layers, look: str) -> None:
 
 
 def test_any_seed_that_a_widget_can_have_makes_its_own_batches() -> None:
-    batches = [pair_source(negatives(), "none", 48, 2, 1.0, 0.5, seed)(1) for seed in (0, 2**32, 2**40 + 1, 2**63 - 1)]
+    batches = [pair_batches(negatives(), "none", 48, 2, 1.0, 0.5, seed)(1) for seed in (0, 2**32, 2**40 + 1, 2**63 - 1)]
     for batch, other in itertools.combinations(batches, 2):
         assert not torch.equal(batch.given, other.given)
     assert at_step(5, 7).initial_seed() == (5 << 32) + 7, "runs of earlier versions go on with their pictures"
@@ -88,7 +88,7 @@ def test_a_sketch_is_dark_where_the_picture_is() -> None:
 
 
 def test_a_cartoon_begins_as_its_mediums_drawing() -> None:
-    source = pair_source(negatives(), "cel", 48, 2, 0.0, 1.0, 0)
+    source = pair_batches(negatives(), "cel", 48, 2, 0.0, 1.0, 0)
     network = StylizerTask(tiny(width=1.0), source, "cel", "cpu").network
     batch = source(1)
     drawing = batch.laid[:, DRAWING]
@@ -171,14 +171,14 @@ def test_compression_is_exact_without_rounding() -> None:
 
 def test_it_learns_from_pairs() -> None:
     config = tiny(steps=60)
-    result = train_stylizer(config, pair_source(negatives(), "none", 48, 2, 0.0, 1.0, 0))
+    result = train_stylizer(config, pair_batches(negatives(), "none", 48, 2, 0.0, 1.0, 0))
     first, last = (sum(r["pixel"] for r in rows) / 5 for rows in (result.history[:5], result.history[-5:]))
     assert last < 0.6 * first
     assert not any(p.requires_grad for p in result.stylizer.network.parameters())
 
 
 def test_it_goes_on_from_another_stylizer(tmp_path: Path) -> None:
-    source = pair_source(negatives(), "none", 48, 2, 0.0, 1.0, 0)
+    source = pair_batches(negatives(), "none", 48, 2, 0.0, 1.0, 0)
     facts = {"learnt_from": "3 pairs", "licence": "MIT", "file": "a.safetensors"}
     first = train_stylizer(tiny(steps=60), source, provenance=facts).stylizer
     before = {name: value.clone() for name, value in first.network.state_dict().items()}
@@ -200,7 +200,7 @@ def test_it_goes_on_from_another_stylizer(tmp_path: Path) -> None:
 
 
 def test_a_cancelled_run_continues_exactly(tmp_path: Path) -> None:
-    source = pair_source(negatives(), "none", 48, 2, 1.0, 0.5, 0)
+    source = pair_batches(negatives(), "none", 48, 2, 1.0, 0.5, 0)
     config = tiny(steps=14, adversarial_weight=0.01, snapshot_interval=5)
     whole = train_stylizer(config, source)
 
@@ -218,9 +218,9 @@ def test_a_cancelled_run_continues_exactly(tmp_path: Path) -> None:
 
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="no pairs to learn from"):
-        pair_source([], "none", 48, 2, 0.0, 1.0, 0)
+        pair_batches([], "none", 48, 2, 0.0, 1.0, 0)
     with pytest.raises(ValueError, match="both must be"):
-        pair_source([(torch.zeros(3, 8, 8), torch.zeros(3, 8, 9), 3.0)], "none", 48, 2, 0.0, 1.0, 0)
+        pair_batches([(torch.zeros(3, 8, 8), torch.zeros(3, 8, 9), 3.0)], "none", 48, 2, 0.0, 1.0, 0)
     with pytest.raises(ValueError, match="multiple of 48"):
         StylizerConfig(size=100)
     with pytest.raises(ValueError, match="Every weight"):

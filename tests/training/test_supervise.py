@@ -14,7 +14,7 @@ from facestylist.latents.sampling import sample_latent, synthesise
 from facestylist.models.types import FaceEncoder, FaceGenerator
 from facestylist.training.losses.pictures import pixel_distance
 from facestylist.training.pairs.anchors import destylise
-from facestylist.training.pairs.candidates import KnownFaces
+from facestylist.training.pairs.candidates import PicturesWithLatents
 from facestylist.training.pairs.making import make_pairs
 from facestylist.training.pairs.renderer import draw
 from facestylist.training.pairs.settings import PairsConfig
@@ -47,7 +47,7 @@ def style(source: FaceGenerator) -> FaceGenerator:
 
 @pytest.fixture(scope="module")
 def pairs(source: FaceGenerator, style: FaceGenerator) -> StylePairs:
-    anchors = KnownFaces(sample_latent(source, range(100, 104)), make_styles(4))
+    anchors = PicturesWithLatents(sample_latent(source, range(100, 104)), make_styles(4))
     return make_pairs(source, style, MAKING, anchors)
 
 

@@ -21,14 +21,14 @@ from facestylist.latents.sampling import sample_latent
 from facestylist.models.types import FaceGenerator
 from facestylist.training.encoder.settings import EncoderTrainingConfig
 from facestylist.training.encoder.task import train_encoder
-from facestylist.training.kit.distributed import ALONE, Processes
+from facestylist.training.kit.distributed import SINGLE_PROCESS, Processes
 from facestylist.training.pairs import supervise
-from facestylist.training.pairs.candidates import KnownFaces
+from facestylist.training.pairs.candidates import PicturesWithLatents
 from facestylist.training.pairs.making import make_pairs
 from facestylist.training.pairs.settings import PairsConfig
 from facestylist.training.pairs.supervision_settings import PairSupervisionConfig
 from facestylist.training.pairs.types import StylePairs
-from facestylist.training.stylizer.dataset import pair_source
+from facestylist.training.stylizer.dataset import pair_batches
 from facestylist.training.stylizer.settings import StylizerConfig
 from facestylist.training.stylizer.task import train_stylizer
 
@@ -54,7 +54,7 @@ def style_and_pairs() -> tuple[FaceGenerator, FaceGenerator, StylePairs]:
         anchor_variants=1,
         keep_anchor_colours=True,
     )
-    anchors = KnownFaces(sample_latent(source, range(100, 104)), make_styles(4))
+    anchors = PicturesWithLatents(sample_latent(source, range(100, 104)), make_styles(4))
     return source, style, make_pairs(source, style, making, anchors)
 
 
@@ -78,7 +78,7 @@ def train_fast(
     random = torch.Generator().manual_seed(0)
     pictures = [torch.rand(3, 64, 64, generator=random) * 2 - 1 for _ in range(3)]
     config = StylizerConfig(batch_size=4, size=48, width=0.25, adversarial_weight=0.01, **NO_SNAPSHOTS)
-    batches = pair_source([(p, -p, 3.0) for p in pictures], "none", 48, 4, 1.0, 0.5, 0)
+    batches = pair_batches([(p, -p, 3.0) for p in pictures], "none", 48, 4, 1.0, 0.5, 0)
     result = train_stylizer(config, batches, callbacks=callbacks, run_dir=run_dir, resume=resume, processes=processes)
     return dict(result.stylizer.network.state_dict()), result.history
 
@@ -108,14 +108,14 @@ def gently(training: Training) -> Training:
 TRAININGS = {"pairs": gently(train_pairs), "stylizer": gently(train_fast), "encoder": gently(train_reader)}
 
 
-def begin(name: str, run_dir: Path, processes: Processes = ALONE) -> History:
+def begin(name: str, run_dir: Path, processes: Processes = SINGLE_PROCESS) -> History:
     """The first half of a training, ended in good order."""
     done: list[int] = []
     half = Callbacks(
         on_progress=lambda step, *_: done.append(step), should_stop=lambda: bool(done) and done[-1] == HALF
     )
     history = TRAININGS[name](run_dir, half, False, processes)[1]
-    assert bool(done) == processes.first, "only the first one talks"
+    assert bool(done) == processes.is_main, "only the first one talks"
     return history
 
 
@@ -128,7 +128,7 @@ def train_together(folder: Path, processes: Processes) -> dict[str, Any]:
     before = torch.get_rng_state()
     found: dict[str, Any] = {}
     for name in TRAININGS:
-        elsewhere = folder if processes.first else folder / "elsewhere"
+        elsewhere = folder if processes.is_main else folder / "elsewhere"
         begun = begin(name, elsewhere / f"{name}-two", processes)
         weights, history = TRAININGS[name](elsewhere / f"{name}-one", None, True, processes)
         found[name] = {"begun": begun, "weights": weights, "history": history}

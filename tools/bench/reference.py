@@ -30,7 +30,7 @@ from ...core.assets import list_embedded
 from ...core.files import write_atomically
 from ...core.pictures import tensor_to_image
 from ...core.sheets import labelled_grid
-from ...latents.appearance import vary
+from ...latents.appearance import random_appearances
 from ...latents.sampling import synthesise
 from ...latents.settings import ApplyConfig
 from ...models import checkpoints
@@ -214,7 +214,7 @@ def pictures(
         plain = tensor_to_image(synthesise(style, some))
         guided = tensor_to_image(synthesise(style, apply_reference(style, some, read)))
         led.append([None, None, *tensor_to_image(references)])
-        varied_pictures = tensor_to_image(synthesise(style, vary(style, some, SEEDS)))
+        varied_pictures = tensor_to_image(synthesise(style, random_appearances(style, some, SEEDS)))
         for n in chosen:
             photo = tensor_to_image(photos[n : n + 1])[0]
             led.append([photo, plain[n], *guided[n * count : (n + 1) * count]])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cli.console import Console
-from ...cli.files import face_finder, find_file, load_encoder, load_generator, load_stylizer, need, own_encoder
+from ...cli.files import face_finder, find_file, load_encoder, load_generator, load_stylizer, own_encoder, require
 from ...cli.options import positive
 
 HELP = "the tables of docs/benchmarks.md: speed, quality, inversion or likeness"
@@ -55,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    need(args.fill is None or args.fill.is_file(), f"--fill is {args.fill}, and there is no such document")
-    need((args.searched or 1) <= (args.faces or 32), "--searched is more than --faces")
+    require(args.fill is None or args.fill.is_file(), f"--fill is {args.fill}, and there is no such document")
+    require((args.searched or 1) <= (args.faces or 32), "--searched is more than --faces")
     from ...core.files import write_atomically
     from ..bench.sections import fill_section
 
@@ -96,7 +96,7 @@ def _quality(args: argparse.Namespace, say: Say) -> Result:
 
     faces = args.faces or (2 if args.quick else 32)
     names = [name for name in list_embedded(of="rendered") if name != "rendered"]
-    need(bool(names), f"no shipped style is here; their files begin with {STYLE_PREFIX}")
+    require(bool(names), f"no shipped style is here; their files begin with {STYLE_PREFIX}")
     source = load_generator("rendered")
     judge = train_judge(args.work / f"judge-{source.resolution}.pt", source.resolution) if args.judge else None
     rows = measure_quality(
@@ -124,9 +124,9 @@ def _inversion(args: argparse.Namespace, say: Say) -> Result:
 
 
 def _likeness(args: argparse.Namespace, say: Say) -> Result:
-    need(args.photos is not None and args.photos.is_dir(), "likeness needs --photos, a folder with photos of people")
+    require(args.photos is not None and args.photos.is_dir(), "likeness needs --photos, a folder with photos of people")
     encoder_name = args.encoder or own_encoder(args.generator) or ""
-    need(bool(encoder_name), "--generator needs its --encoder")
+    require(bool(encoder_name), "--generator needs its --encoder")
     from ..bench.likeness import Likeness, likeness_table, measure_likeness, read_groups, read_photos, save_sheet
     from ..bench.style_scale import lite0_features
 
@@ -215,7 +215,7 @@ def _style_pictures(name: str, given: dict[str, str], size: int, args: argparse.
 
 def _named(texts: Sequence[str], flag: str) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts]
-    need(all(name and file for name, _, file in pairs), f"{flag} is written NAME=FILE")
+    require(all(name and file for name, _, file in pairs), f"{flag} is written NAME=FILE")
     return {name: file for name, _, file in pairs}
 
 

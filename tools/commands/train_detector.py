@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cli.console import Console
-from ...cli.files import need, read_settings
+from ...cli.files import read_settings, require
 from ...cli.options import positive
 from ...cli.runs import begin_run
 from ...cli.sharding import require_one_process
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> None:
     require_one_process("train-detector")
-    need(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
+    require(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
     begin_run(console, args.run_dir, args.resume, "with --resume", args.out)
     values: dict[str, Any] = read_settings(args.config) if args.config else {}
     from ...core.settings import from_mapping, to_mapping

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cli.console import Console
-from ...cli.files import need, read_settings
+from ...cli.files import read_settings, require
 from ...cli.sharding import require_one_process
 from ...core.assets import ASSETS
 from ...core.files import check_writable
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> None:
     require_one_process("train-embedded")
-    need(not (args.quick and args.out == CAST), "--quick makes useless networks; give it another folder with --out")
+    require(not (args.quick and args.out == CAST), "--quick makes useless networks; give it another folder with --out")
     check_writable(args.run_dir, args.out, folder=True)
     console.kept = partial(_kept, args.run_dir)
     values: dict[str, Any] = read_settings(args.config) if args.config else {}

@@ -12,7 +12,7 @@ from ...core.sheets import grid
 from ...models.encoder import Encoder
 from ...models.generator import Generator
 from ...procedural import sample_z
-from ...training.encoder.task import roughen
+from ...training.encoder.task import degrade_photos
 from ...training.kit.ema import ExponentialMovingAverage
 from ...training.kit.loop import require_finite
 from ...training.kit.optimiser import MuonAndAdam
@@ -74,7 +74,7 @@ class EncoderTask:
             else:
                 target = self.generator.broadcast(self.teacher(self.data.z[index]))
                 truth = self.data.images[index].float() / 127.5 - 1
-            seen = truth if with_pictures else roughen(truth, self.random)
+            seen = truth if with_pictures else degrade_photos(truth, self.random)
         with autocast(self.config.precision):
             codes = self.live(seen).float()
         terms = {"codes": (codes - target).square().mean() / self.variance}

@@ -44,9 +44,9 @@ def smooth(s: Studio) -> Sequence[Tile]:
     time = torch.arange(40).double()
     path = torch.stack([time, 9 * (time / 7).sin()], 1)
     noisy = path + 1.6 * torch.randn(path.shape, generator=torch.Generator().manual_seed(2), dtype=torch.double)
-    from ...faces.temporal import steady
+    from ...faces.temporal import smooth_series
 
-    found, calm = noisy[:, 1].tolist(), steady(noisy, time.long(), 4.0)[:, 1].tolist()
+    found, calm = noisy[:, 1].tolist(), smooth_series(noisy, time.long(), 4.0)[:, 1].tolist()
     return [
         (
             "where a face was found, frame by frame, and where its crop is cut",

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ...models.encoder import Encoder
 from ...models.generator import Generator
-from ..kit.distributed import ALONE, Processes
+from ..kit.distributed import SINGLE_PROCESS, Processes
 from ..kit.ema import ExponentialMovingAverage
 from ..kit.loop import require_finite
 from ..kit.optimiser import MuonAndAdam
@@ -63,7 +63,7 @@ def shrunk(pictures: Tensor, size: int) -> Tensor:
 
 def random_noise(generator: Generator, count: int, random: torch.Generator, processes: Processes) -> list[Tensor]:
     """Noise inputs of this process's share of `count` pictures, which several processes draw as one would."""
-    return [processes.share(torch.randn(count, *shape[1:], generator=random)) for shape in generator.noise_shapes]
+    return [processes.shard(torch.randn(count, *shape[1:], generator=random)) for shape in generator.noise_shapes]
 
 
 def draw(generator: Generator, w: Tensor, noise: Any = "const") -> Tensor:
@@ -107,7 +107,7 @@ class AutoencoderTask:
         judges: Judges,
         config: BaseTrainingConfig,
         device: torch.device,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         self.size = generator.config.resolution
         self.config, self.device, self.processes = config, device, processes
@@ -143,15 +143,15 @@ class AutoencoderTask:
         random = at_step(config.seed, step)
         pictures = self.portraits.batch(count, random, config.warp, processes, self.device)
         keep = (torch.rand(count, self.encoder.fc.in_features, generator=random) >= DROPOUT).float() / (1 - DROPOUT)
-        code_noise = processes.share(torch.randn(count, self.generator.config.w_dim, generator=random)).to(self.device)
+        code_noise = processes.shard(torch.randn(count, self.generator.config.w_dim, generator=random)).to(self.device)
         noise = random_noise(self.generator, count, random, processes)
         truth = shrunk(pictures, self.size)
         with autocast(config.precision, self.device):
-            w = self.encoder(shrunk(pictures, ENCODER_SIZE), processes.share(keep).to(self.device))[:, 0]
+            w = self.encoder(shrunk(pictures, ENCODER_SIZE), processes.shard(keep).to(self.device))[:, 0]
             drawn = draw(self.generator, w + CODE_NOISE * code_noise, noise)
             terms = reconstruction_terms(drawn, truth, pictures, self.weights, self.judges)
         loss = reconstruction_loss(terms, config) + CODE_WEIGHT * w.square().mean()
-        numbers = require_finite(processes.mean_of_terms(terms))
+        numbers = require_finite(processes.reduce_losses(terms))
         gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
         self._update(gradients, config.learning_rate * schedule(step, self.steps))
         return numbers

@@ -16,7 +16,7 @@ from ...models.discriminator import Discriminator
 from ...models.encoder import Encoder
 from ...models.generator import Generator
 from ..data.augment import SharedAugmentation
-from ..kit.distributed import ALONE, Processes
+from ..kit.distributed import SINGLE_PROCESS, Processes
 from ..kit.loop import require_finite
 from ..kit.optimiser import MuonAndAdam
 from ..kit.precision import autocast
@@ -55,7 +55,7 @@ class PolishTask(AutoencoderTask):
         judges: Judges,
         config: BaseTrainingConfig,
         device: torch.device,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         super().__init__(encoder, generator, portraits, held_out, judges, config, device, processes)
         layout: dict[str, Any] = {"device": device, "memory_format": torch.channels_last}
@@ -75,7 +75,7 @@ class PolishTask(AutoencoderTask):
         between = torch.rand(count, 1, generator=random)
         noise = random_noise(self.generator, count, random, processes)
         augment = SharedAugmentation(count, self.size, random, processes)
-        z, between = (processes.share(x).to(self.device) for x in (z, between))
+        z, between = (processes.shard(x).to(self.device) for x in (z, between))
         truth = shrunk(pictures, self.size)
         made_up = max(2, round(len(pictures) * MADE_UP_SHARE))
         mapped = torch.arange(len(pictures), device=self.device)[:, None] % 2 == 0
@@ -114,7 +114,7 @@ class PolishTask(AutoencoderTask):
             loss = reconstruction_loss(parts, config) + FEATURE_WEIGHT * matching
             loss = loss + config.adversarial_weight * adversarial
             gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
-        numbers = require_finite(processes.mean_of_terms(terms))
+        numbers = require_finite(processes.reduce_losses(terms))
         set_gradients(self.critic, critic_gradients, processes)
         self.optimise_discriminator.step(config.learning_rate * schedule(step, self.steps))
         if together:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..kit.distributed import ALONE, Processes
+from ..kit.distributed import SINGLE_PROCESS, Processes
 
 KNOTS = 5
 """The bend is given on a grid of so many points a side."""
@@ -58,20 +58,20 @@ class Portraits:
         count: int,
         random: torch.Generator,
         warp: float,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
         device: torch.device | None = None,
     ) -> Tensor:
         """This process's share of `count` pictures in -1..1, drawn with their weights, mirrored at random, bent and
         relit by `warp`, on a device. What is drawn does not depend on device and processes."""
         index = torch.multinomial(self.weights, count, replacement=True, generator=random)
-        mirrored = processes.share(torch.rand(count, 1, 1, 1, generator=random) < 0.5).to(device)
+        mirrored = processes.shard(torch.rand(count, 1, 1, 1, generator=random) < 0.5).to(device)
         bends, lights = draw_bends(count, random, warp), draw_lights(count, random, warp)
-        pictures = self.images[processes.share(index)].to(device).float() / 127.5 - 1
+        pictures = self.images[processes.shard(index)].to(device).float() / 127.5 - 1
         pictures = torch.where(mirrored, pictures.flip(3), pictures)
         if not warp:
             return pictures
-        pictures = bent(pictures, *(processes.share(x).to(device) for x in bends))
-        return relit(pictures, *(processes.share(x).to(device) for x in lights))
+        pictures = bent(pictures, *(processes.shard(x).to(device) for x in bends))
+        return relit(pictures, *(processes.shard(x).to(device) for x in lights))
 
 
 def draw_bends(count: int, random: torch.Generator, amount: float) -> tuple[Tensor, Tensor]:

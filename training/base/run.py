@@ -29,7 +29,7 @@ from ...models.encoder import Encoder
 from ...models.generator import Generator
 from ...models.identity import IdentityNetwork
 from ...models.types import FaceEncoder, FaceGenerator
-from ..kit.distributed import ALONE, Processes, check_batch
+from ..kit.distributed import SINGLE_PROCESS, Processes, check_batch
 from ..kit.fingerprint import fingerprint, settings_of
 from ..kit.kept import CannotResume
 from ..kit.loop import interrupting, train
@@ -88,7 +88,7 @@ class BaseTraining:
         judges: Judges | None = None,
         device: torch.device | None = None,
         callbacks: Callbacks | None = None,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         check_batch(config.batch_size, processes.count, f"{processes.count} processes")
         self.portraits, self.held_out, self.config, self.run_dir = portraits, held_out, config, run_dir
@@ -101,7 +101,7 @@ class BaseTraining:
             "perceptual": type(self.judges.perceptual).__name__,
         }
         refused = None
-        if processes.first:
+        if processes.is_main:
             run_dir.mkdir(parents=True, exist_ok=True)
             try:
                 (check_settings if (run_dir / SETTINGS).exists() else write_settings)(run_dir, self.identity)
@@ -208,19 +208,19 @@ class BaseTraining:
                     preview_interval=max(PREVIEW_STEPS, task.steps // 10),
                     processes=processes,
                 )
-                if processes.first:
+                if processes.is_main:
                     done = {"steps": int(history[-1]["step"])} | task.measure()
             finally:
-                if processes.first:
+                if processes.is_main:
                     self._note(name, {"minutes": round(spent + (time.monotonic() - started) / 60, 1)} | done)
-            if processes.first:
+            if processes.is_main:
                 _save(task.result(), path)
         return self._once(name, dict)
 
     def _once(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The weights in a file of the run, which the first process makes where there is none; in all processes."""
         path, loaded = self.run_dir / f"{name}.pt", None
-        if self.processes.first:
+        if self.processes.is_main:
             if not path.exists():
                 _save(make(), path)
             loaded = torch.load(path, map_location="cpu", weights_only=True)
@@ -229,7 +229,7 @@ class BaseTraining:
     def _steps(self, name: str, task: Any, minutes: float) -> int:
         """How many steps fit into the time."""
         path = self.run_dir / "plan.json"
-        plan = json.loads(path.read_text(encoding="utf-8")) if self.processes.first and path.exists() else {}
+        plan = json.loads(path.read_text(encoding="utf-8")) if self.processes.is_main and path.exists() else {}
         known = self.processes.broadcast(plan.get(name))
         if known is not None:
             return int(known)
@@ -239,9 +239,9 @@ class BaseTraining:
         clock = Callbacks(on_progress=lambda *_: times.append(time.monotonic()))
         train(task, MEASURED_STEPS, clock, processes=self.processes)
         task.load_state_dict(before)
-        seconds = min(b - a for a, b in zip(times[1:], times[2:], strict=False)) if self.processes.first else 1.0
+        seconds = min(b - a for a, b in zip(times[1:], times[2:], strict=False)) if self.processes.is_main else 1.0
         steps: int = self.processes.broadcast(max(FEWEST_STEPS, round(minutes * 60 / seconds)))
-        if self.processes.first:
+        if self.processes.is_main:
             write_atomically(path, json.dumps(plan | {name: steps}, indent=2).encode())
         return steps
 
@@ -257,7 +257,7 @@ class BaseTraining:
     def _result(self, encoder: Encoder, generator: Generator, discriminator: Discriminator) -> BaseResult:
         generator, encoder = generator.cpu().eval().requires_grad_(False), encoder.cpu().eval().requires_grad_(False)
         figures = self.results()
-        if self.judges.identity is not None and self.processes.first:
+        if self.judges.identity is not None and self.processes.is_main:
             figures["samples"] = self._samples(generator, self.judges.identity)
             self._note("samples", figures["samples"])
         provenance = {"source": "trained by train-base"}

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..kit.distributed import ALONE, Processes
+from ..kit.distributed import SINGLE_PROCESS, Processes
 
 MAX_TRANSLATION = 0.125
 """Of the picture's side."""
@@ -180,11 +180,11 @@ class SharedAugmentation:
     Fewer pictures than were counted get those of the first ones.
     """
 
-    def __init__(self, count: int, size: int, random: torch.Generator, processes: Processes = ALONE) -> None:
-        self.brightness = processes.share((torch.rand(count, 1, 1, 1, generator=random) - 0.5) * 0.3)
-        self.contrast = processes.share(torch.rand(count, 1, 1, 1, generator=random) * 0.5 + 0.75)
+    def __init__(self, count: int, size: int, random: torch.Generator, processes: Processes = SINGLE_PROCESS) -> None:
+        self.brightness = processes.shard((torch.rand(count, 1, 1, 1, generator=random) - 0.5) * 0.3)
+        self.contrast = processes.shard(torch.rand(count, 1, 1, 1, generator=random) * 0.5 + 0.75)
         self.margin = max(size // 16, 1)
-        self.shift = processes.share(torch.randint(0, 2 * self.margin + 1, (count, 2), generator=random)).tolist()
+        self.shift = processes.shard(torch.randint(0, 2 * self.margin + 1, (count, 2), generator=random)).tolist()
 
     def __call__(self, pictures: Tensor) -> Tensor:
         mean = pictures.mean((1, 2, 3), keepdim=True)

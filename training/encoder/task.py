@@ -25,12 +25,20 @@ from ...core.callbacks import Callbacks
 from ...latents.sampling import w_statistics
 from ...models.encoder import Encoder, EncoderConfig
 from ...models.types import FaceEncoder, FaceGenerator, device_of
-from ..kit.distributed import ALONE, Processes, check_batch
+from ..kit.distributed import SINGLE_PROCESS, Processes, check_batch
 from ..kit.ema import ExponentialMovingAverage
 from ..kit.fingerprint import fingerprint, generator_fingerprint, settings_of
 from ..kit.loop import require_finite, train
 from ..kit.randomness import at_step
-from ..losses.reconstruction import Likeness, check_pictures, comparison, critic_of, frozen, mean_squared_error, resize
+from ..losses.reconstruction import (
+    ReconstructionLoss,
+    check_pictures,
+    comparison_grid,
+    frozen_copy,
+    frozen_discriminator,
+    mean_squared_error,
+    resize,
+)
 from .settings import EncoderTrainingConfig
 
 CHANNELS, HIDDEN = EncoderConfig.channels, EncoderConfig.hidden
@@ -61,7 +69,7 @@ def train_encoder(
     callbacks: Callbacks | None = None,
     run_dir: Path | None = None,
     resume: bool = False,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> EncoderResult:
     """Trains an encoder for a generator, on the generator's device.
 
@@ -136,12 +144,12 @@ class EncoderTask:
         generator: FaceGenerator,
         config: EncoderTrainingConfig,
         images: Tensor | None,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         self.config, self.device, self.processes = config, device_of(generator), processes
         check_batch(config.batch_size, processes.count, f"{processes.count} processes")
-        self.generator = frozen(generator.generator)
-        self.critic = critic_of(generator, config.feature_weight)
+        self.generator = frozen_copy(generator.generator)
+        self.critic = frozen_discriminator(generator, config.feature_weight)
         self.resolution, self.num_ws = generator.resolution, generator.num_ws
         self.mean, spread = w_statistics(self.generator, generator.mean_latent.to(self.device), config.seed)
         self.variance = spread.square()
@@ -170,7 +178,7 @@ class EncoderTask:
         # The batch is `sampled` faces, then `own` ones; from here on each process has its share of either.
         sampled = config.batch_size - own
         with torch.no_grad():
-            target = processes.share(self._codes(sampled, random, config.style_mixing_prob))
+            target = processes.shard(self._codes(sampled, random, config.style_mixing_prob))
             truth = self._pictures(target)
             if self.images is not None and own:
                 chosen = torch.randint(len(self.images), (own,), generator=random)
@@ -180,7 +188,7 @@ class EncoderTask:
                 given = torch.where(mirrored[:, None, None, None], self.images[chosen].flip(3), self.images[chosen])
                 truth = torch.cat([truth, given.to(self.device)])
             seen = resize(truth, self.network.config.resolution)
-            seen = roughen(seen, random, config.degrade, processes) if config.degrade else seen
+            seen = degrade_photos(seen, random, config.degrade, processes) if config.degrade else seen
         codes = self.network(seen)
         terms: dict[str, Tensor] = {}
         loss = codes.new_zeros(())
@@ -192,12 +200,12 @@ class EncoderTask:
             loss = loss + config.code_weight * terms["codes"]
         if with_pictures:
             drawn = self.generator.synthesis(codes, noise="const", modulate="activations")
-            parts = Likeness(truth, self.critic).terms(drawn)
+            parts = ReconstructionLoss(truth, self.critic).terms(drawn)
             terms |= {name: part.mean() for name, part in parts.items()}
             loss = loss + config.pixel_weight * terms["pixel"]
             if "feature" in terms:
                 loss = loss + config.feature_weight * terms["feature"]
-        numbers = require_finite(processes.mean_of_terms(terms))
+        numbers = require_finite(processes.reduce_losses(terms))
         share = step / config.steps
         for group in self.optimiser.param_groups:
             group["lr"] = (
@@ -217,7 +225,7 @@ class EncoderTask:
         wanted = self.held_out[:4]
         if self.images is not None:
             wanted = torch.cat([wanted[:2], self.images[:2].to(self.device)])
-        return comparison(wanted, self._read_again(wanted))
+        return comparison_grid(wanted, self._read_again(wanted))
 
     @torch.no_grad()
     def held_out_error(self) -> float:
@@ -263,7 +271,9 @@ class EncoderTask:
         return self._pictures(torch.cat([self.average(part) for part in seen.split(8)]))
 
 
-def roughen(pictures: Tensor, random: torch.Generator, amount: float = 1.0, processes: Processes = ALONE) -> Tensor:
+def degrade_photos(
+    pictures: Tensor, random: torch.Generator, amount: float = 1.0, processes: Processes = SINGLE_PROCESS
+) -> Tensor:
     """Pictures `[B, 3, S, S]` in -1..1 as cameras spoil them: exposure, tint, blur, noise, a little misalignment.
 
     processes: the pictures are a share of all that these spoil together.
@@ -271,7 +281,7 @@ def roughen(pictures: Tensor, random: torch.Generator, amount: float = 1.0, proc
     count, size = len(pictures) * processes.count, pictures.shape[-1]
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return processes.share(low + (high - low) * torch.rand(*shape, generator=random)).to(pictures)
+        return processes.shard(low + (high - low) * torch.rand(*shape, generator=random)).to(pictures)
 
     reach = 0.15 * min(amount, 2.0)
     gain, tint = uniform(1 - reach, 1 + reach, count, 1, 1, 1), uniform(-0.08, 0.08, count, 3, 1, 1) * amount
@@ -285,7 +295,7 @@ def roughen(pictures: Tensor, random: torch.Generator, amount: float = 1.0, proc
     result = F.grid_sample(result, lattice, padding_mode="reflection", align_corners=False)
     soft = F.interpolate(F.avg_pool2d(result, 2), scale_factor=2, mode="bilinear")
     result = result + (soft - result) * uniform(0, 1, count, 1, 1, 1) * (uniform(0, 1, count, 1, 1, 1) > 0.5)
-    noise = processes.share(torch.randn(count, 3, size, size, generator=random)).to(result)
+    noise = processes.shard(torch.randn(count, 3, size, size, generator=random)).to(result)
     noise = noise * uniform(0, 0.06, count, 1, 1, 1) * amount
     return (result + noise).clamp(-1, 1)
 

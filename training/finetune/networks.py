@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ...models.discriminator import Discriminator
 from ...models.generator import Generator, SynthesisNetwork
 from ...models.types import FaceGenerator
-from ..kit.freezing import frozen_parts, frozen_weights, projections, shallow_synthesis
+from ..kit.freezing import frozen_discriminator_blocks, frozen_generator_weights, shallow_synthesis, to_rgb_layers
 from ..kit.precision import autocast
 from ..losses.semantic import HIGHEST_RESOLUTION
 from .palette import colour_map, recolour
@@ -47,14 +47,14 @@ def copy_networks(source: FaceGenerator, config: FinetuneConfig) -> FinetuneNetw
     # The noise is fixed, so a strength that grew would print one pattern of grain into every picture.
     for convolution in target.synthesis.convolutions():
         convolution.noise_strength.requires_grad_(False)
-    for frozen in frozen_weights(target.synthesis, config.freeze_g_blocks, config.train_layers):
+    for frozen in frozen_generator_weights(target.synthesis, config.freeze_g_blocks, config.train_layers):
         frozen.requires_grad_(False)
     if config.freeze_palette:
-        for to_rgb in projections(target.synthesis):
+        for to_rgb in to_rgb_layers(target.synthesis):
             to_rgb.weight.requires_grad_(False)
             to_rgb.bias.requires_grad_(False)
     discriminator = copy.deepcopy(source.discriminator).requires_grad_(True).train()
-    for part in frozen_parts(discriminator, config.freeze_d_blocks):
+    for part in frozen_discriminator_blocks(discriminator, config.freeze_d_blocks):
         part.requires_grad_(False)
     target.synthesis.checkpointing = discriminator.checkpointing = config.checkpointing
     return FinetuneNetworks(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...models.generator import SynthesisNetwork
-from ..kit.freezing import projections
+from ..kit.freezing import to_rgb_layers
 
 
 def colour_statistics(pictures: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,10 +45,10 @@ def _power(matrix: Tensor, exponent: float) -> Tensor:
 @torch.no_grad()
 def recolour(synthesis: SynthesisNetwork, matrix: Tensor, offset: Tensor) -> None:
     """Changes a synthesis network in place so that it draws `matrix @ colour + offset` of what it drew."""
-    for to_rgb in projections(synthesis):
+    for to_rgb in to_rgb_layers(synthesis):
         weight, bias = to_rgb.weight, to_rgb.bias
         colours = matrix.cpu().double()
         weight.data = torch.einsum("ij,jkhw->ikhw", colours, weight.cpu().double()).to(weight)
         bias.data = (colours @ bias.cpu().double()).to(bias)
-    last = projections(synthesis)[-1].bias
+    last = to_rgb_layers(synthesis)[-1].bias
     last.add_(offset.to(last.device, last.dtype))

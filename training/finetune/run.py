@@ -26,7 +26,7 @@ from ...core.settings import to_mapping
 from ...models.types import FaceGenerator
 from ..data.inputs import check_source, prepare_style_images, split_pictures, too_few
 from ..guides.protocol import Guide, check_guides, column
-from ..kit.distributed import ALONE, Processes
+from ..kit.distributed import SINGLE_PROCESS, Processes
 from ..kit.fingerprint import FREE_TO_CHANGE, fingerprint, generator_fingerprint, settings_of
 from ..kit.loop import train
 from ..reports.card import make_card, save_card
@@ -69,7 +69,7 @@ def finetune(
     run_dir: Path | None = None,
     resume: bool = False,
     guides: Sequence[Guide] = (),
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
     validation_images: Tensor | None = None,
 ) -> FinetuneResult:
     """Fine-tunes `source` to the style of `style_images`; the source is left as it is.
@@ -100,11 +100,11 @@ def finetune(
         elif config.validation:
             kept, held_out = split_pictures(pictures, config.validation)
             pictures, validation = pictures[kept], pictures[held_out]
-        if processes.first and (warning := too_few(pictures)):
+        if processes.is_main and (warning := too_few(pictures)):
             log.warning("%s", warning)
         task = FinetuneTask(source, pictures, config, guides, processes, validation)
         with contextlib.ExitStack() as stack:
-            if config.tensorboard and run_dir is not None and processes.first:
+            if config.tensorboard and run_dir is not None and processes.is_main:
                 callbacks = stack.enter_context(event_files(callbacks or Callbacks(), run_dir))
             history = train(
                 task,
@@ -132,7 +132,7 @@ def finetune(
             steps=task.steps_done,
             chosen_step=task.chosen_step,
         )
-        if run_dir is not None and processes.first:
+        if run_dir is not None and processes.is_main:
             save_card(run_dir, card, task.preview(), history, FinetuneConfig)
         style = task.result()
         return FinetuneResult(

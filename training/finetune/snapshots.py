@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...models.discriminator import Discriminator
 from ..kit.distributed import Processes
-from ..reports.scoring import Draw, Score, Scorer, Scores
+from ..reports.scoring import Draw, Score, ScoreHistory, Scorer
 from .settings import FinetuneConfig
 
 
@@ -38,7 +38,7 @@ class Snapshots:
         self._networks, self._critic, self._draw_source = networks, critic, draw_source
         self._w_plus, self._pictures, self._processes = w_plus, pictures, processes
         self._keep_best = config.keep_snapshot == "best"
-        self.scores = Scores(config.structure_limit, config.patience)
+        self.scores = ScoreHistory(config.structure_limit, config.patience)
         self.best_weights: dict[str, dict[str, Tensor]] | None = None
         """Of both networks where they were best, on the CPU."""
         self._scorer: Scorer | None = None
@@ -46,7 +46,7 @@ class Snapshots:
     def measure(self, step: int) -> Score:
         """Scores the weights as they are after a step, and keeps a copy of them where they are the best so far."""
         found = None
-        if self._processes.first:
+        if self._processes.is_main:
             if self._scorer is None:
                 self._scorer = Scorer(self._draw_source, self._critic, self._w_plus, self._pictures)
             found = self._scorer(self._networks["average"])
@@ -69,7 +69,7 @@ class Snapshots:
         chosen = self.scores.best if self._keep_best else None
         return last if chosen is None else chosen.step
 
-    def kept(self) -> Draw:
+    def chosen(self) -> Draw:
         """How the generator draws that would be given now."""
         average = self._networks["average"]
         if self.best_weights is None:
@@ -78,7 +78,7 @@ class Snapshots:
         weights = {name: value.to(device) for name, value in self.best_weights["average"].items()}
         return lambda w_plus: torch.func.functional_call(average, weights, (w_plus,))
 
-    def put_back(self, average: nn.Module, discriminator: nn.Module) -> None:
+    def restore_chosen(self, average: nn.Module, discriminator: nn.Module) -> None:
         """Loads the kept weights into copies of the two networks; leaves them where the last are given."""
         if self.best_weights is not None:
             average.load_state_dict(self.best_weights["average"])

@@ -132,7 +132,7 @@ class FinetuneLosses:
         pull = terms["generator"]
         textures = running.textures
         if config.match_texture > 0.0:
-            moments = self.processes.mean(second_moments(real_features))
+            moments = self.processes.all_reduce_mean(second_moments(real_features))
             textures = running_statistics(textures, moments, TEXTURE_MEMORY)
             terms["texture"] = texture_distance(second_moments(fake_features), textures)
             pull = pull + config.match_texture * terms["texture"]
@@ -191,7 +191,7 @@ class FinetuneLosses:
             w_plus,
             mean_path_length,
             direction=batch.path_direction,
-            average=lambda length: self.processes.mean([length])[0],
+            average=lambda length: self.processes.all_reduce_mean([length])[0],
         )
         scaled = penalty * (config.path_length_weight * config.path_length_interval)
         gradients = torch.autograd.grad(

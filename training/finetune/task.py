@@ -14,14 +14,14 @@ from ...core.settings import to_mapping
 from ...models.types import FaceGenerator, device_of
 from ..data.augment import AdaptiveProbability
 from ..guides.protocol import Guide, column
-from ..kit.distributed import ALONE, Processes, check_batch, share_of_fields
+from ..kit.distributed import SINGLE_PROCESS, Processes, check_batch, shard_batch
 from ..kit.ema import ExponentialMovingAverage
 from ..kit.gradients import apply_gradients, lazy_adam
 from ..kit.loop import NonFiniteLoss, require_finite
 from ..kit.settings import AUTOMATIC
 from ..losses.adversarial import r1_gamma_heuristic
 from ..losses.semantic import FEW_SHOTS, SemanticWeights
-from ..reports.scoring import FACES, Scores
+from ..reports.scoring import FACES, ScoreHistory
 from .batches import FinetuneBatch, FinetuneBatches
 from .networks import copy_networks, match_palette
 from .preview import PREVIEW_FACES, FinetunePreview
@@ -60,7 +60,7 @@ class FinetuneTask:
         pictures: Tensor,
         config: FinetuneConfig,
         guides: Sequence[Guide] = (),
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
         validation: Tensor | None = None,
     ) -> None:
         """`pictures [N, 3, R, R]` as `prepare_style_images` gives them; `validation` more of them, not trained on."""
@@ -120,8 +120,8 @@ class FinetuneTask:
         while True:
             found, real_logits = self.compute(batch)
             # Averaged, so that every process sees the same numbers and comes to the same decision.
-            terms = processes.mean_of_terms(found.terms)
-            g_gradients, d_gradients = (processes.mean(g) for g in (found.g_gradients, found.d_gradients))
+            terms = processes.reduce_losses(found.terms)
+            g_gradients, d_gradients = (processes.all_reduce_mean(g) for g in (found.g_gradients, found.d_gradients))
             path_gradients, r1_gradients = (self._averaged(g) for g in (found.path_gradients, found.r1_gradients))
             try:
                 # Everything is known and finite before anything changes.
@@ -156,14 +156,14 @@ class FinetuneTask:
         first = self.processes.rank * self.config.accumulate
         parts, logits = [], []
         for index in range(first, first + self.config.accumulate):
-            share = share_of_fields(batch, index, self.shares)
+            share = shard_batch(batch, index, self.shares)
             part, real_logits = self.losses(share, self.running, self.loss_scale)
             parts.append(part)
             logits.append(real_logits)
         return mean_of(parts), torch.cat(logits)
 
     @property
-    def scores(self) -> Scores:
+    def scores(self) -> ScoreHistory:
         """What was measured so far."""
         return self.snapshots.scores
 
@@ -184,7 +184,7 @@ class FinetuneTask:
     def result(self) -> FaceGenerator:
         """The averaged generator, as it is now or as it was best, with its discriminator, style name and provenance."""
         generator, discriminator = copy.deepcopy(self.average), copy.deepcopy(self.discriminator)
-        self.snapshots.put_back(generator.synthesis, discriminator)
+        self.snapshots.restore_chosen(generator.synthesis, discriminator)
         discriminator.checkpointing = False
         provenance = {
             **self.source.provenance,
@@ -205,7 +205,7 @@ class FinetuneTask:
     def preview(self) -> Tensor:
         """A grid `[3, 4R, 5R]` in 0..1 of the same faces; rows: source, now, what `result` would give, nearest style
         picture."""
-        return self._preview(self.target.synthesis, self.snapshots.kept())
+        return self._preview(self.target.synthesis, self.snapshots.chosen())
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes while training."""
@@ -242,7 +242,7 @@ class FinetuneTask:
         self.snapshots.load_state_dict(state)
 
     def _averaged(self, gradients: Sequence[Tensor] | None) -> list[Tensor] | None:
-        return None if gradients is None else self.processes.mean(gradients)
+        return None if gradients is None else self.processes.all_reduce_mean(gradients)
 
     def _faces(self, count: int, purpose: int) -> Tensor:
         """`w_plus [count, num_ws, w_dim]` of faces that are the same in every run with this seed, for one purpose."""

@@ -24,12 +24,12 @@ from ...latents.sampling import w_statistics
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent, device_of, name_of
 from ..kit.interrupts import hand_over, held_back
 from ..losses.reconstruction import (
-    Likeness,
+    ReconstructionLoss,
     check_pictures,
     codes_of,
-    comparison,
-    critic_of,
-    frozen,
+    comparison_grid,
+    frozen_copy,
+    frozen_discriminator,
     likeness_loss,
     mean_squared_error,
     resize,
@@ -88,7 +88,7 @@ def tune_to_faces(
                 losses = tuning.step()
                 due = config.preview_interval and (step % config.preview_interval == 0 or step == config.steps)
                 if due and callbacks.on_preview is not None:
-                    callbacks.on_preview(step, comparison(tuning.wanted, tuning.drawn_before, tuning.drawn))
+                    callbacks.on_preview(step, comparison_grid(tuning.wanted, tuning.drawn_before, tuning.drawn))
                 if callbacks.on_progress is not None:
                     callbacks.on_progress(step, config.steps, losses)
         except BaseException:
@@ -116,8 +116,8 @@ class _Tuning:
         self.noise = [n.detach().to(self.device, torch.float32).clone() for n in given]
         spread = w_statistics(source.generator, source.mean_latent.to(self.device), config.seed)[1]
         codes = codes_of(encoder, source, config.code_weight, spread)
-        self.likeness = Likeness(self.wanted, critic_of(source, config.feature_weight), codes)
-        self.before = frozen(source.generator)
+        self.likeness = ReconstructionLoss(self.wanted, frozen_discriminator(source, config.feature_weight), codes)
+        self.before = frozen_copy(source.generator)
         self.network = copy.deepcopy(source.generator).requires_grad_(False).eval()
         self.network.synthesis.requires_grad_(True)
         # Noise is fixed, so that a strength that grew would print one pattern of grain into every face.
@@ -205,7 +205,7 @@ class _Tuning:
             near = pivot + self.reach * away / away.norm(dim=2, keepdim=True).clamp(min=1e-8)
             wanted = self.before.synthesis(near, modulate="activations")
         pictures = self.network.synthesis(near, modulate="activations")
-        terms = Likeness(wanted, self.likeness.critic, self.likeness.codes).terms(pictures)
+        terms = ReconstructionLoss(wanted, self.likeness.critic, self.likeness.codes).terms(pictures)
         return likeness_loss(terms, self.config).mean()
 
     @torch.no_grad()

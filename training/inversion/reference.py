@@ -18,18 +18,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...core.callbacks import Callbacks
-from ...latents.appearance import layer_amounts, resolved_cut, with_appearance
+from ...latents.appearance import layer_amounts, resolve_layer_cut, swap_appearance
 from ...latents.sampling import w_statistics
 from ...latents.settings import ApplyConfig
 from ...models.discriminator import Discriminator
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent, device_of, name_of
 from ..losses.reconstruction import (
     check_pictures,
-    comparison,
-    critic_of,
+    comparison_grid,
     discriminator_features,
     feature_distance,
-    frozen,
+    frozen_copy,
+    frozen_discriminator,
     mean_squared_error,
     resize,
 )
@@ -93,9 +93,9 @@ def encode_reference(
             "anchors, or raise `steps`."
         )
     with torch.inference_mode(False), torch.enable_grad():
-        critic = critic_of(style, config.feature_weight)
+        critic = frozen_discriminator(style, config.feature_weight)
         if critic is None and source is not None and source.resolution == style.resolution:
-            critic = critic_of(source, config.feature_weight)
+            critic = frozen_discriminator(source, config.feature_weight)
         if config.steps and critic is None and config.pixel_weight == 0.0:
             raise ValueError(
                 "`pixel_weight` is 0 and neither generator has a discriminator: nothing is compared. Raise "
@@ -133,9 +133,9 @@ def apply_reference(
     a `structure` of 0 are the identity, to the bit. Raises ValueError when the latents belong to different generators.
     """
     config = config or ApplyConfig()
-    cut = resolved_cut(generator, config.layer_cut)
+    cut = resolve_layer_cut(generator, config.layer_cut)
     amounts = layer_amounts(generator.num_ws, cut, config.amount, config.structure, config.preserve_colour)
-    return with_appearance(faces, reference, amounts)
+    return swap_appearance(faces, reference, amounts)
 
 
 @torch.no_grad()
@@ -192,7 +192,7 @@ def _search(
     count: int,
 ) -> tuple[Tensor, Tensor]:
     """Each reference's best codes of all steps, and the mean squared error of their pictures."""
-    network = frozen(style.generator)
+    network = frozen_copy(style.generator)
     mean, spread = w_statistics(network, style.mean_latent.to(wanted.device), config.seed)
     # What is optimised is measured in standard deviations of w, so that one learning rate fits every generator.
     moved = torch.zeros_like(start, requires_grad=True)
@@ -229,7 +229,7 @@ def _search(
         optimiser.step()
         done = before + (step + 1) * len(wanted)
         if config.preview_interval and (step + 1) % config.preview_interval == 0 and callbacks.on_preview is not None:
-            callbacks.on_preview(done, comparison(wanted, picture))
+            callbacks.on_preview(done, comparison_grid(wanted, picture))
         if callbacks.on_progress is not None:
             callbacks.on_progress(done, total, {name: float(term.detach().mean()) for name, term in terms.items()})
         if callbacks.should_stop is not None and callbacks.should_stop():

@@ -15,18 +15,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...core.callbacks import Callbacks
-from ...latents.encoding import corrected_codes, first_codes, usual_steps
+from ...latents.encoding import default_steps, initial_w_plus, refined_w_plus
 from ...latents.mixing import part_of
 from ...latents.sampling import w_statistics
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent, device_of
 from ..kit.interrupts import hand_over, held_back
 from ..losses.reconstruction import (
-    Likeness,
+    ReconstructionLoss,
     check_pictures,
     codes_of,
-    comparison,
-    critic_of,
-    frozen,
+    comparison_grid,
+    frozen_copy,
+    frozen_discriminator,
     likeness_loss,
     mean_squared_error,
     resize,
@@ -64,7 +64,7 @@ def invert_with_encoder(
             f"The encoder gives {encoder.num_ws} codes of length {encoder.w_dim}, but the generator takes "
             f"{generator.num_ws} of length {generator.w_dim}. Load the encoder that was trained for this generator."
         )
-    looks = usual_steps(encoder) if steps is None else steps
+    looks = default_steps(encoder) if steps is None else steps
     if looks < 1:
         raise ValueError(f"`steps` is {steps}; the encoder has to look at least once.")
     device, stopped = device_of(generator), False
@@ -75,7 +75,7 @@ def invert_with_encoder(
         for number, given in enumerate(parts):
             part = given.to(device, torch.float32)
             seen, wanted = resize(part, encoder.resolution), resize(part, generator.resolution)
-            first = codes = best = first_codes(encoder, seen, generator)
+            first = codes = best = initial_w_plus(encoder, seen, generator)
             best_error = torch.full((len(part),), math.inf, device=device)
             for look in range(1, looks + 1):
                 picture = generator.generator.synthesis(codes)
@@ -85,13 +85,13 @@ def invert_with_encoder(
                 best_error = torch.where(better, error, best_error)
                 done = number * looks + look
                 if callbacks.on_preview is not None and looks > 1:
-                    callbacks.on_preview(done, comparison(wanted, picture))
+                    callbacks.on_preview(done, comparison_grid(wanted, picture))
                 if callbacks.on_progress is not None:
                     callbacks.on_progress(done, len(parts) * looks, {"error": float(best_error.mean())})
                 stopped = stopped or (callbacks.should_stop is not None and callbacks.should_stop())
                 if look == looks or stopped:
                     break
-                codes = corrected_codes(encoder, seen, codes, picture, first, generator)
+                codes = refined_w_plus(encoder, seen, codes, picture, first, generator)
             found.append(best)
             errors.append(best_error)
     return FaceLatent(
@@ -132,21 +132,21 @@ def invert_by_optimisation(
     if start is not None:
         _check_start(start, images, generator)
     with torch.inference_mode(False), torch.enable_grad(), held_back() as interrupts:
-        setting = _Setting(generator, config, encoder)
+        setting = SearchContext(generator, config, encoder)
         parts = [slice(first, first + config.batch_size) for first in range(0, len(images), config.batch_size)]
-        searches: list[_Search] = []
+        searches: list[LatentSearch] = []
         stopped = False
 
         def best() -> FaceLatent:
             untouched = [
-                _Search(images[faces], setting, None if start is None else part_of(start, faces))
+                LatentSearch(images[faces], setting, None if start is None else part_of(start, faces))
                 for faces in parts[len(searches) :]
             ]
-            return _joined(searches + untouched, start)
+            return combined_latents(searches + untouched, start)
 
         try:
             for number, faces in enumerate(parts):
-                search = _Search(images[faces], setting, None if start is None else part_of(start, faces))
+                search = LatentSearch(images[faces], setting, None if start is None else part_of(start, faces))
                 searches.append(search)
                 before, total = number * config.steps, len(parts) * config.steps
                 for step in range(1, config.steps + 1):
@@ -157,7 +157,7 @@ def invert_by_optimisation(
                     losses = search.step(step)
                     due = config.preview_interval and (step % config.preview_interval == 0 or step == config.steps)
                     if due and callbacks.on_preview is not None:
-                        callbacks.on_preview(before + step, comparison(search.wanted, search.picture))
+                        callbacks.on_preview(before + step, comparison_grid(search.wanted, search.picture))
                     if callbacks.on_progress is not None:
                         callbacks.on_progress(before + step, total, losses)
                 search.finish()
@@ -165,29 +165,29 @@ def invert_by_optimisation(
             if searches:
                 hand_over(keep, best)
             raise
-        return _joined(searches, start)
+        return combined_latents(searches, start)
 
 
-class _Setting:
+class SearchContext:
     """What all searches of one generator share."""
 
     def __init__(self, generator: FaceGenerator, config: InversionConfig, encoder: FaceEncoder | None) -> None:
         self.source, self.config, self.device = generator, config, device_of(generator)
-        self.network = frozen(generator.generator)
-        self.critic = critic_of(generator, config.feature_weight)
+        self.network = frozen_copy(generator.generator)
+        self.critic = frozen_discriminator(generator, config.feature_weight)
         self.mean, self.spread = w_statistics(self.network, generator.mean_latent.to(self.device), config.seed)
         self.codes = codes_of(encoder, generator, config.code_weight, self.spread)
 
 
-class _Search:
+class LatentSearch:
     """The state of one optimisation of a batch of faces."""
 
-    def __init__(self, images: Tensor, setting: _Setting, start: FaceLatent | None) -> None:
+    def __init__(self, images: Tensor, setting: SearchContext, start: FaceLatent | None) -> None:
         device, config, source = setting.device, setting.config, setting.source
         self.setting, self.config, self.network = setting, config, setting.network
         self.wanted = resize(images.detach().to(device, torch.float32).clone(), source.resolution)
         self.picture = self.wanted
-        self.likeness = Likeness(self.wanted, setting.critic, setting.codes)
+        self.likeness = ReconstructionLoss(self.wanted, setting.critic, setting.codes)
         count = len(self.wanted)
 
         # What is optimised is measured in standard deviations of w, so that one learning rate fits every generator.
@@ -272,7 +272,7 @@ class _Search:
         return [n.detach().to(self.wanted.device, torch.float32).clone() for n in noises]
 
 
-def _joined(searches: Sequence[_Search], start: FaceLatent | None) -> FaceLatent:
+def combined_latents(searches: Sequence[LatentSearch], start: FaceLatent | None) -> FaceLatent:
     """The best of every face, in order."""
     setting = searches[0].setting
     noise: tuple[Tensor, ...] | None = None

@@ -31,11 +31,11 @@ class Processes:
     """Where this process computes, where the launcher decided it."""
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process is the one that writes."""
         return self.rank == 0
 
-    def mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+    def all_reduce_mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The mean of each tensor over all processes, in one exchange; the same bits everywhere."""
         return list(tensors)
 
@@ -47,17 +47,17 @@ class Processes:
         """What process 0 has, everywhere. The others' `value` is ignored."""
         return value
 
-    def share(self, batch: Tensor) -> Tensor:
-        """The rows of a batch that this process works on, see `share_of`."""
-        return share_of(batch, self.rank, self.count)
+    def shard(self, batch: Tensor) -> Tensor:
+        """The rows of a batch that this process works on, see `shard_rows`."""
+        return shard_rows(batch, self.rank, self.count)
 
-    def whole(self, part: Tensor) -> Tensor:
+    def unshard(self, part: Tensor) -> Tensor:
         """The batch again, in its own order, of which every process has computed its `share`."""
         if self.count == 1:
             return part
         return self.gather(part).unflatten(0, (self.count, len(part))).transpose(0, 1).flatten(0, 1)
 
-    def mean_of_terms(self, terms: Mapping[str, Tensor], names: Sequence[str] = ()) -> dict[str, Tensor]:
+    def reduce_losses(self, terms: Mapping[str, Tensor], names: Sequence[str] = ()) -> dict[str, Tensor]:
         """Each term's mean over all its entries in all processes, in one exchange.
 
         terms  one number each, or one for every picture of the share that the term applies to.
@@ -71,7 +71,7 @@ class Processes:
         entries = [terms.get(name, nothing).detach().float() for name in names]
         sums = torch.stack([entry.sum() for entry in entries])
         counts = sums.new_tensor([entry.numel() for entry in entries])
-        sums, counts = self.mean([sums, counts])
+        sums, counts = self.all_reduce_mean([sums, counts])
         return {name: sums[i] / counts[i] for i, name in enumerate(names) if counts[i] > 0}
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -79,20 +79,20 @@ class Processes:
         if self.count == 1:
             return
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        for gradient, mean in zip(gradients, self.mean(gradients), strict=True):
+        for gradient, mean in zip(gradients, self.all_reduce_mean(gradients), strict=True):
             gradient.copy_(mean)
 
     @contextmanager
-    def first_ahead(self) -> Iterator[None]:
+    def main_process_first(self) -> Iterator[None]:
         """Process 0 runs the block before the others: what it keeps on disk, they find there."""
-        if not self.first:
+        if not self.is_main:
             self.broadcast(None)
         yield
-        if self.first:
+        if self.is_main:
             self.broadcast(None)
 
 
-ALONE = Processes()
+SINGLE_PROCESS = Processes()
 
 
 class FabricProcesses(Processes):
@@ -104,7 +104,7 @@ class FabricProcesses(Processes):
         self.count: int = fabric.world_size
         self.device: torch.device = fabric.device
 
-    def mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+    def all_reduce_mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         if not tensors:
             return []
         flat = torch.cat([tensor.detach().float().flatten() for tensor in tensors])
@@ -120,7 +120,7 @@ class FabricProcesses(Processes):
         return self._fabric.broadcast(value, src=0)
 
 
-def share_of(batch: Tensor, index: int, shares: int) -> Tensor:
+def shard_rows(batch: Tensor, index: int, shares: int) -> Tensor:
     """Every `shares`-th row from `index` on.
 
     Strided, because the discriminator puts picture i into group i % (N / group) of its minibatch standard deviation: so
@@ -129,16 +129,16 @@ def share_of(batch: Tensor, index: int, shares: int) -> Tensor:
     return batch if shares == 1 else batch[index::shares]
 
 
-def share_of_fields(batch: Batch, index: int, shares: int) -> Batch:
+def shard_batch(batch: Batch, index: int, shares: int) -> Batch:
     """A dataclass with this share of every tensor in it, the rest as it is."""
     if shares == 1:
         return batch
     values = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}  # type: ignore[arg-type]
-    parts = {name: share_of(v, index, shares) if isinstance(v, Tensor) else v for name, v in values.items()}
+    parts = {name: shard_rows(v, index, shares) if isinstance(v, Tensor) else v for name, v in values.items()}
     return type(batch)(**parts)
 
 
-def made_in_turn(make: Callable[[int], Batch], processes: Processes) -> Callable[[int], Batch]:
+def round_robin_batches(make: Callable[[int], Batch], processes: Processes) -> Callable[[int], Batch]:
     """Batch number n (from 1) of `make`, a dataclass of tensors: this process's share of it.
 
     Where a batch can only be drawn as a whole, and drawing is the work, each process draws every `count`-th batch and
@@ -157,7 +157,7 @@ def made_in_turn(make: Callable[[int], Batch], processes: Processes) -> Callable
             shares.clear()
             for turn in range(processes.count):
                 whole = type(made)(**{name: batches[turn] for name, batches in every.items()})
-                shares[first + turn] = share_of_fields(whole, processes.rank, processes.count)
+                shares[first + turn] = shard_batch(whole, processes.rank, processes.count)
         return shares[number]
 
     return share
@@ -170,7 +170,7 @@ def launch(device: str = "auto") -> Processes:
     Raises RuntimeError with a sentence when there are several and Lightning Fabric is not installed.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
-        return ALONE
+        return SINGLE_PROCESS
     try:
         from lightning_fabric import Fabric
     except ImportError as error:

@@ -23,7 +23,7 @@ def shallow_synthesis(synthesis: SynthesisNetwork, resolution: int) -> Synthesis
     return head
 
 
-def frozen_parts(discriminator: Discriminator, blocks: int) -> list[nn.Module]:
+def frozen_discriminator_blocks(discriminator: Discriminator, blocks: int) -> list[nn.Module]:
     """What FreezeD (Mo et al., arXiv 2002.10964) keeps: from_rgb and the first `blocks` blocks, nearest the picture.
 
     `AUTOMATIC` keeps the blocks above 128 px: at 128 px the first three would be all that sees lines up close, and with
@@ -34,7 +34,7 @@ def frozen_parts(discriminator: Discriminator, blocks: int) -> list[nn.Module]:
     return [discriminator.from_rgb, *list(discriminator.blocks)[:blocks]] if blocks else []
 
 
-def frozen_weights(synthesis: SynthesisNetwork, blocks: int, layers: str) -> list[nn.Parameter]:
+def frozen_generator_weights(synthesis: SynthesisNetwork, blocks: int, layers: str) -> list[nn.Parameter]:
     """What stays as it was: the lowest `blocks` blocks (FreezeG, Cartoon-StyleGAN), and what `layers` leaves out."""
     modulation = [module for name, module in synthesis.named_modules() if name.rpartition(".")[2] == "affine"]
     steering = {id(parameter) for module in modulation for parameter in module.parameters()}
@@ -45,6 +45,6 @@ def frozen_weights(synthesis: SynthesisNetwork, blocks: int, layers: str) -> lis
     return frozen
 
 
-def projections(synthesis: SynthesisNetwork) -> list[ToRGB]:
+def to_rgb_layers(synthesis: SynthesisNetwork) -> list[ToRGB]:
     """The projections to RGB, from coarse to fine."""
     return [block.to_rgb for block in synthesis.each_block() if block.draws]

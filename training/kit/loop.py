@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ...core.callbacks import Callbacks
-from .distributed import ALONE, Processes
+from .distributed import SINGLE_PROCESS, Processes
 from .interrupts import Interrupts, held_back
 from .kept import CannotResume
 from .run_folder import RunFolder
@@ -113,7 +113,7 @@ def train(
     settings: Mapping[str, Any] | None = None,
     snapshot_interval: int = 100,
     preview_interval: int = 0,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> list[dict[str, float]]:
     """Runs a task for `steps` steps and returns the loss table, a row of numbers per step.
 
@@ -127,8 +127,8 @@ def train(
     for the end of the step at hand, and raise KeyboardInterrupt then, in all processes. A step that is not finite is
     left out; three in a row raise `TrainingDiverged`, the last good state being saved.
     """
-    callbacks = (callbacks if processes.first else None) or Callbacks()
-    folder = RunFolder(run_dir, task.terms) if run_dir is not None and processes.first else None
+    callbacks = (callbacks if processes.is_main else None) or Callbacks()
+    folder = RunFolder(run_dir, task.terms) if run_dir is not None and processes.is_main else None
     with held_back() as interrupts, contextlib.closing(folder) if folder else contextlib.nullcontext():
         done, history, bad_steps = _open(folder, task, settings or {}, resume, run_dir is not None, processes)
         saved = shown = done
@@ -143,7 +143,7 @@ def train(
                     raise interrupts.interrupt()
                 if asked == STOP:
                     # The last preview is the picture of what the training gives, here too.
-                    if preview_interval and shown != done and processes.first:
+                    if preview_interval and shown != done and processes.is_main:
                         _show(task, folder, callbacks, done)
                     break
                 may_save = False
@@ -165,7 +165,7 @@ def train(
                         raise
                     raise OutOfMemory(
                         f"Memory ran out in step {done + 1}. Lower `batch_size`, raise `accumulate`, or start fewer "
-                        + ("processes." if run_dir is None else f"processes. {_kept(saved)}")
+                        + ("processes." if run_dir is None else f"processes. {saved_state_note(saved)}")
                     ) from error
                 done += 1
                 may_save = True
@@ -181,7 +181,7 @@ def train(
                     folder.save(task, done, bad_steps)
                     saved, saved_at = done, time.monotonic()
                 ends = done == steps or _finished(task)
-                if preview_interval and (done % preview_interval == 0 or ends) and processes.first:
+                if preview_interval and (done % preview_interval == 0 or ends) and processes.is_main:
                     _show(task, folder, callbacks, done)
                     shown = done
                 if callbacks.on_progress is not None:
@@ -204,9 +204,9 @@ def train(
                     # What ended the run is what is shown; what is lost by it is said beside it.
                     log.error("%s", _disk_full(folder, done, saved, refused))
             if folder is not None:
-                log.info("The run in %s has ended early. %s", folder.path, _kept(saved))
+                log.info("The run in %s has ended early. %s", folder.path, saved_state_note(saved))
                 if isinstance(error, KeyboardInterrupt) and not error.args:
-                    error.args = (f"The run is in {folder.path}. {_kept(saved)}",)
+                    error.args = (f"The run is in {folder.path}. {saved_state_note(saved)}",)
             if together:
                 # A launcher that sees one process end ends the others: they wait for the one that writes.
                 processes.broadcast(None)
@@ -235,11 +235,11 @@ def _open(
     if processes.count == 1 or not kept:
         return begun
     # The others may be on machines that do not see the folder, and must not wait for a process that has given up.
-    state = task.state_dict() if processes.first and begun[0] else None
+    state = task.state_dict() if processes.is_main and begun[0] else None
     begun, state, refusal = processes.broadcast((begun, state, str(refused) if refused else None))
     if refusal is not None:
         raise CannotResume(refusal)
-    if state is not None and not processes.first:
+    if state is not None and not processes.is_main:
         task.load_state_dict(state)
     return begun
 
@@ -279,7 +279,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return any(words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory"))
 
 
-def _kept(saved: int) -> str:
+def saved_state_note(saved: int) -> str:
     if not saved:
         return "No state was kept yet."
     return f"The state after step {saved} is kept, and a resumed run continues there."
@@ -288,5 +288,5 @@ def _kept(saved: int) -> str:
 def _disk_full(folder: RunFolder, done: int, saved: int, error: OSError) -> DiskFull:
     return DiskFull(
         f"The run in {folder.path} could not be written after step {done}: {error.strerror or error}. Make room there. "
-        + _kept(saved)
+        + saved_state_note(saved)
     )

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...latents.encoding import first_codes, is_iterative
+from ...latents.encoding import initial_w_plus, is_iterative
 from ...models.discriminator import Discriminator
 from ...models.dlib import SAME_PERSON
 from ...models.encoder import Encoder
@@ -29,7 +29,7 @@ SMALLEST_FACE = 16
 """Fewer pixels a side show nobody."""
 
 
-class Likeness:
+class ReconstructionLoss:
     """The distance of pictures from given ones, term by term; what is known of the given ones is computed once.
 
     Args:
@@ -103,21 +103,21 @@ def feature_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
     return torch.stack(layers).mean(0)
 
 
-def frozen(network: Any) -> Any:
+def frozen_copy(network: Any) -> Any:
     """The network, or a copy of it where it was loaded under inference mode or still collects gradients."""
     if any(p.is_inference() or p.requires_grad for p in network.parameters()):
         network = copy.deepcopy(network).requires_grad_(False)
     return network.eval()
 
 
-def critic_of(generator: Any, weight: float) -> Discriminator | None:
+def frozen_discriminator(generator: Any, weight: float) -> Discriminator | None:
     """The generator's discriminator as a critic, where it has one of its size and the features count."""
     discriminator = generator.discriminator
     if weight <= 0 or discriminator is None or discriminator.config.c_dim:
         return None
     if discriminator.config.resolution != generator.resolution:
         return None
-    critic: Discriminator = frozen(discriminator)
+    critic: Discriminator = frozen_copy(discriminator)
     return critic
 
 
@@ -136,13 +136,13 @@ def codes_of(
             f"The encoder gives {encoder.num_ws} codes of length {encoder.w_dim}, but the generator takes "
             f"{generator.num_ws} of length {generator.w_dim}. Load the encoder that was trained for this generator."
         )
-    network = frozen(encoder.network)
+    network = frozen_copy(encoder.network)
     if next(network.parameters(), spread).device != spread.device:
         network = copy.deepcopy(network).to(spread.device)
     reader = encoder.replace(network=network)
 
     def codes(pictures: Tensor) -> Tensor:
-        return (first_codes(reader, resize(pictures, encoder.resolution), generator) / spread).flatten(1)
+        return (initial_w_plus(reader, resize(pictures, encoder.resolution), generator) / spread).flatten(1)
 
     def who(pictures: Tensor) -> Tensor:
         descriptors: Tensor = network.describe(pictures)
@@ -198,7 +198,7 @@ def check_pictures(images: Tensor) -> None:
         )
 
 
-def comparison(*rows: Tensor) -> Tensor:
+def comparison_grid(*rows: Tensor) -> Tensor:
     """`[3, kR, nR]` in 0..1 of the first n <= 4 faces of k batches `[N, 3, R, R]` (-1..1), a row for each batch."""
     drawn = [torch.cat(list(row[:PREVIEW_FACES].detach()), 2) for row in rows]
     return (torch.cat(drawn, 1).clamp(-1.0, 1.0) + 1.0) / 2.0

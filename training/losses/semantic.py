@@ -3,12 +3,12 @@
 Both generators get the same w and the same fixed noise; what they make of them is compared in their features
 `F_r [N, C_r, r, r]` (after the second convolution at r x r). Every term is exactly 0 while the two generators agree.
 
-- `feature_term`   what is where: feature distance relative to the source's power (layers as in Cartoon-StyleGAN, Back,
-                   arXiv 2106.12445; the normalisation is ours).
-- `self_term`      what belongs with what: the map of all cosines between positions (RSSA, Xiao et al., CVPR 2022,
-                   arXiv 2203.04121; on the whole map is ours).
-- `relation_term`  which faces are alike: softmaxed cosines across the batch (CDC, Ojha et al., CVPR 2021,
-                   arXiv 2104.06820), for ten style pictures or fewer.
+- `feature_loss`: what is where, the feature distance relative to the source's power (layers as in Cartoon-StyleGAN,
+  Back, arXiv 2106.12445; the normalisation is ours).
+- `self_similarity_loss`: what belongs with what, the map of all cosines between positions (RSSA, Xiao et al., CVPR
+  2022, arXiv 2203.04121; on the whole map is ours).
+- `cross_sample_loss`: which faces are alike, softmaxed cosines across the batch (CDC, Ojha et al., CVPR 2021, arXiv
+  2104.06820), for ten style pictures or fewer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SELF_RESOLUTIONS = (16, 32)
 HIGHEST_RESOLUTION = 32
 """No term looks at finer features, so the source generator need not compute them."""
 FEW_SHOTS = 10
-"""`relation_term` acts up to this many style pictures."""
+"""`cross_sample_loss` acts up to this many style pictures."""
 
 SELF_SCALE = 20.0
 RELATION_SCALE = 1000.0
@@ -54,7 +54,7 @@ def schedule(kind: str, progress: float) -> float:
     raise ValueError(f"Unknown schedule {kind!r}; choose cosine, constant or ramp_up.")
 
 
-def feature_term(target: Features, source: Features, eps: float = 1e-8) -> Tensor:
+def feature_loss(target: Features, source: Features, eps: float = 1e-8) -> Tensor:
     """L_feat: mean over 8, 16 and 32 px of `|F^t - F^s|^2 / (|F^s|^2 + eps)`, per face, then averaged."""
     distances = []
     for r in _present(target, FEATURE_RESOLUTIONS):
@@ -90,13 +90,13 @@ def _squared_map_distances(target: Tensor, source: Tensor) -> Tensor:
         return (xx.square() - xy.square()).sum((1, 2)) + (yy.square() - xy.square()).sum((1, 2))
 
 
-def self_term(target: Features, source: Features) -> Tensor:
+def self_similarity_loss(target: Features, source: Features) -> Tensor:
     """L_self: mean of `self_similarity_distance` over 16 and 32 px."""
     resolutions = _present(target, SELF_RESOLUTIONS)
     return torch.stack([self_similarity_distance(target[r], source[r]) for r in resolutions]).mean()
 
 
-def relation_term(target: Features, source: Features) -> Tensor:
+def cross_sample_loss(target: Features, source: Features) -> Tensor:
     """L_rel: KL divergence of each face's softmaxed cosines to the others of its batch, mean over 8, 16 and 32 px.
 
     0 for batches of fewer than three faces, which have no relations to compare.
@@ -144,12 +144,12 @@ def semantic_terms(target: Features, source: Features, weights: SemanticWeights)
     terms: dict[str, Tensor] = {}
     total = torch.zeros((), device=next(iter(target.values())).device)
     if weights.feature:
-        terms["feature"] = feature_term(target, source)
+        terms["feature"] = feature_loss(target, source)
         total = total + weights.feature * terms["feature"]
     if weights.structure:
-        terms["self"] = self_term(target, source)
+        terms["self"] = self_similarity_loss(target, source)
         total = total + weights.structure * SELF_SCALE * terms["self"]
     if weights.relation:
-        terms["relation"] = relation_term(target, source)
+        terms["relation"] = cross_sample_loss(target, source)
         total = total + weights.relation * RELATION_SCALE * terms["relation"]
     return total, terms

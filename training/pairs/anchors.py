@@ -17,7 +17,7 @@ from ...models.types import FaceEncoder, FaceGenerator, FaceLatent, device_of
 from ..inversion.search import invert_by_optimisation
 from ..inversion.settings import InversionConfig
 from ..losses.reconstruction import check_pictures, resize
-from .candidates import KnownFaces
+from .candidates import PicturesWithLatents
 
 REFERENCE_FACES = 128
 SEED = 5
@@ -32,7 +32,7 @@ def destylise(
     steps: int = 0,
     centre: bool = True,
     callbacks: Callbacks | None = None,
-) -> KnownFaces:
+) -> PicturesWithLatents:
     """Style pictures with codes of the source generator that keep their structure, as `make_pairs` takes them.
 
     Args:
@@ -72,7 +72,7 @@ def destylise(
             start = invert_by_optimisation(pictures.to(device_of(style)), style, start, settings, callbacks)
             start = replace(start, noise=None, w_space=source.w_space, generator=source.style)
         assert start is not None  # noqa: S101 - one of the two ways was taken
-        return KnownFaces(start, pictures)
+        return PicturesWithLatents(start, pictures)
 
 
 @torch.no_grad()

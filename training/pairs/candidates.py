@@ -17,7 +17,7 @@ from .settings import PairsConfig
 MAPPED_AT_ONCE = 4096
 
 
-class KnownFaces(NamedTuple):
+class PicturesWithLatents(NamedTuple):
     """Pictures and the codes that were found for them: photos of people, or pictures of the style."""
 
     latent: FaceLatent
@@ -52,8 +52,8 @@ class Candidates:
 def all_candidates(
     source: FaceGenerator,
     config: PairsConfig,
-    anchors: KnownFaces | None,
-    photos: KnownFaces | None,
+    anchors: PicturesWithLatents | None,
+    photos: PicturesWithLatents | None,
     judged: bool,  # whether a discriminator will judge the targets, and so drop its share
 ) -> list[Candidates]:
     """The faces of every origin, in the order synthetic, photo, anchor."""
@@ -135,7 +135,7 @@ def _covering_scale(affine: Tensor) -> Tensor:
     return diagonal * (1.0 + 2.0 * affine[..., 2:].abs().amax(-1))
 
 
-def _checked(source: FaceGenerator, faces: KnownFaces, what: str) -> Tensor:
+def _checked(source: FaceGenerator, faces: PicturesWithLatents, what: str) -> Tensor:
     """The codes of known faces, on the CPU, outside inference mode.
 
     Raises:

@@ -24,7 +24,7 @@ from PIL import Image
 
 from ...core.callbacks import Callbacks
 from ...models.types import FaceGenerator
-from .renderer import PairPainter, to_bytes
+from .renderer import PairRenderer, to_bytes
 from .types import PAIR_ORIGINS, StylePairs
 
 PROMPT = "turn the portrait into {style}"
@@ -65,7 +65,7 @@ def export_pairs(
     rows = [i for i, level in enumerate(pairs.level.tolist()) if levels is None or level in levels]
     if not rows:
         raise ValueError("There are no pairs of these levels to export. Nothing was written.")
-    painter = PairPainter(pairs, source, target)
+    painter = PairRenderer(pairs, source, target)
     style = target.style or "the style"
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def fill_in(prompt: str, **words: object) -> str:
 
 
 def _write(
-    painter: PairPainter,
+    painter: PairRenderer,
     rows: Sequence[int],
     folder: Path,
     prompt: str,

@@ -14,19 +14,19 @@ from ...core.settings import to_mapping
 from ...models.identity import IdentityNetwork
 from ...models.types import FaceGenerator, device_of
 from ..losses.reconstruction import mean_squared_error
-from .candidates import Candidates, KnownFaces, all_candidates
+from .candidates import Candidates, PicturesWithLatents, all_candidates
 from .filters import counts, filter_pairs
 from .renderer import from_bytes, level_blends, level_generators
 from .scores import (
     SCORES,
-    Judges,
-    Looks,
+    PairScorers,
+    PictureHashes,
     contrast,
+    duplicate_mask,
     generator_structure,
     identity,
     picture_structure,
     quality,
-    repeated,
     saturation,
 )
 from .settings import PairsConfig
@@ -41,8 +41,8 @@ def make_pairs(
     source: FaceGenerator,
     target: FaceGenerator,
     config: PairsConfig,
-    anchors: KnownFaces | tuple | None = None,
-    photos: KnownFaces | tuple | None = None,
+    anchors: PicturesWithLatents | tuple | None = None,
+    photos: PicturesWithLatents | tuple | None = None,
     callbacks: Callbacks | None = None,
     identity_network: IdentityNetwork | None = None,
 ) -> StylePairs:
@@ -69,15 +69,15 @@ def make_pairs(
     with torch.inference_mode(False), torch.no_grad():
         blend = level_blends(config, source.generator.config.resolutions)
         levels = level_generators(source, target, blend, config.whole_palette)
-        judges = Judges.of(source, target, identity_network)
+        judges = PairScorers.of(source, target, identity_network)
         groups = all_candidates(
             source,
             config,
-            None if anchors is None else KnownFaces(*anchors),
-            None if photos is None else KnownFaces(*photos),
+            None if anchors is None else PicturesWithLatents(*anchors),
+            None if photos is None else PicturesWithLatents(*photos),
             judged=judges.target_critic is not None,
         )
-        judging = _Judging(levels, judges, config, callbacks, sum(len(group) for group in groups))
+        judging = CandidateScoring(levels, judges, config, callbacks, sum(len(group) for group in groups))
         parts = [_rows(group, judging.judge(group), source) for group in groups if not judging.stopped]
         pairs = _joined([part.pairs for part in parts], blend, config, source, target)
         verdict = filter_pairs(
@@ -97,11 +97,11 @@ def make_pairs(
 
 
 @dataclass
-class _Judging:
+class CandidateScoring:
     """Draws candidates batch by batch and notes their scores; the pictures are forgotten."""
 
     levels: tuple[FaceGenerator, ...]
-    judges: Judges
+    judges: PairScorers
     config: PairsConfig
     callbacks: Callbacks
     total: int
@@ -109,18 +109,18 @@ class _Judging:
     batches: int = 0
     stopped: bool = False
     """Whether the outside asked for an end."""
-    looks: list[Looks] = field(default_factory=list)
+    looks: list[PictureHashes] = field(default_factory=list)
 
     def judge(self, group: Candidates) -> dict[str, Tensor]:
         """Scores `[levels, M']` by name, and `repeated [levels, M']`; M' < M when it was stopped."""
         size = self.config.batch_size
         found: list[dict[str, Tensor]] = []
-        looks: list[Looks] = []
+        looks: list[PictureHashes] = []
         for first in range(0, len(group), size):
             rows = slice(first, min(first + size, len(group)))
             before, scores, shown = self._batch(group, rows)
             found.append(scores)
-            looks.append(Looks.of(before))
+            looks.append(PictureHashes.of(before))
             self.done += rows.stop - rows.start
             if self.callbacks.on_preview is not None and self.batches % PREVIEW_INTERVAL == 0:
                 self.callbacks.on_preview(self.done, _strip(shown))
@@ -131,14 +131,14 @@ class _Judging:
                 self.stopped = True
                 break
         result = {name: torch.cat([part[name] for part in found], 1) for name in found[0]}
-        result["repeated"] = self._repeated(group, Looks.joined(looks)).expand(len(group.levels), -1)
+        result["repeated"] = self._repeated(group, PictureHashes.joined(looks)).expand(len(group.levels), -1)
         return result
 
-    def _repeated(self, group: Candidates, looks: Looks) -> Tensor:
+    def _repeated(self, group: Candidates, looks: PictureHashes) -> Tensor:
         """`[M']`: whether a face was there before. Variants of one picture are not repetitions of each other."""
         if not len(group.pictures):
-            return repeated(looks, self.config.duplicate_bits)
-        again = repeated(Looks.of(from_bytes(group.pictures)), self.config.duplicate_bits)
+            return duplicate_mask(looks, self.config.duplicate_bits)
+        again = duplicate_mask(PictureHashes.of(from_bytes(group.pictures)), self.config.duplicate_bits)
         return again[group.picture[: len(looks.bits)]]
 
     def _batch(self, group: Candidates, rows: slice) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
@@ -251,7 +251,7 @@ def _joined(
     )
 
 
-def _notes(judges: Judges, groups: Sequence[Candidates], stopped: bool) -> list[str]:
+def _notes(judges: PairScorers, groups: Sequence[Candidates], stopped: bool) -> list[str]:
     """What was not done, and why."""
     notes = []
     if judges.target_critic is None:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ...models.types import FaceGenerator
-from .renderer import PairPainter, to_bytes
+from .renderer import PairRenderer, to_bytes
 from .types import PAIR_LEVELS, PAIR_ORIGINS, StylePairs
 
 ORDERS = ("as made", "worst structure first", "worst quality first")
@@ -35,7 +35,7 @@ def preview_pairs(
     size: side of each picture in pixels.
     order: which pairs of a group are shown: evenly spread as made, or those that a score likes least.
     """
-    painter = PairPainter(pairs, source, target)
+    painter = PairRenderer(pairs, source, target)
     groups = []
     for level in PAIR_LEVELS:
         for index, origin in enumerate(PAIR_ORIGINS):

@@ -46,7 +46,7 @@ def level_generators(
     return (source, *(blend_generators(source, target, blend[level], palette) for level in (1, 2)), target)
 
 
-class PairPainter:
+class PairRenderer:
     """Draws pairs made with these two generators; build it once where many are drawn.
 
     Raises:
@@ -115,8 +115,8 @@ def draw(
     move: bool = True,
     batch_size: int = BATCH,
 ) -> tuple[Tensor, Tensor]:
-    """Both sides of some pairs, `(before, after)`, `[M, 3, R, R]` each in about -1..1; see `PairPainter`."""
-    return PairPainter(pairs, source, target, batch_size)(indices, move)
+    """Both sides of some pairs, `(before, after)`, `[M, 3, R, R]` each in about -1..1; see `PairRenderer`."""
+    return PairRenderer(pairs, source, target, batch_size)(indices, move)
 
 
 def move_pictures(pictures: Tensor, pairs: StylePairs, indices: Tensor | Sequence[int]) -> Tensor:

@@ -23,7 +23,7 @@ from torch import Tensor
 from ...models.discriminator import Discriminator
 from ...models.identity import IdentityNetwork, identity_similarity
 from ...models.types import FaceGenerator
-from ..losses.reconstruction import frozen
+from ..losses.reconstruction import frozen_copy
 from ..losses.semantic import SELF_RESOLUTIONS, self_similarity_distances
 
 SCORES = ("quality", "structure", "saturation", "contrast", "reconstruction_error", "identity")
@@ -37,7 +37,7 @@ COLOUR_DISTANCE = 0.04
 
 
 @dataclass(frozen=True)
-class Judges:
+class PairScorers:
     """What judges pairs besides the generators themselves; each may be missing, and its score is then NaN."""
 
     source_critic: Discriminator | None
@@ -45,9 +45,9 @@ class Judges:
     identity: IdentityNetwork | None
 
     @classmethod
-    def of(cls, source: FaceGenerator, target: FaceGenerator, identity: IdentityNetwork | None) -> Judges:
+    def of(cls, source: FaceGenerator, target: FaceGenerator, identity: IdentityNetwork | None) -> PairScorers:
         """The discriminators of the two generators, and a network that tells people apart where there is one."""
-        network = None if identity is None else frozen(identity).to(source.mean_latent.device)
+        network = None if identity is None else frozen_copy(identity).to(source.mean_latent.device)
         return cls(_lone_critic(source.discriminator), _lone_critic(target.discriminator), network)
 
     def critic_of(self, level: int) -> Discriminator | None:
@@ -62,7 +62,7 @@ def _lone_critic(discriminator: Discriminator | None) -> Discriminator | None:
     """
     if discriminator is None or discriminator.config.c_dim:
         return None
-    lone: Discriminator = copy.copy(frozen(discriminator))
+    lone: Discriminator = copy.copy(frozen_copy(discriminator))
     lone.config = replace(discriminator.config, mbstd_group=1)
     return lone
 
@@ -115,7 +115,7 @@ def identity(network: IdentityNetwork | None, before: Tensor, after: Tensor) -> 
 
 
 @dataclass(frozen=True)
-class Looks:
+class PictureHashes:
     """What two copies of a picture have in common: an average hash, and coarse colours."""
 
     bits: Tensor
@@ -124,7 +124,7 @@ class Looks:
     """`[N, 48]` in 0..1."""
 
     @classmethod
-    def of(cls, pictures: Tensor) -> Looks:
+    def of(cls, pictures: Tensor) -> PictureHashes:
         """The looks of `[N, 3, R, R]` in -1..1."""
         pooled = F.adaptive_avg_pool2d((pictures.clamp(-1.0, 1.0) + 1.0) / 2.0, LOOK_SIDE)
         grey = pooled.mean(1).flatten(1)
@@ -133,12 +133,12 @@ class Looks:
         return cls(torch.where(brighter, 1.0, -1.0).cpu(), colours.cpu())
 
     @classmethod
-    def joined(cls, parts: Sequence[Looks]) -> Looks:
+    def joined(cls, parts: Sequence[PictureHashes]) -> PictureHashes:
         """Several in a row."""
         return cls(torch.cat([part.bits for part in parts]), torch.cat([part.colours for part in parts]))
 
 
-def repeated(looks: Looks, bits: int) -> Tensor:
+def duplicate_mask(looks: PictureHashes, bits: int) -> Tensor:
     """`[N]` bool: whether a picture looks like an earlier one that is not itself a repetition.
 
     bits: the greatest difference of two that count as one, of 256; below 0 nothing is a repetition.

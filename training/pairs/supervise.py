@@ -28,16 +28,16 @@ from ...core.settings import to_mapping
 from ...latents.sampling import w_statistics
 from ...models.types import FaceGenerator, device_of
 from ..data.inputs import check_source
-from ..kit.distributed import ALONE, Processes, check_batch
+from ..kit.distributed import SINGLE_PROCESS, Processes, check_batch
 from ..kit.ema import ExponentialMovingAverage
 from ..kit.fingerprint import generator_fingerprint, settings_of
-from ..kit.freezing import projections, shallow_synthesis
+from ..kit.freezing import shallow_synthesis, to_rgb_layers
 from ..kit.loop import require_finite, train
 from ..kit.precision import autocast
 from ..losses.adversarial import discriminator_loss, generator_loss, r1_penalty
 from ..losses.pictures import edge_distance, feature_distance, importance, pixel_distance
 from ..losses.semantic import HIGHEST_RESOLUTION, SemanticWeights, schedule, self_similarity_distance, semantic_terms
-from .renderer import PairPainter, check_generators, move_pictures
+from .renderer import PairRenderer, check_generators, move_pictures
 from .supervision_settings import PairSupervisionConfig
 from .types import PAIR_ORIGINS, StylePairs, pairs_fingerprint
 
@@ -50,7 +50,7 @@ MATCHED_LAYERS = 3
 STYLE_MIXING = 0.5
 GRAIN = 32
 """Noise of this many pixels and more becomes strokes; coarser noise would move parts of the face."""
-SHEET_RATE = 10.0
+NOISE_LR_FACTOR = 10.0
 """Noise maps take so many times the generator's steps: their values are of the order of 1, weights far below."""
 
 
@@ -74,7 +74,7 @@ def supervise(
     callbacks: Callbacks | None = None,
     run_dir: Path | None = None,
     resume: bool = False,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> PairSupervisionResult:
     """Trains a copy of `style` on pairs that were made with `source` and `style`; both stay as they are.
 
@@ -155,7 +155,7 @@ class PairSupervisionTask:
         style: FaceGenerator,
         pairs: StylePairs,
         config: PairSupervisionConfig,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         for name in ("batch_size", "free_batch_size"):
             check_batch(getattr(config, name), processes.count, f"{processes.count} processes", name)
@@ -163,12 +163,12 @@ class PairSupervisionTask:
         assert style.discriminator is not None  # noqa: S101 - check_source has been there
         self.source, self.style, self.pairs, self.config = source, style, pairs, config
         self.device = device_of(style)
-        self.painter = PairPainter(pairs, source, style)
+        self.painter = PairRenderer(pairs, source, style)
         self.target = copy.deepcopy(style.generator).requires_grad_(False).train()
         self.target.synthesis.requires_grad_(True)
         sheets = self._release_noise()
         if config.freeze_palette:
-            for to_rgb in projections(self.target.synthesis):
+            for to_rgb in to_rgb_layers(self.target.synthesis):
                 to_rgb.requires_grad_(False)
         self.average = copy.deepcopy(style.generator).requires_grad_(False).eval()
         self.ema = ExponentialMovingAverage(self.target.synthesis, self.average.synthesis, config.ema_decay)
@@ -179,7 +179,7 @@ class PairSupervisionTask:
         weights = self.g_parameters[: len(self.g_parameters) - len(sheets)]
         groups: list[dict[str, Any]] = [{"params": weights}]
         if sheets:
-            groups.append({"params": sheets, "faster": SHEET_RATE})
+            groups.append({"params": sheets, "faster": NOISE_LR_FACTOR})
         self.optimise_g = torch.optim.Adam(groups, lr=1.0, betas=(0.0, 0.99))
         self.optimise_d = torch.optim.Adam(self.d_parameters, lr=1.0, betas=(0.0, 0.99))
         given = pairs.w_plus if pairs.target_w_plus is None else pairs.target_w_plus
@@ -214,8 +214,8 @@ class PairSupervisionTask:
         config, processes = self.config, self.processes
         # Drawn for the whole batch; from here on each process has its share.
         every_row = self._rows()
-        rows, fresh = processes.share(every_row), self._fresh(config.free_batch_size, self.random, mix=True)
-        fresh, others = (processes.share(drawn) for drawn in (fresh, self._style_rows(config.free_batch_size)))
+        rows, fresh = processes.shard(every_row), self._fresh(config.free_batch_size, self.random, mix=True)
+        fresh, others = (processes.shard(drawn) for drawn in (fresh, self._style_rows(config.free_batch_size)))
         learning = step > config.discriminator_alone
         rate = _rate(step - config.discriminator_alone, config.steps - config.discriminator_alone)
         wanted = self.painter.targets(rows).clamp(-1.0, 1.0)
@@ -260,13 +260,13 @@ class PairSupervisionTask:
             )
 
         # Averaged, so that every process sees the same numbers and comes to the same decision.
-        d_gradients = tuple(processes.mean(d_gradients))
+        d_gradients = tuple(processes.all_reduce_mean(d_gradients))
         if learning:
-            codes_gradient = processes.whole(g_gradients[-1] / processes.count)
-            g_gradients = [*processes.mean(g_gradients[:-1]), codes_gradient]
+            codes_gradient = processes.unshard(g_gradients[-1] / processes.count)
+            g_gradients = [*processes.all_reduce_mean(g_gradients[:-1]), codes_gradient]
         gradients = {"gradient of the discriminator": d_gradients, "gradient of the generator": g_gradients}
         norms = {name: torch.nn.utils.get_total_norm(list(found)) for name, found in gradients.items() if found}
-        numbers = require_finite(processes.mean_of_terms(terms, self.terms) | norms)
+        numbers = require_finite(processes.reduce_losses(terms, self.terms) | norms)
         _update(self.optimise_d, self.d_parameters, d_gradients, config.discriminator_learning_rate * rate)
         if learning:
             _update(self.optimise_g, self.g_parameters, g_gradients[:-1], config.learning_rate * rate)

@@ -15,8 +15,8 @@ from ...latents.sampling import sample_latent, synthesise
 from ...models.discriminator import Discriminator
 from ...models.types import FaceGenerator, FaceLatent, device_of
 from ..losses.distances import d_kid, sliced_patch_distance, structure_distance
-from ..losses.reconstruction import critic_of, mean_squared_error, peak_signal_to_noise, resize
-from ..losses.semantic import feature_term, self_term
+from ..losses.reconstruction import frozen_discriminator, mean_squared_error, peak_signal_to_noise, resize
+from ..losses.semantic import feature_loss, self_similarity_loss
 
 FRESH_FACES = 48
 """Faces sampled from a style to compare with its pictures: a few inverted ones say little about a style."""
@@ -70,11 +70,11 @@ def measure_style(
     name: str = "",
 ) -> StyleNumbers:
     """The numbers of a style generator at the given faces `latent`, against `style_pictures [M, 3, S, S]`."""
-    device, critic = device_of(style), critic_of(source, 1.0)
+    device, critic = device_of(style), frozen_discriminator(source, 1.0)
     w_plus = latent.w_plus.to(device)
     before, after = synthesise(source, latent).clamp(-1, 1), synthesise(style, latent).clamp(-1, 1)
     terms = [
-        (float(feature_term(t, s)), float(self_term(t, s)))
+        (float(feature_loss(t, s)), float(self_similarity_loss(t, s)))
         for part in w_plus.split(8)
         for t, s in [[g.generator.synthesis(part, return_features=True)[1] for g in (style, source)]]
     ]
@@ -97,7 +97,7 @@ def measure_pictures(
     source: FaceGenerator, latent: FaceLatent, stylised: Tensor, style_pictures: Tensor | None = None, name: str = ""
 ) -> StyleNumbers:
     """The same for pictures `[N * K, 3, S, S]` of the faces that were made in any other way, K of each."""
-    critic = critic_of(source, 1.0)
+    critic = frozen_discriminator(source, 1.0)
     before = synthesise(source, latent).clamp(-1, 1)
     pictures = resize(stylised.to(before), source.resolution)
     repeats = len(pictures) // max(len(before), 1)
@@ -134,7 +134,7 @@ def make_report(
     drawn = synthesise(source, latent)
     error = mean_squared_error(drawn, resize(images.to(drawn), source.resolution))
     distances, notes = latent.identity_distance, []
-    if critic_of(source, 1.0) is None:
+    if frozen_discriminator(source, 1.0) is None:
         notes.append("The source has no discriminator: structure distance and D-KID were not measured.")
     if style_pictures is None:
         notes.append("No style pictures were given: distances to the style were not measured.")

@@ -85,7 +85,7 @@ class Scorer:
         return [found for found in maps if smallest <= found.shape[2] <= largest]
 
 
-class Scores:
+class ScoreHistory:
     """The scores of one run: which was best, and whether waiting for a better one is over.
 
     Args:

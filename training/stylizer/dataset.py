@@ -50,7 +50,7 @@ Source = Callable[[int], Batch]
 """Batch number n, counted from 1."""
 
 
-def twin_source(
+def rendered_pair_batches(
     twins: Layers,
     pictures: Sequence[Tensor],
     target: Target,
@@ -107,7 +107,7 @@ def twin_source(
 def shown_twins(
     look: str, twins: Layers, pictures: Sequence[Tensor], studio_share: float = STUDIO_SHARE
 ) -> dict[str, Any]:
-    """What decides the batches of a `twin_source`, see `identity`."""
+    """What decides the batches of a `rendered_pair_batches`, see `identity`."""
     return {
         "look": look,
         "faces": len(twins["photo"]) if twins else 0,
@@ -170,7 +170,7 @@ def twin_scene(
     if studio:
         return picture, parts
     if not plain:
-        picture = torch.lerp(randomise.behind(size, size, pictures, generator), picture, figure)
+        picture = torch.lerp(randomise.place_background(size, size, pictures, generator), picture, figure)
     if uniform(generator) < 0.7:
         picture = randomise.add_strands(picture, parts["hair"][0], generator)
     if uniform(generator) < 0.8:
@@ -195,7 +195,7 @@ def other_scene(pictures: Sequence[Tensor], size: int, generator: torch.Generato
     return randomise.cast_shadow(scene, generator) if uniform(generator) < 0.15 else scene
 
 
-def pair_source(
+def pair_batches(
     pairs: Iterable[Pair], medium: str, size: int, count: int, degrade: float, pair_share: float, seed: int
 ) -> Source:
     """Batches cut out of pairs. `pair_share` of them are seen as they are, the others through a bad camera.
@@ -233,7 +233,7 @@ def pair_source(
 
 
 def shown_pictures(pairs: Sequence[Pair]) -> dict[str, Any]:
-    """What decides the batches of a `pair_source`, see `identity`."""
+    """What decides the batches of a `pair_batches`, see `identity`."""
     return {"pairs": fingerprint(pairs)}
 
 

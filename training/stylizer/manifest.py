@@ -7,7 +7,7 @@ from typing import Any
 
 from ...models.types import FaceGenerator
 from ..kit.fingerprint import generator_fingerprint
-from ..pairs.renderer import PairPainter
+from ..pairs.renderer import PairRenderer
 from ..pairs.types import StylePairs, pairs_fingerprint
 from .dataset import Pair
 
@@ -15,7 +15,7 @@ BATCH = 16
 
 
 def shown_pairs(pairs: StylePairs, source: FaceGenerator, target: FaceGenerator) -> dict[str, Any]:
-    """What decides the batches of a source of `drawn_pairs`, see `identity`; drawn pictures differ in their last bits
+    """What decides the batches of a source of `pair_pictures`, see `identity`; drawn pictures differ in their last bits
     from machine to machine."""
     return {
         "pairs": pairs_fingerprint(pairs),
@@ -24,13 +24,13 @@ def shown_pairs(pairs: StylePairs, source: FaceGenerator, target: FaceGenerator)
     }
 
 
-def drawn_pairs(pairs: StylePairs, source: FaceGenerator, target: FaceGenerator) -> Iterator[Pair]:
+def pair_pictures(pairs: StylePairs, source: FaceGenerator, target: FaceGenerator) -> Iterator[Pair]:
     """Every pair of a manifest, drawn by the generators it was made with.
 
     Raises:
         ValueError: the pairs were made with other generators.
     """
-    painter = PairPainter(pairs, source, target)
+    painter = PairRenderer(pairs, source, target)
     for start in range(0, len(pairs), BATCH):
         rows = list(range(start, min(start + BATCH, len(pairs))))
         before, after = painter(rows)

@@ -103,7 +103,7 @@ def occlude(picture: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor
     return result, ((result - picture).abs().amax(0, keepdim=True) > 0.004).float()
 
 
-def behind(height: int, width: int, pictures: Sequence[Tensor], generator: torch.Generator) -> Tensor:
+def place_background(height: int, width: int, pictures: Sequence[Tensor], generator: torch.Generator) -> Tensor:
     """What is behind a face: part of one of the pictures, or something drawn; often out of focus."""
     if pictures and uniform(generator) < 0.5:
         ground = cut(pictures, height, width, generator)

@@ -18,7 +18,7 @@ from ...models.media.cel import DRAWING
 from ...models.stylizer import DIRECT_GAIN, MAX_LEVEL, FastStylizer, FastStylizerConfig
 from ...models.types import FaceStylizer
 from ..data.inputs import digest
-from ..kit.distributed import ALONE, Processes, check_batch, made_in_turn
+from ..kit.distributed import SINGLE_PROCESS, Processes, check_batch, round_robin_batches
 from ..kit.ema import ExponentialMovingAverage
 from ..kit.fingerprint import fingerprint, settings_of
 from ..kit.loop import require_finite, train
@@ -49,7 +49,7 @@ def train_stylizer(
     run_dir: Path | None = None,
     resume: bool = False,
     device: torch.device | str = "cpu",
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
     start: FaceStylizer | None = None,
     shown: Mapping[str, Any] | None = None,
 ) -> StylizerResult:
@@ -87,7 +87,7 @@ def train_stylizer(
     network = task.average.to("cpu").eval().requires_grad_(False)
     entries = {"steps": str(len(history)), "medium": medium, **(provenance or {})}
     if start is not None:
-        entries = continued(entries, start)
+        entries = merged_provenance(entries, start)
     return StylizerResult(FaceStylizer(network, config.style_name, entries), history)
 
 
@@ -102,7 +102,7 @@ def run_identity(
     return settings
 
 
-def continued(entries: Mapping[str, str], start: FaceStylizer) -> dict[str, str]:
+def merged_provenance(entries: Mapping[str, str], start: FaceStylizer) -> dict[str, str]:
     """Entries of a stylizer that went on from `start`: its licence and all else, and both lessons."""
     before = {name: value for name, value in start.provenance.items() if name not in ORIGIN}
     lessons = [known["learnt_from"] for known in (before, entries) if known.get("learnt_from")]
@@ -145,21 +145,21 @@ class StylizerTask:
         source: Source,
         medium: str,
         device: torch.device | str,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
         start: FaceStylizer | None = None,
     ) -> None:
         self.config, self.source, self.device = config, source, torch.device(device)
         check_batch(config.batch_size, processes.count, f"{processes.count} processes")
-        self.processes, self._share = processes, made_in_turn(source, processes)
+        self.processes, self._share = processes, round_robin_batches(source, processes)
         fast: Any = {"device": self.device, "memory_format": torch.channels_last}
-        self.network = new_network(config, medium) if start is None else network_of(start, medium)
+        self.network = new_network(config, medium) if start is None else continued_network(start, medium)
         self.network.to(**fast)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.ema = ExponentialMovingAverage(self.network, self.average, config.ema_decay)
         self.optimiser = torch.optim.Adam(self.network.parameters(), config.learning_rate, betas=(0.9, 0.99))
         self.critic: PatchDiscriminator | None = None
         if config.adversarial_weight > 0:
-            self.critic = initialised(PatchDiscriminator, config.seed + 1).to(**fast)
+            self.critic = seeded_network(PatchDiscriminator, config.seed + 1).to(**fast)
             self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), 2e-4, betas=(0.5, 0.99))
 
     def step(self, step: int) -> dict[str, float]:
@@ -178,7 +178,7 @@ class StylizerTask:
             terms["adversarial"] = generator_loss(self.critic(drawn))
             self.critic.requires_grad_(True)
             loss = loss + config.adversarial_weight * terms["adversarial"]
-        numbers = require_finite(self.processes.mean_of_terms(terms))
+        numbers = require_finite(self.processes.reduce_losses(terms))
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(config, step)
         self.optimiser.zero_grad(set_to_none=True)
@@ -232,13 +232,13 @@ def new_network(config: StylizerConfig, medium: str) -> FastStylizer:
     """With weights that follow from the seed."""
     channels = tuple(max(4, round(c * config.width)) for c in CHANNELS)
     architecture = FastStylizerConfig(medium, channels, max(8, round(HEAD * config.width)))
-    network: FastStylizer = initialised(lambda: FastStylizer(architecture), config.seed)
+    network: FastStylizer = seeded_network(lambda: FastStylizer(architecture), config.seed)
     if medium == "cel":
-        begin_with(network, DRAWING)
+        initialise_from_medium(network, DRAWING)
     return network
 
 
-def network_of(start: FaceStylizer, medium: str) -> FastStylizer:
+def continued_network(start: FaceStylizer, medium: str) -> FastStylizer:
     """A copy to be trained on."""
     known = start.network.config.medium
     if known != medium:
@@ -249,7 +249,7 @@ def network_of(start: FaceStylizer, medium: str) -> FastStylizer:
     return copy.deepcopy(start.network).float().train().requires_grad_(True)
 
 
-def begin_with(network: FastStylizer, drawing: slice) -> None:
+def initialise_from_medium(network: FastStylizer, drawing: slice) -> None:
     """Lets a new network give back three channels of its medium, a drawing made by rule, and learn on from there.
 
     As far as the level asks: half of the way from the picture to the drawing at level 1, all of it from level 2.
@@ -286,7 +286,7 @@ def gradient_distance(a: Tensor, b: Tensor) -> Tensor:
     return across + (difference[..., 1:, :] - difference[..., :-1, :]).abs().mean()
 
 
-def initialised(make: Callable[[], Any], seed: int) -> Any:
+def seeded_network(make: Callable[[], Any], seed: int) -> Any:
     """A network with weights drawn from a generator of its own (He et al. 2015); small ones stay small."""
     generator = torch.Generator().manual_seed(seed)
     # Layers draw their first weights from the global generator, which is not ours to move.
