@@ -29,8 +29,8 @@ def load_generator(name: str) -> FaceGenerator:
     from ..runtime.folders import find_model
 
     generator = load(find_model("stylegan", name))
-    with on_device(generator.generator, *([generator.discriminator] if generator.discriminator else [])) as device:
-        return generator.replace(mean_latent=generator.mean_latent.to(device))
+    with on_device(generator.generator, *([generator.discriminator] if generator.discriminator else [])):
+        return generator
 
 
 def load_encoder(name: str) -> FaceEncoder:

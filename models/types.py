@@ -28,12 +28,15 @@ class FaceGenerator:
     generator: Generator
     discriminator: Discriminator | None
     """Needed only to fine-tune; None where the file had none."""
-    mean_latent: Tensor
-    """`[w_dim]`, the centre of W that truncation moves towards."""
     style: str = ""
     """Name of the style, empty for a base generator."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Where it came from: file, format, training settings, licence note. Shown to people, never interpreted."""
+
+    @property
+    def mean_latent(self) -> Tensor:
+        """`[w_dim]`, the centre of W that truncation moves towards."""
+        return self.generator.mean_latent
 
     @property
     def resolution(self) -> int:
@@ -64,11 +67,6 @@ class FaceGenerator:
         digest.update(_hashable(self.mean_latent))
         return digest.hexdigest()[:16]
 
-    @property
-    def identity(self) -> str:
-        """The same as `w_space`."""
-        return self.w_space
-
     @cached_property
     def digest(self) -> str:
         """Short hash of what draws (weights and noise of the synthesis network): the same latents, the same pictures.
@@ -88,8 +86,7 @@ class FaceGenerator:
         with torch.inference_mode(False):
             discriminator = None if self.discriminator is None else copy.deepcopy(self.discriminator).to(device)
             generator = copy.deepcopy(self.generator).to(device)
-            mean_latent = self.mean_latent.clone().to(device)
-        return self.replace(generator=generator, discriminator=discriminator, mean_latent=mean_latent)
+        return self.replace(generator=generator, discriminator=discriminator)
 
     def replace(self, **changes: Any) -> FaceGenerator:
         """A copy with the given fields changed."""
@@ -189,7 +186,7 @@ class FaceDirections:
 
 
 def device_of(generator: FaceGenerator) -> torch.device:
-    """Where its network is at the moment; the mean latent beside it may stay on the CPU."""
+    """Where its network is at the moment."""
     return next(generator.generator.parameters()).device
 
 

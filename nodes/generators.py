@@ -35,8 +35,8 @@ def placed(generator: FaceGenerator, *others: nn.Module) -> Iterator[FaceGenerat
     """The generator, and other networks, on the device they run on while the block lasts."""
     from ..runtime.devices import on_device
 
-    with on_device(generator.generator, *others) as device:
-        yield generator.replace(mean_latent=generator.mean_latent.to(device))
+    with on_device(generator.generator, *others):
+        yield generator
 
 
 def unused_path(folder: str, name: str) -> Path:

@@ -48,8 +48,8 @@ TARGET_TOOLTIP = "The style the pairs were made with."
 def both_placed(source: FaceGenerator, target: FaceGenerator) -> Iterator[tuple[FaceGenerator, FaceGenerator]]:
     """Source and target, with their discriminators, on the device they run on while the block lasts."""
     critics = [g.discriminator for g in (source, target) if g.discriminator is not None]
-    with placed(source, target.generator, *critics) as before:
-        yield before, target.replace(mean_latent=target.mean_latent.to(before.mean_latent.device))
+    with placed(source, target.generator, *critics):
+        yield source, target
 
 
 class MakePairs(WithSettings):

@@ -162,7 +162,7 @@ def load_generator(path: str | Path) -> FaceGenerator:
     provenance = _provenance(file, weights)
     if weights.mean_latent is None:
         provenance["mean_latent"] = f"estimated from {MEAN_LATENT_SAMPLES} samples"
-    return FaceGenerator(generator, discriminator, generator.mean_latent.clone(), weights.style, provenance)
+    return FaceGenerator(generator, discriminator, weights.style, provenance)
 
 
 def load_discriminator(path: str | Path) -> Discriminator:

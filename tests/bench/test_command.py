@@ -38,7 +38,7 @@ def network(seed: int, style: str = "") -> FaceGenerator:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         generator = Generator(GeneratorConfig.make(32, 256, 8, z_dim=8, w_dim=8, mapping_layers=2)).eval()
-    return FaceGenerator(generator.requires_grad_(False), None, torch.zeros(8), style)
+    return FaceGenerator(generator.requires_grad_(False), None, style)
 
 
 def test_each_way_of_inversion_gets_a_row_of_true_numbers() -> None:

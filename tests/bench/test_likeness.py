@@ -48,7 +48,7 @@ def identity() -> DlibFace:
 
 def generator(style: str = "") -> FaceGenerator:
     network = seeded(lambda: Generator(GeneratorConfig.make(SIZE, 8 * SIZE, 8, z_dim=8, w_dim=8, mapping_layers=2)))
-    return FaceGenerator(network, None, torch.zeros(8), style)
+    return FaceGenerator(network, None, style)
 
 
 def encoder(source: FaceGenerator) -> FaceEncoder:

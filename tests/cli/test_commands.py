@@ -39,7 +39,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
         generator = Generator(config).eval().requires_grad_(False)
         discriminator = Discriminator(DiscriminatorConfig(SIZE, config.channels)).eval().requires_grad_(False)
         encoder = Encoder(EncoderConfig(SIZE, config.num_ws, 16, (8, 8, 8, 8, 8), hidden=8)).eval()
-        source = FaceGenerator(generator, discriminator, generator.mean_latent.clone())
+        source = FaceGenerator(generator, discriminator)
         save_generator(source, folder / "source.safetensors", {})
         save_encoder(FaceEncoder(encoder, SIZE, config.num_ws, 16), folder / "encoder.safetensors", {})
         style = source.to("cpu")

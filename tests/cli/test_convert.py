@@ -22,7 +22,7 @@ def ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         torch.manual_seed(0)
         generator = Generator(GeneratorConfig.make(16, 64, 8, z_dim=8, w_dim=8, mapping_layers=2)).eval()
     generator.mean_latent.fill_(0.25)
-    save_generator(FaceGenerator(generator, None, generator.mean_latent.clone()), "ours.safetensors")
+    save_generator(FaceGenerator(generator, None), "ours.safetensors")
     return "ours.safetensors"
 
 

@@ -26,7 +26,7 @@ def generator() -> FaceGenerator:
         torch.manual_seed(0)
         network = Generator(GeneratorConfig(16, (6, 5, 4), W_DIM, W_DIM, 2)).eval().requires_grad_(False)
     network.mean_latent.copy_(torch.linspace(-1, 1, W_DIM))
-    return FaceGenerator(network, None, network.mean_latent.clone())
+    return FaceGenerator(network, None)
 
 
 def restyle(channels: int, mean: str = "file") -> FaceEncoder:

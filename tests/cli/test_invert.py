@@ -31,7 +31,7 @@ def faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         torch.manual_seed(0)
         network = Generator(GeneratorConfig.make(32, 256, 8, z_dim=8, w_dim=8, mapping_layers=2)).eval()
         critic = Discriminator(DiscriminatorConfig(32, network.config.channels)).eval()
-    generator = FaceGenerator(network.requires_grad_(False), critic.requires_grad_(False), network.mean_latent.clone())
+    generator = FaceGenerator(network.requires_grad_(False), critic.requires_grad_(False))
     save_generator(generator, "source.safetensors")
     assert main(["generate", "source.safetensors", "--seeds", "0-1", "--out", "faces"]) == 0
     capsys.readouterr()

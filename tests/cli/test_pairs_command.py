@@ -32,7 +32,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
         config = GeneratorConfig.make(SIZE, 8 * SIZE, 16, z_dim=16, w_dim=16, mapping_layers=2)
         generator = Generator(config).eval().requires_grad_(False)
         discriminator = Discriminator(DiscriminatorConfig(SIZE, config.channels)).eval().requires_grad_(False)
-    source = FaceGenerator(generator, discriminator, generator.mean_latent.clone())
+    source = FaceGenerator(generator, discriminator)
     save_generator(source, folder / "source.safetensors", {})
     style = source.to("cpu")
     for block in style.generator.synthesis.blocks:

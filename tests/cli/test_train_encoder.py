@@ -21,7 +21,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     network = Generator(GeneratorConfig.make(32, 256, 16, z_dim=8, w_dim=8, mapping_layers=2))
     judge = Discriminator(DiscriminatorConfig(32, network.config.channels))
-    save_generator(FaceGenerator(network, judge, network.mean_latent.clone()), tmp_path / "mine.safetensors")
+    save_generator(FaceGenerator(network, judge), tmp_path / "mine.safetensors")
     (tmp_path / "faces").mkdir()
     pixels = np.random.RandomState(0).randint(0, 255, (48, 48, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "faces" / "a.png")

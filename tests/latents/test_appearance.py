@@ -119,4 +119,5 @@ def test_other_generators_are_refused(source: FaceGenerator, faces: FaceLatent) 
 def make_style_of(source: FaceGenerator) -> FaceGenerator:
     other = make_generator(seed=7, resolution=source.resolution)
     other.generator.mapping.load_state_dict(source.generator.mapping.state_dict())
-    return other.replace(mean_latent=source.mean_latent.clone(), style="ink")
+    other.generator.mean_latent.copy_(source.mean_latent)
+    return other.replace(style="ink")

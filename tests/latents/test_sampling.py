@@ -17,7 +17,8 @@ def generator() -> FaceGenerator:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = Generator(GeneratorConfig.make(16, 128, 8, z_dim=8, w_dim=6, mapping_layers=2))
-    return FaceGenerator(network.requires_grad_(False), None, torch.full((6,), 0.25), style="test")
+    network.mean_latent.fill_(0.25)
+    return FaceGenerator(network.requires_grad_(False), None, style="test")
 
 
 @pytest.mark.usefixtures("global_rng_untouched")

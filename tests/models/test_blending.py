@@ -18,7 +18,7 @@ def build(seed: int, resolution: int = 32, channel_max: int = 8) -> FaceGenerato
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = Generator(GeneratorConfig.make(resolution, 256, channel_max, z_dim=8, w_dim=8, mapping_layers=2))
-    return FaceGenerator(network.requires_grad_(False), None, torch.zeros(8), style=f"style {seed}")
+    return FaceGenerator(network.requires_grad_(False), None, style=f"style {seed}")
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def make(**options: Any) -> FaceGenerator:
     slow.randomise(generator, 1)
     slow.randomise(discriminator, 2)
     generator.mean_latent.normal_(generator=torch.Generator().manual_seed(3))
-    return FaceGenerator(generator, discriminator, generator.mean_latent.clone())
+    return FaceGenerator(generator, discriminator)
 
 
 @pytest.fixture(scope="module")

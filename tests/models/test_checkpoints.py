@@ -37,7 +37,7 @@ def original() -> FaceGenerator:
     slow.randomise(generator, 1)
     slow.randomise(discriminator, 2)
     generator.mean_latent.normal_(generator=torch.Generator().manual_seed(3))
-    return FaceGenerator(generator, discriminator, generator.mean_latent.clone(), "gouache", {"note": "a test"})
+    return FaceGenerator(generator, discriminator, "gouache", {"note": "a test"})
 
 
 def _assert_same(network: nn.Module, other: nn.Module, skip: tuple[str, ...] = ()) -> None:

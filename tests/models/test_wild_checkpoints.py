@@ -37,7 +37,7 @@ def original() -> FaceGenerator:
     slow.randomise(generator, 1)
     slow.randomise(critic, 2)
     generator.mean_latent.normal_(generator=torch.Generator().manual_seed(3))
-    return FaceGenerator(generator, critic, generator.mean_latent.clone())
+    return FaceGenerator(generator, critic)
 
 
 def other(state: State) -> State:

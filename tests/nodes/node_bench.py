@@ -52,7 +52,7 @@ def build_generator(seed: int) -> FaceGenerator:
         torch.manual_seed(seed)
         generator = Generator(GeneratorConfig.make(RESOLUTION, 512, 16, z_dim=8, w_dim=8, mapping_layers=2))
         discriminator = Discriminator(DiscriminatorConfig(RESOLUTION, generator.config.channels))
-    return FaceGenerator(generator.requires_grad_(False), discriminator.requires_grad_(False), torch.zeros(8))
+    return FaceGenerator(generator.requires_grad_(False), discriminator.requires_grad_(False))
 
 
 def run_node(name: str, /, **given: Any) -> Any:

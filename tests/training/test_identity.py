@@ -37,7 +37,8 @@ def changed(generator: FaceGenerator, part: str) -> FaceGenerator:
     """A copy with one weight moved by its last bit."""
     copy = generator.to("cpu")
     if part == "mean_latent":
-        return copy.replace(mean_latent=copy.mean_latent + 1e-3)
+        copy.generator.mean_latent.add_(1e-3)
+        return copy
     network = copy.discriminator if part == "discriminator" else getattr(copy.generator, part)
     with torch.no_grad():
         weight = next(p for p in network.parameters() if p.numel() > 1 and p.abs().min() > 0).view(-1)

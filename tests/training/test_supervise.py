@@ -42,7 +42,8 @@ def style(source: FaceGenerator) -> FaceGenerator:
     """Another generator of the same W, standing for what stage 1 gives."""
     other = make_source(seed=1)
     other.generator.mapping.load_state_dict(source.generator.mapping.state_dict())
-    return other.replace(mean_latent=source.mean_latent, style="test style")
+    other.generator.mean_latent.copy_(source.mean_latent)
+    return other.replace(style="test style")
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ def make_source(resolution: int = 32, seed: int = 0) -> FaceGenerator:
     for block in generator.synthesis.blocks:
         block.to_rgb.weight.mul_(0.3 / spread)
     generator.mean_latent.copy_(generator.estimate_mean_latent(1000))
-    return FaceGenerator(generator, discriminator, generator.mean_latent.clone(), provenance={"file": "random"})
+    return FaceGenerator(generator, discriminator, provenance={"file": "random"})
 
 
 def make_styles(count: int, resolution: int = 32, seed: int = 5) -> Tensor:

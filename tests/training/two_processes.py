@@ -43,7 +43,8 @@ def style_and_pairs() -> tuple[FaceGenerator, FaceGenerator, StylePairs]:
     """A source, another generator of the same W, and pairs of every level and origin."""
     source, other = make_source(), make_source(seed=1)
     other.generator.mapping.load_state_dict(source.generator.mapping.state_dict())
-    style = other.replace(mean_latent=source.mean_latent, style="test style")
+    other.generator.mean_latent.copy_(source.mean_latent)
+    style = other.replace(style="test style")
     making = PairsConfig(
         count=4,
         min_contrast=0.0,

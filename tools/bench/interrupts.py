@@ -246,9 +246,7 @@ def tiny_generator() -> FaceGenerator:
         torch.random.default_generator.manual_seed(0)
         network = Generator(GeneratorConfig.make(SIZE, 8 * SIZE, 8, z_dim=8, w_dim=8, mapping_layers=2))
         judge = Discriminator(DiscriminatorConfig(SIZE, network.config.channels))
-    return FaceGenerator(
-        network.requires_grad_(False).eval(), judge.requires_grad_(False).eval(), network.mean_latent.clone()
-    )
+    return FaceGenerator(network.requires_grad_(False).eval(), judge.requires_grad_(False).eval())
 
 
 def write_pictures(folder: Path, seed: int, count: int = 4) -> None:

@@ -104,7 +104,7 @@ def small_generator() -> FaceGenerator:
         critic = Discriminator(DiscriminatorConfig(8, (4, 4))).requires_grad_(False).eval()
     for parameter in (*network.parameters(), *critic.parameters()):
         parameter.normal_(generator=random)
-    return FaceGenerator(network, critic, network.mean_latent.clone())
+    return FaceGenerator(network, critic)
 
 
 class _Network:

@@ -45,7 +45,7 @@ def make_networks(size: int) -> FaceGenerator:
     with torch.random.fork_rng(devices=()):
         generator = Generator(GeneratorConfig.make(size))
         discriminator = Discriminator(DiscriminatorConfig.make(size))
-    return FaceGenerator(generator.eval(), discriminator.eval(), generator.mean_latent.clone())
+    return FaceGenerator(generator.eval(), discriminator.eval())
 
 
 def write_converted(networks: FaceGenerator, path: Path) -> None:

@@ -247,7 +247,6 @@ class Training:
         faces = FaceGenerator(
             generator=generator,
             discriminator=discriminator.eval().requires_grad_(False),
-            mean_latent=generator.mean_latent.clone(),
             style="photo",
             provenance={"source": "trained by this project on faces it renders itself", "licence": "MIT"},
         )

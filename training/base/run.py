@@ -264,7 +264,6 @@ class BaseTraining:
         faces = FaceGenerator(
             generator=generator,
             discriminator=discriminator.eval().requires_grad_(False),
-            mean_latent=generator.mean_latent.clone(),
             style="photo",
             provenance=provenance,
         )

@@ -197,7 +197,6 @@ class FinetuneTask:
         return self.source.replace(
             generator=generator.eval().requires_grad_(False),
             discriminator=discriminator.eval().requires_grad_(False),
-            mean_latent=self.source.mean_latent.detach().to(self.device).clone(),
             style=self.config.style_name,
             provenance=provenance,
         )

@@ -33,7 +33,7 @@ def fingerprint(*parts: Any) -> str:
 
 def generator_fingerprint(generator: FaceGenerator, discriminator: bool = True) -> str:
     """Of all weights of a generator, its mean latent and, where that learns or judges, its discriminator."""
-    return fingerprint(generator.generator, generator.mean_latent, generator.discriminator if discriminator else None)
+    return fingerprint(generator.generator, generator.discriminator if discriminator else None)
 
 
 def _take(total: Any, part: Any) -> None:
