@@ -60,7 +60,7 @@ class SmoothFaces:
                     "longest. left_to_right: in each shot the one at place index.",
                 ),
                 "index": integer(
-                    0, "With left_to_right: 0 is the leftmost person, 1 the next. Not used else.", high=1000
+                    0, "With left_to_right: 0 is the leftmost person, 1 the next. Ignored otherwise.", high=1000
                 ),
                 "longest_gap": integer(
                     LONGEST_GAP,

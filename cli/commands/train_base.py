@@ -9,8 +9,8 @@ from typing import Any
 
 from ...core.files import check_writable
 from ...training.base.settings import BaseTrainingConfig
-from ..console import Console
-from ..files import face_finder, require
+from ..console import Console, UsageError
+from ..files import face_finder, load_encoder, load_generator, own_encoder, require
 from ..options import add_settings, read_config
 from ..sharding import training_processes
 
@@ -34,6 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a network that tells people apart, dlib's or ArcFace's: without one faces come out like nobody",
     )
+    parser.add_argument(
+        "--start", metavar="NAME|FILE", help="a base to go on from, say embedded (default: from nothing)"
+    )
+    parser.add_argument("--start-encoder", metavar="FILE", help="its encoder (default for embedded: its own)")
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name; flags go before them")
     parser.add_argument(
         "--run-dir",
@@ -62,12 +66,19 @@ def run(args: argparse.Namespace, console: Console) -> None:
         check_writable(run_dir, folder=True)
         console.kept = partial(_kept, run_dir)
     identity = None if args.identity is None else load_identity(args.identity)
+    start, size = None, config.size
+    if args.start is not None:
+        encoder_name = args.start_encoder or own_encoder(args.start)
+        if encoder_name is None:
+            raise UsageError("--start needs its encoder: give --start-encoder")
+        start = load_generator(args.start), load_encoder(encoder_name)
+        size = start[0].resolution
     with memory_for_training() as device, ProgressReporter(1, "train-base") as progress:
         callbacks = progress.callbacks()
         with processes.main_process_first():
             learned, held_out = read_people(
                 args.photos,
-                config.size,
+                size,
                 config.held_out,
                 _finder(),
                 identity,
@@ -77,7 +88,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
             )
         judges = Judges(identity, _perceptual(console))
         training = BaseTraining(
-            learned, held_out, config, run_dir, judges, processes.device or device, callbacks, processes
+            learned, held_out, config, run_dir, judges, processes.device or device, callbacks, processes, start
         )
         result = training.run()
     if not processes.is_main:

@@ -57,6 +57,18 @@ def test_photos_become_networks_and_a_card(work: Path, capsys: pytest.CaptureFix
     states = sorted((work / "runs" / "mine").glob("*/state/*.pt"))
     assert main([*TRAIN, "--json"]) == 0, "what is done stays done"
     assert sorted((work / "runs" / "mine").glob("*/state/*.pt")) == states
+    base = [
+        "--start",
+        "mine/generator.safetensors",
+        "--start-encoder",
+        "mine/encoder.safetensors",
+        "--run-dir",
+        "again",
+    ]
+    assert main([*TRAIN, "--json", *base]) == 0
+    capsys.readouterr()
+    assert (work / "again" / "polish.pt").is_file() and not (work / "again" / "64px.pt").exists()
+    assert main([*TRAIN, *base[:2]]) == 2 and "--start-encoder" in capsys.readouterr().err
     assert main([*TRAIN, "--warp", "0.5"]) == 1
     assert "other settings (warp)" in capsys.readouterr().err
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +16,12 @@ from torch import Tensor
 from facestylist.core.callbacks import Callbacks
 from facestylist.faces.types import Detection
 from facestylist.models.checkpoints import load_encoder, load_generator, save_encoder
+from facestylist.models.discriminator import Discriminator
 from facestylist.models.dlib import DlibConfig, DlibFace
 from facestylist.models.encoder import Encoder, EncoderConfig
 from facestylist.models.generator import Generator
 from facestylist.models.ops import upsample
-from facestylist.models.types import FaceEncoder
+from facestylist.models.types import FaceEncoder, FaceGenerator
 from facestylist.training.base.autoencoder import AutoencoderTask, draw, grown, schedule
 from facestylist.training.base.card import write_card
 from facestylist.training.base.losses import Judges
@@ -253,6 +255,33 @@ def test_a_training_is_resumed_to_the_same_bits_and_becomes_files(tmp_path: Path
     assert whole.figures["polish"]["steps"] == 6 and {"psnr", "own", "top1"} <= set(whole.figures["64px"])
     card = files[2].read_text()
     assert "| polish | 6 |" in card and "Made-up faces lie" in card
+
+
+def test_a_base_goes_on_from_another(tmp_path: Path, identity: DlibFace) -> None:
+    learned, held_out = portraits(8, 128), portraits(3, 128, seed=1)
+    encoder, generator = networks()
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(0)
+        critic = Discriminator(TINY.discriminator()).requires_grad_(False)
+    reader = FaceEncoder(encoder, 128, generator.num_ws, generator.config.w_dim)
+    start = FaceGenerator(generator.requires_grad_(False), critic), reader
+    before = copy.deepcopy(generator.state_dict())
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "plan.json").write_text('{"polish": 3}')
+    config = replace(TINY, resolution="256")
+    result = BaseTraining(learned, held_out, config, tmp_path / "run", Judges(identity), start=start).run()
+    assert set(result.figures) == {"polish", "samples"} and result.figures["polish"]["steps"] == 3
+    assert result.generator.resolution == 64, "the start decides sizes"
+    assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
+    table = (tmp_path / "run" / "polish" / "losses.csv").read_text().splitlines()
+    assert "" not in table[1].split(",")[:4], "no step is the discriminator's alone"
+    for wrong in (
+        (start[0].replace(discriminator=None), reader),
+        (start[0], FaceEncoder(encoder, 128, 2, 32)),
+        (start[0], FaceEncoder(torch.nn.Identity(), 128, generator.num_ws, 32)),
+    ):
+        with pytest.raises(ValueError, match="to go on from"):
+            BaseTraining(learned, held_out, config, tmp_path / "wrong", start=wrong)
 
 
 def test_the_card_leaves_out_what_was_not_measured(tmp_path: Path) -> None:

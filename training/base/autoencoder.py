@@ -95,6 +95,8 @@ class AutoencoderTask:
 
     terms: tuple[str, ...] = ("pixel", "chroma", "edges", "perceptual", "identity")
     ema_decay = 0.998
+    reader_rate = 1.0
+    """How fast the encoder learns beside the generator, relative to what suits an auto-encoder."""
     steps = 1
     """How many there will be; the learning rate follows them."""
 
@@ -160,9 +162,9 @@ class AutoencoderTask:
         """One step of both networks, at this learning rate of the generator's."""
         set_gradients(self.parameters, gradients, self.processes)
         self.optimise_generator.step(rate)
-        self.optimise_encoder.step(rate / 2)
+        self.optimise_encoder.step(self.reader_rate * rate / 2)
         for group in self.optimise_readout.param_groups:
-            group["lr"] = group["rate"] * rate
+            group["lr"] = group["rate"] * self.reader_rate * rate
         self.optimise_readout.step()
         for average in self.ema:
             average.update()

@@ -32,7 +32,7 @@ ALONE_SHARE, ALONE_STEPS = 0.2, 150
 """For the discriminator by itself: of the steps, and at most."""
 FEATURE_WEIGHT = 0.4
 R1_GAMMA, R1_INTERVAL = 0.5, 16
-RATE = 0.3
+RATE = 0.25
 """Of encoder and generator, in parts of the learning rate."""
 MADE_UP_SHARE = 0.25
 """Faces that nobody has, in parts of the batch."""
@@ -40,10 +40,12 @@ BETAS, MOMENTUM = (0.0, 0.99), 0.9
 
 
 class PolishTask(AutoencoderTask):
-    """See `AutoencoderTask`; the generator's mapping network is filled, and a discriminator of its resolution joins."""
+    """See `AutoencoderTask`; the generator's mapping network is filled, and a discriminator of its resolution joins,
+    which learns `alone` at first where it is new."""
 
     terms = (*AutoencoderTask.terms, "discriminator", "adversarial", "features", "r1")
-    ema_decay = 0.99
+    ema_decay = 0.995
+    reader_rate = 3.2
 
     def __init__(
         self,
@@ -56,7 +58,9 @@ class PolishTask(AutoencoderTask):
         config: BaseTrainingConfig,
         device: torch.device,
         processes: Processes = SINGLE_PROCESS,
+        alone: bool = True,
     ) -> None:
+        self.alone = alone
         super().__init__(encoder, generator, portraits, held_out, judges, config, device, processes)
         layout: dict[str, Any] = {"device": device, "memory_format": torch.channels_last}
         self.discriminator = discriminator.train().requires_grad_(True).to(**layout)
@@ -67,7 +71,7 @@ class PolishTask(AutoencoderTask):
         """One update; see `loop.Task.step`."""
         config, processes, count = self.config, self.processes, self.config.batch_size
         random = at_step(config.seed, step)
-        alone = min(round(self.steps * ALONE_SHARE), ALONE_STEPS)
+        alone = min(round(self.steps * ALONE_SHARE), ALONE_STEPS) if self.alone else 0
         together = step > alone
         # Not bent: resampling softens, and what a true picture's pixels are like is to be learned here.
         pictures = self.portraits.batch(count, random, 0.0, processes, self.device)

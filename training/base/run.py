@@ -42,7 +42,7 @@ from .measures import nearest
 from .people import descriptors
 from .polish import PolishTask
 from .portraits import Portraits
-from .settings import POLISH_SHARE, BaseTrainingConfig
+from .settings import ENCODER_SIZE, POLISH_SHARE, BaseTrainingConfig
 
 log = logging.getLogger(__name__)
 
@@ -73,10 +73,12 @@ class BaseTraining:
         device: where to compute.
         callbacks: progress, previews and interruption of every stage.
         processes: those that train together.
+        start: a base to go on from, its generator with the discriminator: it decides all sizes, and only the polish is
+            done, for all of the time. None begins from nothing.
 
     Raises:
         CannotResume: the folder holds a run of something else.
-        ValueError: the batch cannot be divided evenly.
+        ValueError: the batch cannot be divided evenly, or the base to go on from is none.
     """
 
     def __init__(
@@ -89,7 +91,11 @@ class BaseTraining:
         device: torch.device | None = None,
         callbacks: Callbacks | None = None,
         processes: Processes = SINGLE_PROCESS,
+        start: tuple[FaceGenerator, FaceEncoder] | None = None,
     ) -> None:
+        if start is not None:
+            parts_of(*start)
+        self.start = start
         check_batch(config.batch_size, processes.count, f"{processes.count} processes")
         self.portraits, self.held_out, self.config, self.run_dir = portraits, held_out, config, run_dir
         self.judges, self.device = judges or Judges(), device or torch.device("cpu")
@@ -99,6 +105,9 @@ class BaseTraining:
             "portraits": fingerprint(portraits.images, held_out.images),
             "identity": fingerprint(self.judges.identity) if self.judges.identity is not None else None,
             "perceptual": type(self.judges.perceptual).__name__,
+            "start": None
+            if start is None
+            else fingerprint(start[0].generator, start[0].discriminator, start[1].network),
         }
         refused = None
         if processes.is_main:
@@ -114,15 +123,19 @@ class BaseTraining:
     # ------------------------------------------------------------------ stages
     def run(self) -> BaseResult:
         """Every stage in order."""
-        weights: dict[str, Any] = {}
-        for size in self.config.sizes:
-            weights = self._stage(f"{size}px", self._autoencoder, size, weights, self.config.stage_minutes(size))
-        with torch.random.fork_rng(devices=[]):  # networks draw initial weights even when others are loaded over them
-            encoder, generator = self._new_encoder(), Generator(self.config.generator(self.config.size))
-            discriminator = Discriminator(self.config.discriminator())
-        self._whiten("whitened", encoder, generator, weights)
-        minutes = self.config.minutes * POLISH_SHARE
-        polished = self._stage("polish", self._polish, encoder, generator, minutes)
+        minutes = self.config.minutes
+        if self.start is not None:
+            encoder, generator, discriminator = copy.deepcopy(parts_of(*self.start))
+        else:
+            weights: dict[str, Any] = {}
+            for size in self.config.sizes:
+                weights = self._stage(f"{size}px", self._autoencoder, size, weights, self.config.stage_minutes(size))
+            with torch.random.fork_rng(devices=[]):  # networks draw initial weights though others are loaded over them
+                encoder, generator = self._new_encoder(), Generator(self.config.generator(self.config.size))
+                discriminator = Discriminator(self.config.discriminator())
+            self._whiten("whitened", encoder, generator, weights)
+            minutes *= POLISH_SHARE
+        polished = self._stage("polish", self._polish, encoder, generator, discriminator, minutes)
         self._whiten("finished", encoder, generator, polished)
         discriminator.load_state_dict(polished["discriminator"])
         return self._result(encoder, generator, discriminator)
@@ -161,17 +174,18 @@ class BaseTraining:
             encoder, generator, self.portraits, self.held_out, self.judges, self.config, self.device, self.processes
         )
 
-    def _polish(self, encoder: Encoder, generator: Generator) -> PolishTask:
+    def _polish(self, encoder: Encoder, generator: Generator, discriminator: Discriminator) -> PolishTask:
         return PolishTask(
             encoder,
             generator,
-            Discriminator(self.config.discriminator()),
+            discriminator,
             self.portraits,
             self.held_out,
             self.judges,
             self.config,
             self.device,
             self.processes,
+            alone=self.start is None,
         )
 
     # ------------------------------------------------------------------ helpers
@@ -286,6 +300,23 @@ class BaseTraining:
             "nearest_learned_of_held_out": nearest(known, others),
             "nearest_sample": float(apart.amin(1).median()),
         }
+
+
+def parts_of(generator: FaceGenerator, encoder: FaceEncoder) -> tuple[Encoder, Generator, Discriminator]:
+    """The three networks of a base.
+
+    Raises:
+        ValueError: they are not those of a base.
+    """
+    reader, critic, config = encoder.network, generator.discriminator, generator.generator.config
+    if not isinstance(reader, Encoder) or not reader.config.one_code or critic is None or config.mapping_layers != 2:
+        raise ValueError(
+            "The base to go on from has to be one that `train-base` made, or the embedded one: its generator with the "
+            "discriminator, and its encoder, which gives one code a face."
+        )
+    if (encoder.num_ws, encoder.w_dim) != (generator.num_ws, generator.w_dim) or encoder.resolution != ENCODER_SIZE:
+        raise ValueError("The encoder to go on from is not the generator's. Give the two that were made together.")
+    return reader, generator.generator, critic
 
 
 def _save(weights: dict[str, Any], path: Path) -> None:

@@ -40,7 +40,7 @@ class BaseTrainingConfig:
     resolution: str = setting(
         "256", "Height and width of the faces it draws.", choices=tuple(str(size) for size in SIZES)
     )
-    batch_size: int = setting(32, "Faces per step; 64 on a large GPU.", min=4, max=1024, step=4)
+    batch_size: int = setting(16, "Faces per step; 64 on a large GPU.", min=4, max=1024, step=4)
     width: float = setting(
         1.0,
         "Width of the networks: 2 has four times the size and takes three times as long.",
@@ -57,7 +57,7 @@ class BaseTrainingConfig:
         step=0.1,
     )
     identity_weight: float = setting(
-        0.5,
+        1.0,
         "Weight of the squared distance of the faces' descriptors, where an identity network is given. It is what "
         "makes a likeness out of a blur.",
         min=0.0,
@@ -65,7 +65,7 @@ class BaseTrainingConfig:
         step=0.1,
     )
     adversarial_weight: float = setting(
-        0.25,
+        0.3,
         "Weight of the discriminator in the polish: higher is crisper and less like the person.",
         min=0.0,
         max=10.0,

@@ -90,5 +90,5 @@ class Snapshots:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from what `state_dict` gave; other entries are left alone, and missing ones were none."""
-        self.scores.load_state_dict(state.get("scores", []))
-        self.best_weights = state.get("best_weights")
+        self.scores.load_state_dict(state["scores"])
+        self.best_weights = state["best_weights"]

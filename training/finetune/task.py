@@ -235,8 +235,8 @@ class FinetuneTask:
         self.ada.load_state_dict(state["ada"])
         textures = [texture.to(self.device) for texture in state["textures"]]
         self.running = RunningStatistics(state["mean_path_length"].to(self.device), textures)
-        self.loss_scale = state.get("loss_scale", self.loss_scale)
-        self.steps_done = state.get("steps_done", 0)
+        self.loss_scale = state["loss_scale"]
+        self.steps_done = state["steps_done"]
         self.batches.load_state_dict(state)
         self.snapshots.load_state_dict(state)
 
