@@ -198,16 +198,20 @@ def load_encoder(path: str | Path) -> FaceEncoder:
 
 
 def load_identity(path: str | Path) -> IdentityNetwork:
-    """A network that tells people apart, dlib's or ArcFace; on the CPU, float32, in eval mode, not trainable.
+    """A network that tells people apart: dlib's, ArcFace, or the branch of an encoder of ours that began as dlib's; on
+    the CPU, float32, in eval mode, not trainable.
 
     Raises:
-        CheckpointError: the file cannot be used, or holds no embedding network.
+        CheckpointError: the file cannot be used, or holds no such network.
     """
     file, weights, mapped = open_checkpoint(path, "encoder")
+    if weights.encoder is not None and isinstance(weights.encoder[0], EncoderConfig) and weights.encoder[0].face_branch:
+        branch: IdentityNetwork = load_encoder(path).network.face.requires_grad_(False)  # type: ignore[assignment]
+        return branch
     if weights.embedding is None:
         raise CheckpointError(
             f"{file}: it holds {_contents_in_words(weights)} and no face recognition network. "
-            "Choose dlib's `dlib_face_recognition_resnet_model_v1.dat`, or `model_ir_se50.pth`, which pSp and e4e use."
+            "Choose embedded, dlib's `dlib_face_recognition_resnet_model_v1.dat`, or pSp's `model_ir_se50.pth`."
         )
     config, state = weights.embedding
     with outside_inference_mode():

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from facestylist.core.callbacks import Callbacks
 from facestylist.faces.types import Detection
-from facestylist.models.checkpoints import load_encoder, load_generator, save_encoder
+from facestylist.models.checkpoints import CheckpointError, load_encoder, load_generator, load_identity, save_encoder
 from facestylist.models.discriminator import Discriminator
 from facestylist.models.dlib import DlibConfig, DlibFace
 from facestylist.models.encoder import Encoder, EncoderConfig
@@ -82,6 +82,20 @@ def test_the_second_branch_is_looked_at_and_can_be_left_out() -> None:
     without = everything.clone()
     without[:, -encoder.face_norm.normalized_shape[0] :] = 0
     assert not torch.allclose(encoder(picture, without), encoder(picture), atol=1e-2)
+
+
+def test_the_second_branch_is_an_identity_network(tmp_path: Path) -> None:
+    for branch in (True, False):
+        encoder, generator = networks(face_branch=branch)
+        reader = FaceEncoder(encoder, 128, generator.num_ws, generator.config.w_dim)
+        save_encoder(reader, tmp_path / f"{branch}.safetensors", half=False)
+    found = load_identity(tmp_path / "True.safetensors")
+    assert isinstance(found, DlibFace) and not any(p.requires_grad for p in found.parameters())
+    with_branch, _ = networks(face_branch=True)
+    faces = seeded(2, 3, 128, 128).clamp(-1, 1)
+    assert torch.equal(found.describe(faces), with_branch.describe(faces))
+    with pytest.raises(CheckpointError, match="no face recognition network"):
+        load_identity(tmp_path / "False.safetensors")
 
 
 def test_a_grown_generator_draws_the_enlarged_picture() -> None:
