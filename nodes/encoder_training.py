@@ -74,25 +74,18 @@ class TrainEncoder(WithSettings):
         node_id: str | None = None,
         **widgets: Any,
     ) -> tuple[FaceEncoder, Tensor, dict[str, list[float]], float]:
-        import shutil
-
         from ..core.pictures import image_to_tensor, tensor_to_image
-        from ..runtime.devices import memory_for_training
-        from ..runtime.folders import training_run_dir
-        from ..runtime.progress import ProgressReporter
+        from ..pipeline.train import training_run
         from ..training.encoder.task import run_identity, train_encoder
         from ..training.reports.curves import loss_map
 
         config = read_settings(EncoderTrainingConfig, widgets, settings)
         faces = None if images is None else image_to_tensor(images)
         name = f"{generator.style or 'source'}-encoder"
-        run_dir = training_run_dir(name, run_identity(config, generator, faces))
-        if not resume:
-            shutil.rmtree(run_dir / "state", ignore_errors=True)
-        with memory_for_training() as device, ProgressReporter(config.steps, "train", node_id=node_id) as progress:
-            result = train_encoder(generator.to(device), config, faces, progress.callbacks(), run_dir, resume=True)
-        # Only an unfinished run needs its state.
-        shutil.rmtree(run_dir / "state", ignore_errors=True)
+        with training_run(name, run_identity(config, generator, faces), config.steps, "train", resume, node_id) as run:
+            result = train_encoder(
+                generator.to(run.device), config, faces, run.progress.callbacks(), run.folder, resume=True
+            )
         preview = tensor_to_image(result.preview[None] * 2 - 1)
         return result.encoder, preview, loss_map(result.history), result.error
 

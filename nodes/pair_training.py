@@ -143,29 +143,20 @@ class TrainWithPairs(WithSettings):
         node_id: str | None = None,
         **widgets: Any,
     ) -> tuple[FaceGenerator, Tensor, dict[str, list[float]]]:
-        import shutil
-
         import torch
 
         from ..core.pictures import tensor_to_image
         from ..latents.sampling import sample_latent, synthesise
-        from ..runtime.devices import memory_for_training
-        from ..runtime.folders import training_run_dir
-        from ..runtime.progress import ProgressReporter
+        from ..pipeline.train import training_run
         from ..training.pairs.supervise import run_identity, supervise
         from ..training.reports.curves import loss_map
 
         config = read_settings(PairSupervisionConfig, widgets, settings)
         name = f"{style.style or 'style'}-pairs"
-        run_dir = training_run_dir(name, run_identity(config, source, style, pairs))
-        if not resume:
-            shutil.rmtree(run_dir / "state", ignore_errors=True)
-        with memory_for_training() as device, ProgressReporter(config.steps, "pairs", node_id=node_id) as progress:
-            result = supervise(
-                source.to(device), style.to(device), pairs, config, progress.callbacks(), run_dir, resume=True
-            )
-        # Only an unfinished run needs its state.
-        shutil.rmtree(run_dir / "state", ignore_errors=True)
+        identity = run_identity(config, source, style, pairs)
+        with training_run(name, identity, config.steps, "pairs", resume, node_id) as run:
+            there = source.to(run.device), style.to(run.device)
+            result = supervise(*there, pairs, config, run.progress.callbacks(), run.folder, resume=True)
         learned = result.generator.to("cpu")
         faces = sample_latent(source, range(PREVIEW_FACES), PREVIEW_TRUNCATION)
         rows = [torch.cat(list(synthesise(generator, faces).cpu()), dim=2) for generator in (source, style, learned)]

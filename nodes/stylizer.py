@@ -228,14 +228,10 @@ class TrainFastStylizer(WithSettings):
         node_id: str | None = None,
         **widgets: Any,
     ) -> tuple[FaceStylizer, Tensor, dict[str, list[float]]]:
-        import shutil
-
         import torch
 
         from ..core.pictures import tensor_to_image
-        from ..runtime.devices import memory_for_training
-        from ..runtime.folders import training_run_dir
-        from ..runtime.progress import ProgressReporter
+        from ..pipeline.train import training_run
         from ..training.reports.curves import loss_map
         from ..training.stylizer.dataset import pair_batches, shown_pictures
         from ..training.stylizer.manifest import shown_pairs
@@ -251,23 +247,20 @@ class TrainFastStylizer(WithSettings):
         shown = shown_pictures(triples)
         if pairs is not None and source is not None and target is not None:
             shown = shown_pairs(pairs, source, target)
-        run_dir = training_run_dir(config.style_name, run_identity(config, medium, start, shown))
-        if not resume:
-            shutil.rmtree(run_dir / "state", ignore_errors=True)
-        with memory_for_training() as device, ProgressReporter(config.steps, "train", node_id=node_id) as progress:
+        identity = run_identity(config, medium, start, shown)
+        with training_run(config.style_name, identity, config.steps, "train", resume, node_id) as run:
             result = train_stylizer(
                 config,
                 batches,
                 medium,
                 {"learnt_from": f"{len(triples)} pairs"},
-                progress.callbacks(),
-                run_dir,
+                run.progress.callbacks(),
+                run.folder,
                 True,
-                device,
+                run.device,
                 start=start,
                 shown=shown,
             )
-        shutil.rmtree(run_dir / "state", ignore_errors=True)
         with torch.inference_mode(False):
             task = StylizerTask(config, batches, medium, "cpu", start=start)
             task.average.load_state_dict(result.stylizer.network.state_dict())

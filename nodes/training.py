@@ -92,15 +92,12 @@ class FinetuneGenerator(WithSettings):
         node_id: str | None = None,
         **widgets: Any,
     ) -> tuple[FaceGenerator, Tensor, dict[str, list[float]]]:
-        import shutil
-
         import torch
 
         from ..core.pictures import image_to_tensor, tensor_to_image
         from ..latents.sampling import sample_latent, synthesise
-        from ..runtime.devices import memory_for_training
-        from ..runtime.folders import training_run_dir
-        from ..runtime.progress import ProgressReporter, stop_on_interrupt
+        from ..pipeline.train import training_run
+        from ..runtime.progress import stop_on_interrupt
         from ..training.data.inputs import too_few
         from ..training.finetune.run import finetune, run_identity
         from ..training.reports.curves import loss_map
@@ -115,36 +112,28 @@ class FinetuneGenerator(WithSettings):
                 raise ValueError(
                     "`validation_images` are connected and `validation` is above 0. Set it to 0, or disconnect them."
                 )
-        run_dir = training_run_dir(config.style_name, run_identity(config, source, pictures, guides, held_out))
-        if not resume:
-            shutil.rmtree(run_dir / "state", ignore_errors=True)
-        with (
-            memory_for_training() as device,
-            ProgressReporter(config.steps, "fine-tune", node_id=node_id) as progress,
-        ):
+        identity = run_identity(config, source, pictures, guides, held_out)
+        with training_run(config.style_name, identity, config.steps, "fine-tune", resume, node_id) as run:
             if warning := too_few(pictures):
-                progress.text(warning)
-            callbacks = progress.callbacks()
+                run.progress.text(warning)
+            callbacks = run.progress.callbacks()
             if if_cancelled != IF_CANCELLED[0]:
                 callbacks = stop_on_interrupt(callbacks)
             try:
                 result = finetune(
-                    source.to(device),
+                    source.to(run.device),
                     pictures,
                     config,
                     callbacks,
-                    run_dir,
+                    run.folder,
                     resume=True,
                     guides=guides,
                     validation_images=held_out,
                 )
+                run.finished = result.finished
             finally:
                 for guide in guides:
                     guide.to("cpu")
-        # Only an unfinished run needs its state, and that of a large generator fills gigabytes.
-        if result.finished:
-            shutil.rmtree(run_dir / "state", ignore_errors=True)
-
         style = result.generator.to("cpu")
         faces = sample_latent(source, range(PREVIEW_FACES), PREVIEW_TRUNCATION)
         before, after = (torch.cat(list(synthesise(generator, faces).cpu()), dim=2) for generator in (source, style))

@@ -1,0 +1,1 @@
+"""A whole job in a few calls: what nodes and commands share."""
