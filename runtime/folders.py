@@ -181,8 +181,9 @@ def list_models(kind: str) -> list[str]:
         return [*embedded.list_embedded("stylizer"), *list_model_files(kind), *cast]
     if kind == "stylegan":
         styles = [f"embedded:{style}" for style in list_embedded_styles()]
-        return ["embedded", *styles, *list_model_files(kind), *embedded.list_embedded(of="rendered")]
-    return ["embedded", *list_model_files(kind), "rendered"]
+        shipped = [*embedded.list_embedded(of="portraits"), *embedded.list_embedded(of="rendered")]
+        return ["embedded", *styles, *list_model_files(kind), *shipped]
+    return ["embedded", *list_model_files(kind), *embedded.list_embedded("encoder", "portraits"), "rendered"]
 
 
 def find_model(kind: str, name: str) -> str:

@@ -13,6 +13,7 @@ from facestylist.models import checkpoints
 @pytest.fixture
 def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "rendered").mkdir()
+    (tmp_path / "portraits").mkdir()
     for name in (
         "generator",
         "style-sketch",
@@ -20,6 +21,7 @@ def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "detector",
         "rendered/generator",
         "rendered/style-chibi",
+        "portraits/generator",
         "rendered/student-sketch",
     ):
         (tmp_path / f"{name}.safetensors").touch()
@@ -33,6 +35,8 @@ def test_names_come_from_the_files_that_are_there(assets: Path) -> None:
     assert embedded.list_embedded("encoder") == []
     assert embedded.list_embedded(of="rendered") == ["rendered", "rendered:chibi"]
     assert embedded.list_embedded("stylizer", "rendered") == ["rendered:student-sketch"]
+    assert embedded.list_embedded(of="portraits") == ["portraits"]
+    assert embedded.resolve("portraits") == assets / "portraits" / "generator.safetensors"
 
 
 def test_names_resolve_to_files(assets: Path) -> None:

@@ -311,7 +311,7 @@ def parts_of(generator: FaceGenerator, encoder: FaceEncoder) -> tuple[Encoder, G
     reader, critic, config = encoder.network, generator.discriminator, generator.generator.config
     if not isinstance(reader, Encoder) or not reader.config.one_code or critic is None or config.mapping_layers != 2:
         raise ValueError(
-            "The base to go on from has to be one that `train-base` made, or the embedded one: its generator with the "
+            "The base to go on from has to be one that `train-base` made, or portraits: its generator with the "
             "discriminator, and its encoder, which gives one code a face."
         )
     if (encoder.num_ws, encoder.w_dim) != (generator.num_ws, generator.w_dim) or encoder.resolution != ENCODER_SIZE:
