@@ -26,8 +26,7 @@ SMALL_RUNS: dict[str, tuple[str, ...]] = {
         "Make Pseudo-Pairs.count=2",
         "Stage 2.steps=1",
         "Stage 2.batch_size=1",
-        "Stage 2.free_batch_size=1",
-        "Stage 2.discriminator_alone=0",
+        "Stage 2.settings=free_batch_size = 1\ndiscriminator_alone = 0",
     ),
     "train_a_fast_stylizer": (
         "Make Pseudo-Pairs.count=2",

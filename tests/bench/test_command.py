@@ -131,12 +131,3 @@ def test_the_command_prints_fills_and_tells(
     assert json.loads(capsys.readouterr().out) == {"bench": "quality", "styles": [7]}
     assert main(["bench", "quality", "--fill", str(tmp_path / "none.md")]) == 2
     assert main(["bench", "inversion", "--faces", "2", "--searched", "3"]) == 2
-
-
-def test_an_installation_without_benchmarks_says_so(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "facestylist.tools.bench.sections", None)
-    assert main(["bench", "speed"]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("The benchmarks are not part of this installation.") and said.count("\n") == 1

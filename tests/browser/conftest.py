@@ -84,7 +84,7 @@ class FrontEnd:
                 """([title, name, value]) => { const node = app.graph.nodes.find((node) => node.title === title);
                     const widget = node?.widgets?.find((widget) => widget.name === name);
                     if (widget) widget.value = value; return !!widget; }""",
-                [title, name, json.loads(value)],
+                [title, name, value if name == "settings" else json.loads(value)],
             )
             assert found, assignment
 

@@ -354,9 +354,9 @@ def test_an_encoder_made_to_look_again_does_so_by_itself(
         seen.append(len(seen))
         return (codes + truth.w_plus) / 2
 
-    monkeypatch.setattr(inversion, "usual_steps", lambda encoder: 4)
-    monkeypatch.setattr(inversion, "first_codes", lambda *_: torch.zeros_like(truth.w_plus))
-    monkeypatch.setattr(inversion, "corrected_codes", corrected)
+    monkeypatch.setattr(inversion, "default_steps", lambda encoder: 4)
+    monkeypatch.setattr(inversion, "initial_w_plus", lambda *_: torch.zeros_like(truth.w_plus))
+    monkeypatch.setattr(inversion, "refined_w_plus", corrected)
     encoder = FaceEncoder(Iterating(truth.w_plus), 16, source.num_ws, source.w_dim)
     found = invert_with_encoder(pictures, encoder, source)
     assert seen == [0, 1, 2] and torch.allclose(found.w_plus, truth.w_plus * 7 / 8)
