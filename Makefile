@@ -1,6 +1,6 @@
 # make demo    a photo through the bundled workflow into every embedded style; prints where the pictures are
-# make test    ruff, mypy and the whole test suite
-# make lint    ruff and mypy only
+# make test    formatting, types, import order and the whole test suite
+# make lint    all but the tests
 # make assets  retrains the embedded networks from nothing (hours; resumes where it stopped)
 # make clean   removes the set-up; pictures in output/ and trained states in .work/ stay
 #
