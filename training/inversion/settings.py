@@ -102,7 +102,7 @@ class InversionConfig:
         place="text",
     )
     code_weight: float = setting(
-        0.1,
+        0.3,
         "Weight of the distance in what an encoder reads, where one is connected: it keeps the person.",
         min=0.0,
         max=100.0,
@@ -186,7 +186,7 @@ class PivotalConfig:
     )
     seed: int = setting(0, "Same seed, same faces, same settings: same result.", min=0, max=2**63 - 1, step=1)
     code_weight: float = setting(
-        0.1,
+        0.3,
         "Weight of the distance in what an encoder reads, where one is connected: it keeps the person.",
         min=0.0,
         max=100.0,
