@@ -1,6 +1,8 @@
-"""The networks that ship with the pack, by name: `embedded`, `embedded:<style>` for a style of the generator, and
-`embedded:student-<style>` for a fast stylizer; `rendered`, `rendered:<style>` and so on for the rendered cast, whose
-true twins are known; `portraits`, a base trained from photographs, for styles of one's own."""
+"""The networks that ship with the pack, by name.
+
+`embedded` was trained from photographs; `embedded:<style>` is a style of it, `embedded:student-<style>` a fast
+stylizer. `rendered`, `rendered:<style>` and so on are the rendered cast, whose true twins are known.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from pathlib import Path
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 FILES = {"generator": "generator.safetensors", "encoder": "encoder.safetensors", "detector": "detector.safetensors"}
-SETS = ("embedded", "rendered", "portraits")
+SETS = ("embedded", "rendered")
 STYLE_PREFIX = "style-"
 STUDENT_PREFIX = "student-"
 
@@ -19,12 +21,8 @@ def is_embedded(name: str) -> bool:
 
 
 def folder_of(name: str, kind: str = "generator") -> Path:
-    """Where the networks of a set are; there is one detector for all."""
-    if kind == "detector":
-        return ASSETS
-    if name == "embedded" and not (ASSETS / FILES["generator"]).is_file():
-        name = "rendered"
-    return ASSETS if name == "embedded" else ASSETS / name
+    """Where the networks of a set are: `embedded`, or `rendered`; there is one detector for both."""
+    return ASSETS / "rendered" if name == "rendered" and kind != "detector" else ASSETS
 
 
 def list_embedded(kind: str = "generator", of: str = "embedded") -> list[str]:

@@ -71,8 +71,8 @@ class LoadGenerator:
             "required": {
                 "name": choice(
                     list_models(MODEL_FOLDER),
-                    "embedded is the small photo-look generator that ships with the pack, embedded:cartoon and the "
-                    "like are styles fine-tuned from it. Below them stand the files in models/stylegan.",
+                    "embedded draws photographed people and ships with the pack; embedded:cartoon and the like are its "
+                    "styles. Then come the files in models/stylegan, and the rendered cast for trials.",
                 )
             }
         }

@@ -77,7 +77,7 @@ class IdentityGuide:
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "A guide that keeps the person: a face recognition network should see the same one before and after. The "
-        "encoder of portraits has one; dlib's (free for any use) and ArcFace, in models/face_guides, are better judges."
+        "shipped encoder has one; dlib's (free for any use) and ArcFace, in models/face_guides, are better judges."
     )
     SEARCH_ALIASES = ["identity loss", "arcface", "dlib", "face recognition", "keep person", "guide"]
     RETURN_TYPES, RETURN_NAMES, OUTPUT_TOOLTIPS = MADE, MADE_NAMES, MADE_TOOLTIPS
@@ -86,12 +86,12 @@ class IdentityGuide:
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         tooltip = (
-            "portraits: that of the shipped encoder. In models/face_guides: dlib_face_recognition_resnet_model_v1.dat, "
+            "embedded: that of the shipped encoder. In models/face_guides: dlib_face_recognition_resnet_model_v1.dat, "
             "face_recognition_model.bin with its manifest beside it, or ArcFace's model_ir_se50.pth."
         )
         declared = _one_file("identity", tooltip)
         files = [name for name in declared["required"]["file"][0] if name != NONE]
-        return {**declared, "required": {**declared["required"], "file": choice([*files, "portraits"], tooltip)}}
+        return {**declared, "required": {**declared["required"], "file": choice([*files, "embedded"], tooltip)}}
 
     @classmethod
     def VALIDATE_INPUTS(cls, file: str | None) -> bool | str:

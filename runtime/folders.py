@@ -20,15 +20,13 @@ from .host import in_comfyui
 
 logger = logging.getLogger(__name__)
 
-SAMPLE = "facestylist_sample.png"
-"""What the bundled workflows call the sample picture."""
-
-SAMPLE_ASSET = embedded.ASSETS / "sample.png"
-
-SAMPLE_CLIP = "facestylist_sample.mp4"
-"""What the bundled workflow for videos calls the sample clip."""
-
-SAMPLE_CLIP_ASSET = embedded.ASSETS / "sample.mp4"
+SAMPLE, SAMPLE_GROUP, SAMPLE_CLIP = "facestylist_sample.png", "facestylist_group.png", "facestylist_sample.mp4"
+"""What the bundled workflows call the sample pictures, of one person and of several, and the sample clip."""
+SAMPLES = {
+    SAMPLE: embedded.ASSETS / "sample.png",
+    SAMPLE_GROUP: embedded.ASSETS / "group.png",
+    SAMPLE_CLIP: embedded.ASSETS / "sample.mp4",
+}
 
 MODEL_EXTENSIONS: dict[str, tuple[str, ...]] = {
     "stylegan": (".safetensors", ".pt", ".pth", ".pkl"),
@@ -129,7 +127,7 @@ def register_model_folders() -> None:
 
 
 def copy_samples_once() -> None:
-    """Puts the sample picture and the sample clip into ComfyUI's input folder, unless they are there.
+    """Puts the samples into ComfyUI's input folder, unless they are there.
 
     The bundled workflows load them with ComfyUI's own nodes, whose lists hold what lies in that folder; the front end
     marks any other name, even of a file that can be read, as missing media.
@@ -137,7 +135,7 @@ def copy_samples_once() -> None:
     import folder_paths
 
     folder = Path(folder_paths.get_input_directory())
-    for name, asset in ((SAMPLE, SAMPLE_ASSET), (SAMPLE_CLIP, SAMPLE_CLIP_ASSET)):
+    for name, asset in SAMPLES.items():
         try:
             if asset.is_file() and not (folder / name).exists():
                 folder.mkdir(parents=True, exist_ok=True)
@@ -181,9 +179,8 @@ def list_models(kind: str) -> list[str]:
         return [*embedded.list_embedded("stylizer"), *list_model_files(kind), *cast]
     if kind == "stylegan":
         styles = [f"embedded:{style}" for style in list_embedded_styles()]
-        shipped = [*embedded.list_embedded(of="portraits"), *embedded.list_embedded(of="rendered")]
-        return ["embedded", *styles, *list_model_files(kind), *shipped]
-    return ["embedded", *list_model_files(kind), *embedded.list_embedded("encoder", "portraits"), "rendered"]
+        return ["embedded", *styles, *list_model_files(kind), *embedded.list_embedded(of="rendered")]
+    return ["embedded", *list_model_files(kind), "rendered"]
 
 
 def find_model(kind: str, name: str) -> str:
@@ -229,7 +226,7 @@ def find_input(name: str) -> Path:
     if Path(name).is_absolute():
         return Path(name)
     path = _inside(base, portable(name, lambda found: (base / found).exists()))
-    return SAMPLE_ASSET if name == SAMPLE and not path.exists() else path
+    return SAMPLES[name] if name in SAMPLES and not path.exists() else path
 
 
 def portable(name: str, exists: Callable[[str], bool]) -> str:

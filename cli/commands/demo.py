@@ -1,4 +1,4 @@
-"""Run the bundled workflow end to end on the embedded default, once per style, and make a contact sheet of it."""
+"""Run the bundled workflow end to end on the embedded networks, once per style, and make a contact sheet of it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     for index, picture in enumerate(made.references):
         files.append(write_picture(picture, args.out / f"reference{index + 1}.png"))
     sheet = args.out / "contact_sheet.png"
-    note = f"workflows/{WORKFLOW.name} on the embedded networks, 128 px; nothing here is a photograph of a person."
+    note = f"workflows/{WORKFLOW.name} on the embedded networks. Photo: NASA, public domain."
     contact_sheet(_rows(made), "ComfyUI-FaceStylist", note, SHEET_WIDTH).save(sheet)
     count, seconds = len(made.faces["aligned"]), round(time.monotonic() - started, 1)
     for path in [sheet, *files]:

@@ -35,9 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a network that tells people apart, dlib's or ArcFace's: without one faces come out like nobody",
     )
     parser.add_argument(
-        "--start", metavar="NAME|FILE", help="a base to go on from, say portraits (default: from nothing)"
+        "--start", metavar="NAME|FILE", help="a base to go on from, say embedded (default: from nothing)"
     )
-    parser.add_argument("--start-encoder", metavar="FILE", help="its encoder (default for portraits: its own)")
+    parser.add_argument("--start-encoder", metavar="FILE", help="its encoder (default for embedded: its own)")
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name; flags go before them")
     parser.add_argument(
         "--run-dir",

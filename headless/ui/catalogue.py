@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ...runtime.folders import SAMPLE
+from ...runtime.folders import SAMPLE, SAMPLE_GROUP
 from .. import builtin_nodes
 from .frontend import bundled_extensions
 
@@ -54,9 +54,9 @@ def node_info(name: str, node: Any, display_name: str) -> dict[str, Any]:
 
 
 def _with_sample(declared: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The list of pictures with the sample in it, which is found by its name though it lies in no folder."""
+    """The list of pictures with the samples in it, which are found by their names though they lie in no folder."""
     names, *rest = declared
-    return ([*names, SAMPLE] if SAMPLE not in names else names, *rest)
+    return ([*names, *(name for name in (SAMPLE, SAMPLE_GROUP) if name not in names)], *rest)
 
 
 def templates() -> dict[str, list[str]]:

@@ -53,8 +53,8 @@ async def view(request: web.Request) -> web.StreamResponse:
     path = inside(base, name) if base is not None else None
     if path is None:
         raise web.HTTPForbidden(text=f"{name!r} lies outside the {kind} folder.")
-    if not path.is_file() and name == folders.SAMPLE and path.parent == folder.resolve():
-        path = folders.SAMPLE_ASSET
+    if not path.is_file() and name in folders.SAMPLES and path.parent == folder.resolve():
+        path = folders.SAMPLES[name]
     if not path.is_file():
         raise web.HTTPNotFound(text=f"There is no {name!r} in the {kind} folder.")
     if "preview" in query or query.get("channel") in ("rgb", "a"):

@@ -211,7 +211,7 @@ def load_identity(path: str | Path) -> IdentityNetwork:
     if weights.embedding is None:
         raise CheckpointError(
             f"{file}: it holds {_contents_in_words(weights)} and no face recognition network. "
-            "Choose portraits, dlib's `dlib_face_recognition_resnet_model_v1.dat`, or pSp's `model_ir_se50.pth`."
+            "Choose embedded, dlib's `dlib_face_recognition_resnet_model_v1.dat`, or pSp's `model_ir_se50.pth`."
         )
     config, state = weights.embedding
     with outside_inference_mode():

@@ -19,13 +19,13 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (2, 2), "red").save("tiny.png")
     Path("text.png").write_text("hello")
     Path("empty.png").write_bytes(b"")
-    Path("cut.png").write_bytes((ASSETS / "sample.png").read_bytes()[:5000])
+    Path("cut.png").write_bytes((ASSETS / "rendered" / "sample.png").read_bytes()[:5000])
     Path("folder.png").mkdir()
 
 
 def save_in_every_mode() -> None:
     """The sample picture in every form."""
-    sample = Image.open(ASSETS / "sample.png").convert("RGB")
+    sample = Image.open(ASSETS / "rendered" / "sample.png").convert("RGB")
     sample.save("plain.png")
     sample.convert("L").save("grey.png")
     sample.convert("RGBA").save("rgba.png")

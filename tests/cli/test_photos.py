@@ -28,7 +28,7 @@ WAYS = {
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`photos/` with three faces among files that are none."""
     monkeypatch.chdir(tmp_path)
-    sample = Image.open(ASSETS / "sample.png").convert("RGB").resize((128, 128))
+    sample = Image.open(ASSETS / "rendered" / "sample.png").convert("RGB").resize((128, 128))
     Path("photos").mkdir()
     for name in ("a10.png", "a2.png", "a1.jpg"):
         sample.save(Path("photos", name))

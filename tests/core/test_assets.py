@@ -13,7 +13,6 @@ from facestylist.models import checkpoints
 @pytest.fixture
 def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "rendered").mkdir()
-    (tmp_path / "portraits").mkdir()
     for name in (
         "generator",
         "style-sketch",
@@ -21,7 +20,6 @@ def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "detector",
         "rendered/generator",
         "rendered/style-chibi",
-        "portraits/generator",
         "rendered/student-sketch",
     ):
         (tmp_path / f"{name}.safetensors").touch()
@@ -35,8 +33,6 @@ def test_names_come_from_the_files_that_are_there(assets: Path) -> None:
     assert embedded.list_embedded("encoder") == []
     assert embedded.list_embedded(of="rendered") == ["rendered", "rendered:chibi"]
     assert embedded.list_embedded("stylizer", "rendered") == ["rendered:student-sketch"]
-    assert embedded.list_embedded(of="portraits") == ["portraits"]
-    assert embedded.resolve("portraits") == assets / "portraits" / "generator.safetensors"
 
 
 def test_names_resolve_to_files(assets: Path) -> None:

@@ -190,7 +190,7 @@ SAMPLE_LANDMARKS = torch.tensor(
 
 @pytest.mark.parametrize(("scale", "allowed"), [(1.0, 0.06), (0.4, 0.09), (1.6, 0.06)])
 def test_the_shipped_detector_finds_the_sample_faces(scale: float, allowed: float, root: Path) -> None:
-    picture = Image.open(root / "assets" / "sample.png").convert("RGB")
+    picture = Image.open(root / "assets" / "rendered" / "sample.png").convert("RGB")
     picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
     photo = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 127.5 - 1
     found = sorted(detect_faces(EmbeddedDetector.load(), photo), key=lambda face: float(face.box[0]))
@@ -207,7 +207,11 @@ def test_the_shipped_detector_is_small() -> None:
 
 @pytest.mark.parametrize("turn", [-40.0, 25.0])
 def test_the_shipped_detector_follows_a_turned_picture(turn: float, root: Path) -> None:
-    photo = torch.from_numpy(np.array(Image.open(root / "assets" / "sample.png"))).permute(2, 0, 1).float() / 127.5 - 1
+    photo = (
+        torch.from_numpy(np.array(Image.open(root / "assets" / "rendered" / "sample.png"))).permute(2, 0, 1).float()
+        / 127.5
+        - 1
+    )
     angle = torch.tensor(turn).deg2rad()
     cos, sin = float(angle.cos()), float(angle.sin())
     # Turned about the middle of the larger face; the background is continued by its border.

@@ -251,7 +251,7 @@ SAMPLE_LANDMARKS = torch.tensor(
 @settings(max_examples=8, deadline=None)
 @given(quarters=st.integers(0, 3), scale=st.floats(0.5, 1.1), mirrored=st.booleans())
 def test_turning_the_photo_turns_the_landmarks(quarters: int, scale: float, mirrored: bool) -> None:
-    photo, points = photo_of(ROOT / "assets" / "sample.png"), SAMPLE_LANDMARKS
+    photo, points = photo_of(ROOT / "assets" / "rendered" / "sample.png"), SAMPLE_LANDMARKS
     if mirrored:
         photo, points = photo.flip(2), points[:, MIRROR_5] * torch.tensor([-1.0, 1.0])
         points = points + torch.tensor([float(photo.shape[2]), 0.0])
@@ -272,7 +272,7 @@ def eyes_to_mouth(points: torch.Tensor) -> float:
 
 def covered(kind: str) -> torch.Tensor:
     """The sample picture with a part of the right face hidden or cut off, its landmarks where they were."""
-    photo = photo_of(ROOT / "assets" / "sample.png").clone()
+    photo = photo_of(ROOT / "assets" / "rendered" / "sample.png").clone()
     if kind == "eyes":
         photo[:, 205:250, 485:590] = -0.9
     elif kind == "left half":

@@ -103,7 +103,7 @@ def test_the_guides_networks_can_be_converted(folders: Folders) -> None:
     path, report = run_node("ConvertCheckpoint", checkpoint="face_guides/dlib_face.dat", name="")
     assert Path(path) == guides / "dlib_face.safetensors" and "family: dlib" in report
     types: Any = NODE_CLASS_MAPPINGS["FaceStylistIdentityGuide"]
-    assert types.INPUT_TYPES()["required"]["file"][0] == ["dlib_face.dat", "dlib_face.safetensors", "portraits"]
+    assert types.INPUT_TYPES()["required"]["file"][0] == ["dlib_face.dat", "dlib_face.safetensors", "embedded"]
     (guide,) = run_node("IdentityGuide", file="dlib_face.dat")[0]
     assert torch.equal(guide.network.fc.weight, load_identity(path).fc.weight)  # type: ignore[union-attr]
 

@@ -80,7 +80,7 @@ def test_new_files_stay_inside(places: Folders) -> None:
 
 def test_inputs(places: Folders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     sample = touch(tmp_path / "assets" / "sample.png")
-    monkeypatch.setattr(folders, "SAMPLE_ASSET", sample)
+    monkeypatch.setitem(folders.SAMPLES, folders.SAMPLE, sample)
     with use_folders(places):
         assert folders.find_input("a.png") == places.input / "a.png"
         assert folders.find_input("sub/a.png [output]") == places.output / "sub" / "a.png"
@@ -95,8 +95,9 @@ def test_inputs(places: Folders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 def test_the_sample_is_offered_once(comfyui: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     sample = touch(tmp_path / "assets" / "sample.png")
     sample.write_text("picture")
-    monkeypatch.setattr(folders, "SAMPLE_ASSET", sample)
-    monkeypatch.setattr(folders, "SAMPLE_CLIP_ASSET", touch(tmp_path / "assets" / "sample.mp4"))
+    for name in (folders.SAMPLE_GROUP, folders.SAMPLE_CLIP):
+        monkeypatch.setitem(folders.SAMPLES, name, touch(tmp_path / "assets" / name))
+    monkeypatch.setitem(folders.SAMPLES, folders.SAMPLE, sample)
     comfyui.get_input_directory = lambda: str(tmp_path / "input")  # type: ignore[attr-defined]
     folders.copy_samples_once()
     placed = tmp_path / "input" / folders.SAMPLE

@@ -19,7 +19,7 @@ from facestylist.models.checkpoints import inspect, load_encoder, load_generator
 from facestylist.models.generator import Generator
 from facestylist.models.ops import upsample
 from facestylist.procedural import LOOKS, Z_DIM, render
-from facestylist.tools.bench import embedded_card
+from facestylist.tools.bench import rendered_card
 from facestylist.tools.embedded import generator as generator_module
 from facestylist.tools.embedded import styles
 from facestylist.tools.embedded.config import EmbeddedConfig
@@ -315,17 +315,17 @@ def test_measures_know_perfection_and_blur() -> None:
 
 
 def test_the_training_card_is_filled_from_what_the_training_wrote(finished: Finished, tmp_path: Path) -> None:
-    (tmp_path / "embedded.md").write_text(f"before\n{embedded_card.BEGIN}\nold\n{embedded_card.END}\nafter\n")
+    (tmp_path / "rendered.md").write_text(f"before\n{rendered_card.BEGIN}\nold\n{rendered_card.END}\nafter\n")
     arguments = ["--results", str(finished.work / "results.json"), "--assets", str(finished.assets)]
-    embedded_card.main([*arguments, "--docs", str(tmp_path), "--faces", "4"])
-    embedded_card.main([*arguments, "--docs", str(tmp_path), "--faces", "4"])
-    text = (tmp_path / "embedded.md").read_text()
+    rendered_card.main([*arguments, "--docs", str(tmp_path), "--faces", "4"])
+    rendered_card.main([*arguments, "--docs", str(tmp_path), "--faces", "4"])
+    text = (tmp_path / "rendered.md").read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("| ")}
     assert f"| {finished.results['encoder']['psnr']:.2f} |" in rows["encoder, pictures"]
     assert f"| {finished.results['mapping']['w_error']:.3f} |" in rows["mapping"]
     megabytes = (finished.assets / "generator.safetensors").stat().st_size / 1e6
     assert f"| {megabytes:.2f} |" in rows["`generator.safetensors`"]
-    assert (tmp_path / "pictures" / "embedded.jpg").stat().st_size > 10_000
+    assert (tmp_path / "pictures" / "rendered.jpg").stat().st_size > 10_000
     with pytest.raises(ValueError, match="needs the lines"):
-        embedded_card.fill("no markers", [])
+        rendered_card.fill("no markers", [])

@@ -15,7 +15,7 @@ from small_runs import SMALL_RUNS
 from facestylist.core.assets import list_embedded
 from facestylist.headless.prompts import declared_inputs, is_widget
 from facestylist.headless.runner import Runner, known_classes
-from facestylist.runtime.folders import SAMPLE, SAMPLE_ASSET, SAMPLE_CLIP, Folders, use_folders
+from facestylist.runtime.folders import SAMPLE, SAMPLE_CLIP, SAMPLE_GROUP, SAMPLES, Folders, use_folders
 from facestylist.tools.workflow_makers import build
 from facestylist.tools.workflow_makers.canvas import node_class_of
 from facestylist.tools.workflow_makers.pass_through import classes as pass_through
@@ -147,7 +147,7 @@ def test_a_note_explains_and_the_sample_is_loaded(path: Path) -> None:
     assert notes and all(len(node["widgets_values"][0]) > 100 for node in notes)
     loaded = [node["widgets_values"][0] for node in document["nodes"] if node["type"] == "LoadImage"]
     loaded += [node["widgets_values"][0] for node in document["nodes"] if node["type"] == "LoadVideo"]
-    assert loaded == [SAMPLE_CLIP if path.stem == "video_frames" else SAMPLE]
+    assert loaded == [{"video_frames": SAMPLE_CLIP, "several_faces_in_one_photo": SAMPLE_GROUP}.get(path.stem, SAMPLE)]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -184,7 +184,7 @@ def test_it_runs_to_its_pictures(path: Path, tmp_path: Path) -> None:
     expected = [node for node in document["nodes"] if node["type"] in SHOWING]
     shown = {int(key) for key, ui in result.ui.items() if ui.get("images")}
     assert shown == {node["id"] for node in expected}
-    photo = read_rgb(SAMPLE_ASSET)
+    photo = read_rgb(SAMPLES[SAMPLE_GROUP if path.stem == "several_faces_in_one_photo" else SAMPLE])
     assert len(saved) == FILES_SAVED.get(path.stem, len(writers))
     if path.stem in ("video_frames", "diffusion_inpaint_around_faces"):
         # Other frames, and another size.

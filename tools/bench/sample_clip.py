@@ -1,4 +1,4 @@
-"""The sample clip of the video workflow: a hand-held camera over the sample picture.
+"""The sample clip of the video workflow: a hand-held camera over the sample picture of several people.
 
     python -m facestylist.tools.bench.sample_clip [--out assets/sample.mp4]
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from ...core.pictures import image_to_tensor, read_picture
 from ...faces.warp import resample
 from ...procedural.sample_scene import to_pil_image
-from ...runtime.folders import SAMPLE_ASSET, SAMPLE_CLIP_ASSET
+from ...runtime.folders import SAMPLE_CLIP, SAMPLE_GROUP, SAMPLES
 
 FRAMES, FRAMES_PER_SECOND = 24, 12
 SIZE = (320, 480)
@@ -40,7 +40,7 @@ def camera(at: float, photo: tuple[int, int]) -> Tensor:
 
 def frames() -> list[Tensor]:
     """The frames, [3,H,W] in -1..1 each."""
-    photo = image_to_tensor(read_picture(SAMPLE_ASSET)[0])[0]
+    photo = image_to_tensor(read_picture(SAMPLES[SAMPLE_GROUP])[0])[0]
     height, width = photo.shape[1:]
     return [resample(photo, camera(index / (FRAMES - 1), (height, width)), SIZE) for index in range(FRAMES)]
 
@@ -50,7 +50,7 @@ def main() -> None:
     import av
 
     parser = argparse.ArgumentParser(description="Make the sample clip.")
-    parser.add_argument("--out", type=Path, default=SAMPLE_CLIP_ASSET)
+    parser.add_argument("--out", type=Path, default=SAMPLES[SAMPLE_CLIP])
     with av.open(str(parser.parse_args().out), "w") as container:
         stream = container.add_stream("h264", rate=FRAMES_PER_SECOND)
         stream.height, stream.width = SIZE

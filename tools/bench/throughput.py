@@ -49,7 +49,7 @@ def tasks_of(
     one = sample_latent(source, [1])
     faces = synthesise(source, sample_latent(source, [1, 2])).clamp(-1, 1)
     latent = invert_with_encoder(faces, encoder, source)
-    photo = image_to_tensor(read_picture(ASSETS / "sample.png")[0])
+    photo = image_to_tensor(read_picture(ASSETS / "rendered" / "sample.png")[0])
     find = partial(detect_faces, load_detector("embedded"))
     people = len(align_faces(photo, find, source.resolution))
 

@@ -167,7 +167,7 @@ def main() -> None:
         "detected": align_faces(photos, found, SIZE, on_no_face="skip", order="largest", max_faces=1),
     }
     source, encoder = checkpoints.load_generator("rendered"), checkpoints.load_encoder("rendered")
-    style = checkpoints.load_generator(f"embedded:{options.look}")
+    style = checkpoints.load_generator(f"rendered:{options.look}")
     rows, shown = [], []
     exact = noisy_faces(photos, landmarks, 0.0, set(), 0)
     for name, faces in {"the true crops": exact, **ways}.items():

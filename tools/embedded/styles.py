@@ -42,6 +42,7 @@ SETTINGS: Mapping[str, Any] = {
     "discriminator_learning_rate": 2e-3,
     "r1_gamma": 0.4,
     "augment": "off",
+    "match_palette": True,
     "semantic_weight": 1.5,
     "preview_interval": 0,
 }

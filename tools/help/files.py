@@ -8,6 +8,7 @@ from typing import Any
 
 from .declarations import all_nodes
 from .locales import english, main_file, read_texts, translated
+from .overview import overview
 from .pages import page, written_parts
 
 HERE = Path(__file__).parent
@@ -21,6 +22,7 @@ def generated() -> dict[str, str]:
     if unknown:
         raise ValueError(f"tools/help/ describes what is no node: {', '.join(sorted(unknown))}.")
     files = {f"web/docs/{node.id}.md": page(node, written) for node in nodes}
+    files["docs/nodes.md"] = overview(nodes)
     for language in ("en", "zh"):
         files[f"locales/{language}/main.json"] = _json(main_file(language))
     files["locales/en/nodeDefs.json"] = _json(english(nodes))

@@ -29,7 +29,7 @@ def align(s: Studio) -> Sequence[Tile]:
 
 def paste(s: Studio) -> Sequence[Tile]:
     image, mask = s.node("PasteFaces", faces=s.faces[0], stylised=s.stylised)
-    return [("stylised", s.stylised[0]), ("", s.stylised[1]), ARROW, ("image", image[0]), ("mask", _grey(mask[0]))]
+    return [("stylised", s.stylised[0]), ARROW, ("image", image[0]), ("mask", _grey(mask[0]))]
 
 
 def render(s: Studio) -> Sequence[Tile]:
@@ -75,7 +75,7 @@ def load_generator(s: Studio) -> Sequence[Tile]:
 
 
 def save_generator(s: Studio) -> Sequence[Tile]:
-    shown = grid(list(s.decoded(s.people[1], s.style("fantasy"))[:4]), 2)
+    shown = grid(list(s.decoded(s.people[1], s.style("chibi"))[:4]), 2)
     return [
         ("a generator", shown),
         ARROW,
@@ -111,7 +111,7 @@ def load_encoder(s: Studio) -> Sequence[Tile]:
         ARROW,
         ("encoder", card("one pass", "12 codes")),
         ARROW,
-        ("drawn from them", s.inverted[1][1]),
+        ("drawn from them", s.inverted[1][0]),
     ]
 
 
@@ -134,7 +134,7 @@ def save_encoder(s: Studio) -> Sequence[Tile]:
 
 
 def invert_encoder(s: Studio) -> Sequence[Tile]:
-    return [("image", grid(list(s.faces[1]), 2)), ARROW, ("reconstruction", grid(list(s.inverted[1]), 2))]
+    return [("image", s.crop[0]), ARROW, ("reconstruction", s.inverted[1][0])]
 
 
 def invert_optimise(s: Studio) -> Sequence[Tile]:
@@ -146,29 +146,29 @@ def invert_optimise(s: Studio) -> Sequence[Tile]:
 
 
 def tune(s: Studio) -> Sequence[Tile]:
-    return [("image", s.crop[0]), ("before", s.inverted[1][1]), ARROW, ("after 20 steps", s.tuned[3][0])]
+    return [("image", s.crop[0]), ("before", s.inverted[1][0]), ARROW, ("after 20 steps", s.tuned[3][0])]
 
 
 def align_style(s: Studio) -> Sequence[Tile]:
     (style,) = s.node("AlignStyle", style=s.style(), source=s.source, tuned=s.tuned[0])
     return [
         ("the face", s.crop[0]),
-        ("style", s.stylised[1]),
+        ("style", s.stylised[0]),
         ARROW,
         ("with what tuning learned", s.decoded(s.latent, style)[0]),
     ]
 
 
 def save_latents(s: Studio) -> Sequence[Tile]:
-    return [("latent", s.inverted[1][1]), ARROW, ("in output/latents", card("anna.safetensors", "a few kilobytes"))]
+    return [("latent", s.inverted[1][0]), ARROW, ("in output/latents", card("anna.safetensors", "a few kilobytes"))]
 
 
 def load_latents(s: Studio) -> Sequence[Tile]:
     return [
         ("a file", card("anna.safetensors", "or .npy, .npz, .pt")),
         ARROW,
-        ("drawn by the source", s.inverted[1][1]),
-        ("and by a style", s.stylised[1]),
+        ("drawn by the source", s.inverted[1][0]),
+        ("and by a style", s.stylised[0]),
     ]
 
 
@@ -227,7 +227,7 @@ def walk(s: Studio) -> Sequence[Tile]:
 
 
 def stylise(s: Studio) -> Sequence[Tile]:
-    tiles: list[Tile] = [("latent", s.inverted[1][1]), ARROW]
+    tiles: list[Tile] = [("latent", s.inverted[1][0]), ARROW]
     for strength in (0.3, 0.6, 1.0):
         (drawn,) = s.node("StyliseFaces", style=s.style(), latent=s.latent, source=s.source, strength=strength)
         tiles.append((f"strength {strength:g}", drawn[0]))
@@ -236,7 +236,7 @@ def stylise(s: Studio) -> Sequence[Tile]:
 
 def variations(s: Studio) -> Sequence[Tile]:
     drawn = s.node("StyleVariations", style=s.style(), latent=s.latent, source=s.source, count=5)[0]
-    return [("latent", s.inverted[1][1]), ARROW, ("five seeds", grid(list(drawn), 5))]
+    return [("latent", s.inverted[1][0]), ARROW, ("five seeds", grid(list(drawn), 5))]
 
 
 def _reference(s: Studio) -> tuple[Any, Sequence[Any]]:
@@ -255,8 +255,8 @@ def apply_reference(s: Studio) -> Sequence[Tile]:
     picture, (reference, _, _) = _reference(s)
     drawn = s.node("ApplyReference", style=s.style(), latent=s.latent, reference=reference, source=s.source)[0]
     return [
-        ("latent", s.inverted[1][1]),
-        ("the style alone", s.stylised[1]),
+        ("latent", s.inverted[1][0]),
+        ("the style alone", s.stylised[0]),
         ("reference", picture[0]),
         ARROW,
         ("in its look", drawn[0]),
@@ -271,7 +271,7 @@ def report(s: Studio) -> Sequence[Tile]:
 def compare(s: Studio) -> Sequence[Tile]:
     import torch
 
-    a, b = _same_size(s.crop[0], s.stylised[1])
+    a, b = _same_size(s.crop[0], s.stylised[0])
     middle = a.shape[1] // 2
     split = torch.cat([a[:, :middle], torch.ones(a.shape[0], 2, 3), b[:, middle:]], 1)
     return [("image_a", a), ("image_b", b), ARROW, ("the edge follows the pointer", split)]
@@ -288,7 +288,7 @@ def style_images(s: Studio) -> Sequence[Tile]:
 
 def finetune(s: Studio) -> Sequence[Tile]:
     """The shipped style stands for the trained one."""
-    before, after = (grid(list(s.decoded(s.people[1], g)[1:4]), 3) for g in (s.source, s.style("impasto")))
+    before, after = (grid(list(s.decoded(s.people[1], g)[1:4]), 3) for g in (s.source, s.style("oil")))
     return [("style_images", grid(list(s.rendered("impasto", 4)[0]), 2)), ("source", before), ARROW, ("style", after)]
 
 
@@ -306,7 +306,7 @@ def loss_plot(s: Studio) -> Sequence[Tile]:
 
 
 def load_student(s: Studio) -> Sequence[Tile]:
-    return [(name, _student(s, name)) for name in ("sketch", "impasto")]
+    return [(name, _student(s, name)) for name in ("sketch", "oil")]
 
 
 def _student(s: Studio, name: str, strength: float = 1.0) -> Any:
@@ -323,7 +323,7 @@ def save_student(s: Studio) -> Sequence[Tile]:
 
 
 def run_student(s: Studio) -> Sequence[Tile]:
-    return [("image", s.photo[0]), ARROW, ("strength 1", _student(s, "impasto"))]
+    return [("image", s.photo[0]), ARROW, ("strength 1", _student(s, "oil"))]
 
 
 def train_student(s: Studio) -> Sequence[Tile]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...core.pictures import read_picture
 from ...nodes import NODE_CLASS_MAPPINGS
-from ...runtime.folders import SAMPLE_ASSET, Folders, use_folders
+from ...runtime.folders import SAMPLE, SAMPLES, Folders, use_folders
 
 STYLE = "cartoon"
 
@@ -40,7 +40,7 @@ class Studio:
     @cached_property
     def photo(self) -> Any:
         """The sample picture, IMAGE `[1, H, W, 3]`."""
-        return read_picture(SAMPLE_ASSET)[0]
+        return read_picture(SAMPLES[SAMPLE])[0]
 
     @cached_property
     def faces(self) -> tuple[Any, Any]:
@@ -51,7 +51,7 @@ class Studio:
     @property
     def crop(self) -> Any:
         """The main face, IMAGE of one."""
-        return self.faces[1][1:2]
+        return self.faces[1][:1]
 
     @cached_property
     def source(self) -> Any:
@@ -81,7 +81,7 @@ class Studio:
     def latent(self) -> Any:
         """The main face's latent."""
         latent = self.inverted[0]
-        return latent.replace(w_plus=latent.w_plus[1:2], reconstruction_error=None)
+        return latent.replace(w_plus=latent.w_plus[:1], reconstruction_error=None)
 
     @cached_property
     def people(self) -> tuple[Any, Any]:

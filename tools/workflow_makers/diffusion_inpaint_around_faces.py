@@ -24,7 +24,7 @@ def build() -> Canvas:
             "FaceStylistPasteFaces", faces=faces.found, stylised=faces.stylised, region="face", feather=0.15
         )
         canvas.node("PreviewImage", "Photo with stylised faces", images=pasted)
-    prompt = "cartoon illustration of two people in a garden, clean lines, flat colours, soft shading"
+    prompt = "cartoon illustration of an astronaut before a flag, clean lines, flat colours, soft shading"
     diffusion = diffusion_model(canvas, "5. Diffusion model", prompt)
     with canvas.group("6. Repaint around the faces", PURPLE):
         (around,) = canvas.node("InvertMask", "Everything but the faces", mask=mask)

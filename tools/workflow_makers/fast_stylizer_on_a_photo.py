@@ -6,7 +6,7 @@ from ...core.assets import STUDENT_PREFIX, list_embedded
 from ...runtime.folders import SAMPLE
 from .canvas import GREEN, Canvas
 
-LOOKS = ("sketch", "impasto", "cartoon")
+LOOKS = ("sketch", "oil", "cartoon")
 SHIPPED = tuple(look for look in LOOKS if f"embedded:{STUDENT_PREFIX}{look}" in list_embedded("stylizer"))
 THUMBNAIL = ("Photo", *(f"Save: {look}" for look in SHIPPED))
 

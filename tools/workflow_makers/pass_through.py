@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.pictures import read_picture
 from ...headless.builtin_nodes import SaveImage
-from ...runtime.folders import SAMPLE_ASSET
+from ...runtime.folders import SAMPLE, SAMPLES
 from .core import FILE_LISTS, core_class, recorded
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class _Doing:
         """A look around in the sample picture."""
         import torch
 
-        picture = read_picture(SAMPLE_ASSET)[0]
+        picture = read_picture(SAMPLES[SAMPLE])[0]
         height, width = (side * 7 // 8 for side in picture.shape[1:3])
         frames = []
         for index in range(FRAMES):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...runtime.folders import SAMPLE
+from ...runtime.folders import SAMPLE_GROUP
 from .canvas import GREEN, Canvas
 
 THUMBNAIL = ("Group photo", "Faces found", "Half the style", "Whole style")
@@ -18,7 +18,7 @@ def build() -> Canvas:
         "for batches and video frames.",
     )
     with canvas.group("1. Photo", width=380):
-        photo, _ = canvas.node("LoadImage", "Group photo", image=SAMPLE)
+        photo, _ = canvas.node("LoadImage", "Group photo", image=SAMPLE_GROUP)
     with canvas.group("2. Find the faces"):
         faces, crops, _ = canvas.node("FaceStylistAlignFaces", image=photo)
         canvas.node("PreviewImage", "Faces found", images=crops)

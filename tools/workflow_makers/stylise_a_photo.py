@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...runtime.folders import SAMPLE
 from .canvas import GREEN, Canvas
 
-STYLES = ("cartoon", "fantasy", "chibi")
+STYLES = ("oil", "cartoon", "sketch")
 THUMBNAIL = ("Photo", *(f"Save: {look}" for look in STYLES))
 
 
@@ -15,8 +15,8 @@ def build() -> Canvas:
         "Stylise a photo",
         "**Press Run.** The sample picture comes out in three styles.\n\nThen drop your own photo on *Photo*. To use "
         "your own style, choose it in one of the *Load Face Generator* nodes: a file in `models/stylegan`, made with "
-        "*Fine-tune Generator* or brought along.\n\nThe shipped networks are small and know rendered faces. For real "
-        "photographs bring a generator and an encoder that were trained on them.",
+        "*Fine-tune Generator* or brought along.\n\n*Fast stylizer on a photo* draws whole photographs, and keeps "
+        "what no generator can draw: hats, hands, anything.",
     )
     with canvas.group("1. Photo", width=380):
         photo, _ = canvas.node("LoadImage", "Photo", image=SAMPLE)

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from ...headless.runner import Runner, known_classes
-from ...runtime.folders import SAMPLE, Folders, find_input, use_folders
+from ...runtime.folders import Folders, find_input, use_folders
 from .canvas import Canvas
 from .pass_through import classes
 
@@ -28,7 +28,8 @@ def thumbnail(canvas: Canvas, titles: Sequence[str]) -> Image.Image:
             sheet = Image.new("RGB", (2 * width, -(-len(titles) // 2) * height))
             for index, title in enumerate(titles):
                 loaded = nodes[title]["type"] == "LoadImage"
-                files = [find_input(SAMPLE)] if loaded else result.files_of(str(nodes[title]["id"]))
+                name = str(nodes[title]["widgets_values"][0])
+                files = [find_input(name)] if loaded else result.files_of(str(nodes[title]["id"]))
                 alone = index == len(titles) - 1 and index % 2 == 0
                 tile = mosaic(files[:3] if alone else files[:6], width * (1 + alone), height)
                 sheet.paste(tile, (index % 2 * width, index // 2 * height))

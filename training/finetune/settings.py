@@ -61,7 +61,7 @@ class FinetuneConfig:
         place="text",
     )
     match_palette: bool = setting(
-        True, "Begin with the palette of the style pictures instead of learning it: sketches are grey from the start."
+        False, "Begin with the palette of the style pictures. For pencil, ink and other styles of few colours."
     )
     freeze_palette: bool = setting(
         False,

@@ -1,9 +1,9 @@
-"""Fills the numbers and the picture of docs/embedded.md from what the training wrote.
+"""Fills the numbers and the picture of docs/rendered.md from what the training wrote.
 
-    python -m facestylist.tools.bench.embedded_card [--results FILE.json] [--assets assets/rendered] [--docs docs]
+    python -m facestylist.tools.bench.rendered_card [--results FILE.json] [--assets assets/rendered] [--docs docs]
 
 `--results` is the `results.json` of the training's work folder. The table goes between the two marker comments in
-`embedded.md`, the picture to `pictures/embedded.jpg`.
+`rendered.md`, the picture to `pictures/rendered.jpg`.
 """
 
 from __future__ import annotations
@@ -184,19 +184,19 @@ def _row(title: str, batch: Tensor) -> Row:
 def main(arguments: list[str] | None = None) -> None:
     """Writes the table and the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=Path("docs/embedded-results.json"))
+    parser.add_argument("--results", type=Path, default=Path("docs/rendered-results.json"))
     parser.add_argument("--assets", type=Path, default=ASSETS / "rendered")
     parser.add_argument("--faces", type=int, default=DIVERSITY_FACES, help="how many to measure diversity with")
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     results = json.loads(options.results.read_text(encoding="utf-8"))
-    card = options.docs / "embedded.md"
+    card = options.docs / "rendered.md"
     lines = [*stage_table(results), "", *file_table(options.assets), "", *diversity(options.assets, options.faces)]
     filled = fill(card.read_text(encoding="utf-8"), lines)
     write_atomically(card, lambda file: file.write(filled.encode()))
     sheet = contact_sheet(pictures(options.assets), "The embedded default")
-    target = options.docs / "pictures" / "embedded.jpg"
+    target = options.docs / "pictures" / "rendered.jpg"
     target.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(target, quality=88, optimize=True)
     logger.info("%s and %s are up to date", card, target)
