@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ...models.types import FaceEncoder, FaceGenerator
+    from ...training.data.style_images import StyleImages
     from ...training.pairs.candidates import PicturesWithLatents
 
 HELP = "make pairs of faces before and after a style"
@@ -38,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     faces = parser.add_argument_group("photos and style pictures")
     faces.add_argument("--photos", type=Path, metavar="DIR", help="photos of people that become pairs too")
     faces.add_argument("--styles", type=Path, metavar="DIR", help="pictures of the style, as targets of level 3")
+    faces.add_argument(
+        "--style-photos", type=Path, metavar="DIR", help="photos of the people in --styles, by the same file names"
+    )
     faces.add_argument("--no-align", dest="align", action="store_false", help="they are aligned faces already")
     faces.add_argument("--encoder", metavar="FILE", help="the source's encoder (default: the shipped one)")
     faces.add_argument(
@@ -62,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     require(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
     require(args.steps is None or args.steps >= 0, "--steps is below 0")
+    require(args.style_photos is None or args.styles is not None, "--style-photos goes with --styles")
     check_writable(args.out, args.preview)
     check_writable(args.export, folder=True)
     shard = current_shard()
@@ -107,12 +112,14 @@ def _photos(args: argparse.Namespace, source: FaceGenerator, shard: Shard) -> Pi
     """The people in `--photos` that are this process's, and their latents in the source; None for none."""
     from ...training.pairs.candidates import PicturesWithLatents
 
-    pictures = _pictures(args, args.photos, source, shard)
-    if pictures is None:
+    if args.photos is None:
         return None
+    pictures = _pictures(args, args.photos, source).images[shard.rank :: shard.world_size]
     encoder = _encoder(args)
     steps = args.steps if args.steps is not None else (100 if encoder else 300)
     require(steps > 0 or encoder is not None, "with --steps 0 an --encoder is needed")
+    if not len(pictures):
+        return None
     return PicturesWithLatents(find_latents(pictures, source, encoder, steps, {"seed": args.seed or 0}), pictures)
 
 
@@ -123,26 +130,41 @@ def _anchors(
     from ...runtime.progress import ProgressReporter
     from ...training.pairs.anchors import destylise
 
-    pictures = _pictures(args, args.styles, source, shard)
-    if pictures is None:
+    if args.styles is None:
         return None
-    encoder = _encoder(args)
+    styles = _pictures(args, args.styles, source)
+    mine = slice(shard.rank, None, shard.world_size)
+    photos = None if args.style_photos is None else _photos_of(args, styles, source)[mine]
+    pictures, encoder = styles.images[mine], _encoder(args)
+    if not len(pictures):
+        return None
     steps = 0 if encoder else (args.steps or 300)
     with ProgressReporter(max(steps, 1), "destylise") as progress:
-        return destylise(source, target, pictures, encoder, steps, callbacks=progress.callbacks())
+        return destylise(source, target, pictures, encoder, steps, callbacks=progress.callbacks(), photos=photos)
 
 
-def _pictures(args: argparse.Namespace, folder: Path | None, source: FaceGenerator, shard: Shard) -> Tensor | None:
-    """The faces in a folder that are this process's, `[N, 3, R, R]`; None for none."""
-    if folder is None:
-        return None
+def _pictures(args: argparse.Namespace, folder: Path, source: FaceGenerator, distinct: bool = True) -> StyleImages:
+    """The faces in a folder, of the source's size."""
     from ...runtime.folders import model_dirs
     from ...training.data.style_images import largest_face_aligner, load_style_folder
 
     size = source.resolution
     aligner = largest_face_aligner(size, "auto", model_dirs("face_detection")) if args.align else False
-    pictures = load_style_folder(folder, size, aligner).images[shard.rank :: shard.world_size]
-    return pictures if len(pictures) else None
+    return load_style_folder(folder, size, aligner, distinct)
+
+
+def _photos_of(args: argparse.Namespace, styles: StyleImages, source: FaceGenerator) -> Tensor:
+    """The photo of the same name for each style picture."""
+    import torch
+
+    photos = _pictures(args, args.style_photos, source, distinct=False)
+    by_name = {path.stem: picture for path, picture in zip(photos.paths, photos.images, strict=True)}
+    missing = [path.name for path in styles.paths if path.stem not in by_name]
+    require(
+        not missing,
+        f"{args.style_photos} has no usable photo for {', '.join(missing[:3])}; name each photo like its style picture",
+    )
+    return torch.stack([by_name[path.stem] for path in styles.paths])
 
 
 def _encoder(args: argparse.Namespace) -> FaceEncoder | None:

@@ -9,15 +9,19 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from tolerances import assert_close, roundings
 
 from facestylist.cli.main import main
-from facestylist.models.checkpoints import load_generator, save_generator, save_identity
+from facestylist.models.checkpoints import load_generator, save_encoder, save_generator, save_identity
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
 from facestylist.models.dlib import DlibConfig, DlibFace
+from facestylist.models.encoder import Encoder, EncoderConfig
 from facestylist.models.generator import Generator, GeneratorConfig
-from facestylist.models.types import FaceGenerator
+from facestylist.models.types import FaceEncoder, FaceGenerator
+from facestylist.training.data.style_images import load_style_folder
 from facestylist.training.pairs.manifest import load_pairs
 from facestylist.training.pairs.renderer import draw
+from facestylist.training.pairs.types import PAIR_ORIGINS
 
 SIZE = 64
 pytestmark = pytest.mark.usefixtures("global_rng_untouched")
@@ -115,6 +119,42 @@ def test_photos_and_style_pictures(networks: Path, tmp_path: Path, capsys: pytes
     assert main(given) == 0
     made = {row["origin"]: row["made"] for row in shown(capsys)["rows"]}
     assert made == {"synthetic": 5, "photo": 3, "anchor": 6}
+
+
+def test_known_photos_are_read_in_place_of_the_style_pictures(
+    networks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = load_generator(networks / "source.safetensors")
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        network = (
+            Encoder(EncoderConfig(SIZE, source.num_ws, source.w_dim, (8, 8, 8, 8, 8))).eval().requires_grad_(False)
+        )
+    save_encoder(FaceEncoder(network, SIZE, source.num_ws, source.w_dim), tmp_path / "e.safetensors", half=False)
+    random = torch.Generator().manual_seed(0)
+    for kind, names in (("photos", "cab"), ("styles", "bac")):
+        (tmp_path / kind).mkdir()
+        for name in names:
+            tile = (torch.rand(8, 8, 3, generator=random) * 255).byte().numpy()
+            Image.fromarray(tile).resize((SIZE, SIZE)).save(tmp_path / kind / f"{name}.png")
+    given = arguments(networks, "--out", str(tmp_path / "p.safetensors"), "--levels", "3", "--no-align")
+    given += ["--encoder", str(tmp_path / "e.safetensors"), "--keep-anchor-colours", "--anchor-variants", "1"]
+    given += ["--style-photos", str(tmp_path / "photos")]
+    assert main(given) == 2  # photos of nothing
+    given += ["--styles", str(tmp_path / "styles")]
+    assert main(given) == 0
+    pairs = load_pairs(tmp_path / "p.safetensors")
+    read = pairs.w_plus[pairs.origin == PAIR_ORIGINS.index("anchor")]
+    photos = load_style_folder(tmp_path / "photos", SIZE).images
+    expected = network(photos)
+    # Both are centred on the source's own faces: their differences are what the photos say.
+    rank = pairs.picture[pairs.origin == PAIR_ORIGINS.index("anchor")]
+    difference = read - expected[rank]
+    assert_close(difference, difference[:1].expand_as(difference), roundings(network), float(read.abs().max()))
+    (tmp_path / "photos" / "b.png").unlink()
+    capsys.readouterr()
+    assert main(given) == 2
+    assert "has no usable photo for b.png" in capsys.readouterr().err
 
 
 def test_two_processes_make_one_set(

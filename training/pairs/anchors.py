@@ -32,6 +32,7 @@ def destylise(
     steps: int = 0,
     centre: bool = True,
     callbacks: Callbacks | None = None,
+    photos: Tensor | None = None,
 ) -> PicturesWithLatents:
     """Style pictures with codes of the source generator that keep their structure, as `make_pairs` takes them.
 
@@ -44,11 +45,16 @@ def destylise(
         centre: move the encoder's codes so that their mean is that of its codes of the source's own faces. A style
             with large eyes is then not read as a set of people with large eyes.
         callbacks: of the search.
+        photos: `[N, 3, S, S]` of the people in the pictures, where they are known: the encoder reads these.
 
     Raises:
-        ValueError: neither an encoder nor a search is given, or the networks do not fit.
+        ValueError: neither an encoder nor a search is given, the networks do not fit, or photos are missing.
     """
     check_pictures(pictures)
+    if photos is not None and (encoder is None or photos.shape[0] != pictures.shape[0]):
+        raise ValueError(
+            f"There are {len(photos)} photos for {len(pictures)} style pictures; give one of each, and an encoder."
+        )
     if encoder is None and (style is None or steps == 0):
         raise ValueError(
             "Nothing can find the faces behind the style pictures: give an encoder of the source generator, or a "
@@ -58,7 +64,7 @@ def destylise(
         pictures = resize(pictures.detach().float().clone(), source.resolution).clamp(-1.0, 1.0)
         start: FaceLatent | None = None
         if encoder is not None:
-            w_plus = _read(encoder, pictures)
+            w_plus = _read(encoder, pictures if photos is None else photos.detach().float())
             if w_plus.shape[1:] != (source.num_ws, source.w_dim):
                 raise ValueError(
                     f"The encoder reads {tuple(w_plus.shape[1:])} codes and this generator takes "
