@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HELP = "the bundled workflow on the sample picture, in every embedded style"
 WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / "stylise_a_photo.json"
 SHEET_WIDTH = 1640
-MODE_STYLE = "cartoon"
+MODE_STYLE = "oil"
 """The style that is shown in other appearances, where it ships."""
 VARIATIONS, FIRST_SEED = 6, 0
 REFERENCE_SEEDS, REFERENCE_STEPS = (11, 36), 40
@@ -52,11 +52,14 @@ def run(args: argparse.Namespace, console: Console) -> None:
         folders = dataclasses.replace(current_folders(), output=Path(scratch), temp=Path(scratch) / "temp")
         with use_folders(folders):
             made = _run_styles(runner, document, styles, console)
+            _run_stylizers(made, console)
             _run_modes(made, MODE_STYLE if MODE_STYLE in styles else styles[0], console)
 
     files = [write_picture(made.photo, args.out / "photo.png")]
     for style, picture in made.pasted.items():
         files.append(write_picture(picture, args.out / f"photo_{style}.png"))
+    for style, picture in made.redrawn.items():
+        files.append(write_picture(picture, args.out / f"photo_{style}_fast.png"))
     for label, batch in {**made.faces, **made.variations, **made.guided}.items():
         name = label.replace(" ", "")
         for index, picture in enumerate(batch):
@@ -90,6 +93,8 @@ class _Made:
     """Per face, `[N, S, S, 3]`: as aligned, as reconstructed, and in each style."""
     pasted: dict[str, Tensor] = field(default_factory=dict)
     """The photo in each style."""
+    redrawn: dict[str, Tensor] = field(default_factory=dict)
+    """The photo by each fast stylizer."""
     mode_style: str = ""
     """The style that is varied and led by references."""
     variations: dict[str, Tensor] = field(default_factory=dict)
@@ -108,16 +113,18 @@ def _rows(made: _Made) -> list[Any]:
     """The contact sheet, from the whole picture to the single face."""
     from ...core.sheets import GAP, Row
 
-    photos = [("the picture", made.photo), *made.pasted.items()]
-    across = 3 if len(photos) > 4 else 2
+    photos = [("the photo", made.photo), *made.pasted.items()]
+    across = len(photos) if len(photos) < 6 else 4
+    aspect = made.photo.shape[1] / made.photo.shape[0]
+    height = int((SHEET_WIDTH - GAP * (across + 1)) / across / aspect)
     rows = []
     for start in range(0, len(photos), across):
         part = photos[start : start + across]
-        free = across - len(part)
-        aspect = made.photo.shape[1] / made.photo.shape[0]
-        height = int((SHEET_WIDTH - GAP * (across + 1)) / across / aspect) if free else 0
-        title = "One picture, its faces found, read, drawn in a style and put back" if start == 0 else ""
+        title = "One photo, its faces found, read, drawn in a style and put back" if start == 0 else ""
         rows.append(Row([p for _, p in part], [name for name, _ in part], height, title))
+    if made.redrawn:
+        title = "The whole photo by a fast stylizer"
+        rows.append(Row(list(made.redrawn.values()), list(made.redrawn), height, title))
     count = len(made.faces["aligned"])
     for index in range(count):
         title = "The faces: as found, as the generator knows them, and in each style" if index == 0 else ""
@@ -132,8 +139,23 @@ def _rows(made: _Made) -> list[Any]:
     for number, (reference, batch) in enumerate(zip(made.references, made.guided.values(), strict=True), start=1):
         pictures += [reference, *batch]
         labels += [f"reference {number}", *[f"face {n + 1} in its look" for n in range(len(batch))]]
-    title = f"Reference-guided: {style} in the look of a drawing, nothing trained"
+    title = f"Reference-guided: {style} in the colours of another picture, nothing trained"
     return [*rows, Row(pictures, labels, 0, title)] if pictures else rows
+
+
+def _run_stylizers(made: _Made, console: Console) -> None:
+    """The photo by each fast stylizer that ships."""
+    import torch
+
+    from ...core.assets import STUDENT_PREFIX, list_embedded
+    from ...nodes.stylizer import LoadFastStylizer, RunFastStylizer
+
+    with torch.inference_mode():
+        for name in list_embedded("stylizer"):
+            style = name.partition(f":{STUDENT_PREFIX}")[2]
+            console.note(f"{style} by its fast stylizer")
+            (stylizer,) = LoadFastStylizer().run(name)
+            made.redrawn[style] = RunFastStylizer().run(stylizer, 1.0, 0.0, made.photo[None])[0][0]
 
 
 def _run_modes(made: _Made, style: str, console: Console) -> None:
@@ -142,7 +164,8 @@ def _run_modes(made: _Made, style: str, console: Console) -> None:
 
     from ...core.settings import to_mapping
     from ...latents.settings import ApplyConfig, VariationConfig
-    from ...nodes.faces import RenderFaces
+    from ...core.pictures import tensor_to_image
+    from ...latents.sampling import sample_latent, synthesise
     from ...nodes.reference import ApplyReference, EncodeReference
     from ...nodes.variations import StyleVariations
 
@@ -155,12 +178,11 @@ def _run_modes(made: _Made, style: str, console: Console) -> None:
         by_seed = StyleVariations().run(generator, made.latent, FIRST_SEED, source, **varied)[3]
         made.variations = {f"seed {FIRST_SEED + k}": batch for k, batch in enumerate(by_seed)}
         console.note("  Encode Reference Style")
-        drawn = [
-            RenderFaces().run(count=1, seed=seed, look=style, size=generator.resolution)[0] for seed in REFERENCE_SEEDS
-        ]
-        made.references = [picture[0] for picture in drawn]
+        # People who do not exist, in the style.
+        drawn = tensor_to_image(synthesise(generator, sample_latent(source, REFERENCE_SEEDS)))
+        made.references = list(drawn)
         read, _, _ = EncodeReference().run(
-            torch.cat(drawn),
+            drawn,
             generator,
             "off",
             source,
