@@ -1,7 +1,7 @@
 """Networks that only judge pictures: LPIPS, DINO and DINOv2, BiSeNet, each from the files that their authors publish.
 
 They are read as every other checkpoint is: nothing in a file is executed, and a network is built once its tensors are
-known to fit. Which files there are and where to get them: docs/guides.md.
+known to fit. Which files there are and where to get them: docs/training.md#guides.
 """
 
 from __future__ import annotations

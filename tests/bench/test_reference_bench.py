@@ -51,7 +51,7 @@ def test_the_table_counts() -> None:
     true, mixed = torch.tensor([True] * 4), torch.tensor([True, True, True, False])
     one = torch.ones(4)
     outcome = Outcome("ink", mixed, true, ~true, one, one * 0.5, one * 0.4, one * 0.38, one[:2] * 0.6, 0.01)
-    lines = table([outcome], options, 1.0).splitlines()
+    lines = table([outcome], options, 1.0)
     row = "75.0 % | 100.0 % | 0.0 % | 0.50 | 40.0 | 38.0 | -2.0 | 60.0 |"
     assert lines[-2] == f"| ink | {row}" and lines[-1] == f"| **all** | {row}"
     assert "2 held-out people, 2 references" in "\n".join(lines)

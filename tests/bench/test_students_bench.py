@@ -1,4 +1,4 @@
-"""The bench of the fast stylizers: what its numbers mean, and that it writes its document and its sheet."""
+"""The bench of the fast stylizers: what its numbers mean, and that it writes its section and its sheet."""
 
 from __future__ import annotations
 
@@ -47,12 +47,16 @@ def test_distances_of_twins() -> None:
     assert whole == pytest.approx(0.5 / 8) and face == 0.0
 
 
-@pytest.mark.skipif(not list_embedded("stylizer"), reason="the embedded networks are not there: run `make assets`")
-def test_document_and_sheet(tmp_path: Path) -> None:
+@pytest.mark.skipif(not list_embedded("stylizer", "rendered"), reason="the stylizers are not there: run `make assets`")
+def test_section_and_sheet(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     Image.fromarray((shapes(64)[0].permute(1, 2, 0) * 255).byte().numpy()).save(tmp_path / "photos" / "a.png")
-    out = tmp_path / "docs" / "students.md"
-    students.main(["--portraits", str(tmp_path / "photos"), "--students", "sketch", "--faces", "0", "--out", str(out)])
-    assert "| sketch | " in out.read_text() and "long way" not in out.read_text()
+    page = tmp_path / "docs" / "page.md"
+    page.parent.mkdir()
+    page.write_text("before\n<!-- students: begin -->\nold\n<!-- students: end -->\nafter\n")
+    portraits = str(tmp_path / "photos")
+    students.main(["--portraits", portraits, "--students", "sketch", "--faces", "0", "--fill", str(page)])
+    text = page.read_text()
+    assert "| sketch | " in text and "long way" not in text and "old" not in text and text.endswith("\nafter\n")
     with Image.open(tmp_path / "docs" / "pictures" / "students.jpg") as sheet:
         assert sheet.width > 3 * students.SHEET_WIDTH

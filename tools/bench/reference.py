@@ -1,7 +1,7 @@
 """Does a reference lead? Faces drawn in the look of a reference against the same faces without, on held-out people.
 
     python -m facestylist.tools.bench.reference [--looks cartoon,sketch] [--faces 24] [--references 4] [--steps 40]
-        [--amount 0.8] [--layer-cut 7] [--structure 0] [--work .work/bench] [--out docs/reference.md]
+        [--amount 0.8] [--layer-cut 7] [--structure 0] [--work .work/bench] [--fill docs/faces.md]
 
 References are renders of other held-out people in the look, so their colours are other ones. Each is read by the search
 of `training/inversion/reference.py`, begun at the encoder for photographs, and applied to every face. Two questions:
@@ -42,6 +42,7 @@ from ...training.inversion.settings import ReferenceConfig
 from ...training.losses.distances import appearance_distance
 from ..embedded.dataset import HELD_OUT_SEED, shard_z
 from .judges import Judge, mean_iou, parse, train_judge
+from .sections import fill_file
 
 logger = logging.getLogger(__name__)
 
@@ -147,22 +148,20 @@ def measured(
     )
 
 
-def table(outcomes: list[Outcome], options: argparse.Namespace, minutes: float) -> str:
-    """The document."""
+def table(outcomes: list[Outcome], options: argparse.Namespace, minutes: float) -> list[str]:
+    """The lines of the section."""
     pairs = options.faces * options.references
     lines = [
-        "# References: measured",
-        "",
         "    python -m facestylist.tools.bench.reference",
         "",
         f"{options.faces} held-out people, {options.references} references of other people per look, so {pairs} pairs "
         f"in each; {options.steps} search steps from the encoder for photographs, amount {options.amount:g}, layer cut "
         f"{options.layer_cut or 'automatic'}, structure {options.structure:g}. {minutes:.1f} minutes.",
         "",
-        "*Closer*: share of the pairs in which the guided picture is nearer to the reference than the unguided one; "
-        "*style distance* is 1 for the mean unguided picture, half texture (second moments of a judge network's "
-        "features), half colour (mean colours of the parts both show). *mIoU*: of a parsing network's reading with the "
-        "label map of the true twin, in points. How they are computed stands in `tools/bench/reference.py`.",
+        "*Closer*: share of the pairs in which the guided picture is nearer to the reference than the unguided one. "
+        "*Style distance*: half texture (second moments of a judge network's features), half colour (mean colours of "
+        "the parts both show); 1 for the mean unguided picture. *mIoU*: how well a parsing network's labels match "
+        "those of the true twin, in percent.",
         "",
         "| look | closer | by texture | by colour | style distance | mIoU unguided | mIoU guided | change | "
         "mIoU of the twins |",
@@ -188,7 +187,7 @@ def table(outcomes: list[Outcome], options: argparse.Namespace, minutes: float) 
         f"| **all** | {' | '.join(map(share, joined))} | {distance:.2f} | {before:.1f} | {after:.1f} | "
         f"{after - before:+.1f} | {float(torch.cat([o.ceiling for o in outcomes]).mean()) * 100:.1f} |"
     )
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 @torch.no_grad()
@@ -219,7 +218,7 @@ def pictures(
             photo = tensor_to_image(photos[n : n + 1])[0]
             led.append([photo, plain[n], *guided[n * count : (n + 1) * count]])
             varied.append([photo, plain[n], *varied_pictures[n * len(SEEDS) : (n + 1) * len(SEEDS)]])
-    folder = options.out.parent / "pictures"
+    folder = options.fill.parent / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
     names = [f"reference {k + 1}" for k in range(options.references)]
     rows = [name for look in PICTURE_LOOKS for name in ("references", look, "", "")]
@@ -233,7 +232,7 @@ def pictures(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measures, and writes the table and the pictures."""
+    """Measures, and writes the section and the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     styles = [name.partition(":")[2] for name in list_embedded(of="rendered") if ":" in name]
     parser.add_argument("--looks", default=",".join(styles))
@@ -245,7 +244,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--layer-cut", type=int, default=0)
     parser.add_argument("--no-pictures", action="store_true", help="only measure")
     parser.add_argument("--work", type=Path, default=Path(".work/bench"))
-    parser.add_argument("--out", type=Path, default=Path("docs/reference.md"))
+    parser.add_argument("--fill", type=Path, default=Path("docs/faces.md"), help="document with a section `reference`")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options.work.mkdir(parents=True, exist_ok=True)
@@ -271,8 +270,7 @@ def main(arguments: list[str] | None = None) -> None:
             o.error,
             time.monotonic() - started,
         )
-    text = table(outcomes, options, (time.monotonic() - started) / 60)
-    write_atomically(options.out, lambda file: file.write(text.encode()))
+    fill_file(options.fill, "reference", table(outcomes, options, (time.monotonic() - started) / 60))
     if not options.no_pictures:
         pictures(source, encoder, faces, photos, options, renderer)
 

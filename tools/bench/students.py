@@ -1,7 +1,7 @@
 """Are the shipped fast stylizers any good? On photographs beside plain filters, on rendered faces beside the long way.
 
     python -m facestylist.tools.bench.students [--portraits DIR] [--students sketch,impasto] [--faces 32] [--steps 200]
-        [--renders .work/renders-128] [--out docs/students.md]
+        [--renders .work/renders-128] [--fill docs/fast-stylizer.md]
 
 - On the pictures of DIR: how far edges stay where the photo has them, for the student and for a plain pipeline of
   kornia filters with the same aim; and a sheet of photo, filters and student, to be judged by eye.
@@ -27,7 +27,6 @@ from kornia import color, enhance, filters
 from torch import Tensor
 
 from ...core.assets import list_embedded
-from ...core.files import write_atomically
 from ...core.picture_files import find_pictures
 from ...core.pictures import image_to_tensor, read_picture
 from ...core.sheets import labelled_grid
@@ -41,6 +40,7 @@ from ...training.inversion.settings import InversionConfig
 from ...training.losses.distances import face_box
 from ...training.losses.reconstruction import resize
 from .renders import renders
+from .sections import fill_file
 
 logger = logging.getLogger(__name__)
 
@@ -200,7 +200,7 @@ def on_twins(students: Mapping[str, FaceStylizer], options: argparse.Namespace) 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measures, and writes the document and the sheet."""
+    """Measures, and writes the section and the sheet."""
     shipped = [name.removeprefix(PREFIX) for name in list_embedded("stylizer", "rendered")]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--portraits", type=Path, metavar="DIR", help="photographs; without them that part is left out")
@@ -208,35 +208,35 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--faces", type=int, default=32, help="held-out faces; 0 leaves that part out")
     parser.add_argument("--steps", type=int, default=InversionConfig.steps, help="of the long way's inversion")
     parser.add_argument("--renders", type=Path, default=Path(".work/renders-128"), help="keeps rendered people")
-    parser.add_argument("--out", type=Path, default=Path("docs/students.md"))
+    parser.add_argument(
+        "--fill", type=Path, default=Path("docs/fast-stylizer.md"), help="document with a section `students`"
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     students = {look: checkpoints.load_stylizer(PREFIX + look) for look in options.students.split(",")}
-    text = ["# Fast stylizers: measured", "", "    python -m facestylist.tools.bench.students --portraits DIR", ""]
+    text = []
     if options.portraits is not None:
         photos = photographs(options.portraits)
-        sheet = options.out.parent / "pictures" / "students.jpg"
-        table = on_photographs(students, photos, sheet)
-        text += ["## On photographs", "", f"Mean over {len(photos)} photographs, at most {LONGEST} px long. *Edges*: "]
-        text[-1] += (
-            "correlation of the lengths of gradients with the photo's; *direction*: mean cosine between them where the "
-            "photo has edges (0.64 is chance). Both after a blur of 1.5 px, so that strokes count as texture. "
-            "*Filters* are plain pipelines of kornia, `BASELINES` in `tools/bench/students.py`."
-        )
-        text += ["", *table, "", f"![Photographs, filters and students](pictures/{sheet.name})", ""]
-    if options.faces:
-        text += ["## Beside the long way", ""]
+        sheet = options.fill.parent / "pictures" / "students.jpg"
         text += [
-            f"{options.faces} held-out rendered faces. Mean absolute difference to the true twin, 0..1: of the "
-            f"student, and of the long way, inversion by {options.steps} steps of optimisation from the mean face and "
-            "then the style generator; of the whole picture and of the middle of the face. Seconds are those of one "
-            "core for a face.",
+            f"**Photographs**: {len(photos)}, at most {LONGEST} px long. *Edges*: correlation of the lengths of "
+            "gradients with the photo's; *direction*: mean cosine between them where the photo has edges (0.64 is "
+            "chance). Both after a blur of 1.5 px, so that strokes count as texture. *Filters* are plain pipelines of "
+            "kornia (`BASELINES` in `tools/bench/students.py`).",
+            "",
+            *on_photographs(students, photos, sheet),
+        ]
+    if options.faces:
+        text += [
+            *([""] if text else []),
+            f"**Rendered faces**: {options.faces} held-out ones. Mean absolute difference to the true twin, 0..1, of "
+            "the whole picture and of the middle of the face, by the student and by the long way: inversion by "
+            f"{options.steps} steps of optimisation from the mean face, then the style generator. Seconds of one core "
+            "a face.",
             "",
             *on_twins(students, options),
-            "",
         ]
-    document = "\n".join(text)
-    write_atomically(options.out, lambda file: file.write(document.encode()))
+    fill_file(options.fill, "students", text)
 
 
 if __name__ == "__main__":

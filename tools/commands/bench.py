@@ -57,15 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     require(args.fill is None or args.fill.is_file(), f"--fill is {args.fill}, and there is no such document")
     require((args.searched or 1) <= (args.faces or 32), "--searched is more than --faces")
-    from ...core.files import write_atomically
-    from ..bench.sections import fill_section
+    from ..bench.sections import fill_file
 
     record, lines = BENCHES[args.what](args, console.note)
     for line in lines:
         console.line(line)
     if args.fill:
-        filled = fill_section(args.fill.read_text(encoding="utf-8"), args.what, lines).encode()
-        write_atomically(args.fill, lambda file: file.write(filled))
+        fill_file(args.fill, args.what, lines)
     console.result(record if args.what == "likeness" else {"bench": args.what, **record})
 
 
@@ -169,7 +167,7 @@ def _identity_network(name: str | None) -> Any:
         where = " or ".join(str(folder) for folder in model_dirs("face_guides"))
         raise ValueError(
             "People are told apart by a face recognition network, which is not there: give --identity FILE, or put "
-            f"{WANTED['identity']} into {where}. docs/guides.md says where to get them."
+            f"{WANTED['identity']} into {where}. docs/training.md#identity-networks says where to get them."
         )
     network = load_identity(find_file(name or found[0]))
     with on_device(network):

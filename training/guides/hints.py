@@ -18,7 +18,7 @@ WANTED = {
     "dino": "dinov2_vits14_pretrain.pth of DINOv2, or model.safetensors of facebook/dinov2-small",
     "parsing": "79999_iter.pth of face-parsing.PyTorch",
 }
-"""The files each guide reads; docs/guides.md says where they come from and under which terms."""
+"""The files each guide reads; docs/training.md#guides says where they come from and under which terms."""
 HINTS = {
     "lpips": r"vgg16|alexnet|lpips",
     "identity": r"dlib|face_recognition|ir_?se|arcface",
@@ -32,8 +32,8 @@ def get_it(kind: str, places: Iterable[Path | str]) -> str:
     """The sentence for weights that are not there."""
     where = " or ".join(str(place) for place in places)
     return (
-        f"The {kind} guide needs weights that are not there: put {WANTED[kind]} into {where}. docs/guides.md says "
-        "where to get them."
+        f"The {kind} guide needs weights that are not there: put {WANTED[kind]} into {where}. "
+        "docs/training.md#guides says where to get them."
     )
 
 

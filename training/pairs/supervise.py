@@ -1,4 +1,4 @@
-"""Stage 2: a style generator learns on from pseudo-pairs (method.md, "Pseudo-paired supervision").
+"""Stage 2: a style generator learns on from pseudo-pairs (docs/method.md, "Stage 2").
 
     L_G = pair_weight * sum_k a_k L_pair,k + adversarial_weight * softplus(-D(G_t)) + semantic_weight * s(t) * L_sem
     L_pair, style pictures, level 3:  |y' - y| + edges_weight |grad y' - grad y| + feature_weight |D_l(y') - D_l(y)|
