@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+from every_node import CALLS
 
 from facestylist.core.settings import fields_of
 from facestylist.latents.settings import ApplyConfig, VariationConfig
@@ -39,58 +40,7 @@ def inputs_of(node: Any) -> dict[str, tuple[Any, dict[str, Any]]]:
 
 
 def test_the_ids_are_the_ones_workflows_refer_to() -> None:
-    assert set(NODE_CLASS_MAPPINGS) == {
-        "FaceStylistAlignFaces",
-        "FaceStylistPasteFaces",
-        "FaceStylistRenderFaces",
-        "FaceStylistSmoothFaces",
-        "FaceStylistSteadyLatents",
-        "FaceStylistLoadGenerator",
-        "FaceStylistSaveGenerator",
-        "FaceStylistConvertCheckpoint",
-        "FaceStylistSampleFaces",
-        "FaceStylistBlendGenerators",
-        "FaceStylistLoadEncoder",
-        "FaceStylistInvertWithEncoder",
-        "FaceStylistInvertByOptimisation",
-        "FaceStylistPivotalTuning",
-        "FaceStylistAlignStyle",
-        "FaceStylistSaveLatents",
-        "FaceStylistLoadLatents",
-        "FaceStylistMixLatents",
-        "FaceStylistDecodeLatent",
-        "FaceStylistFindLatentDirections",
-        "FaceStylistSaveLatentDirections",
-        "FaceStylistLoadLatentDirections",
-        "FaceStylistMoveAlongDirection",
-        "FaceStylistLatentWalk",
-        "FaceStylistStyliseFaces",
-        "FaceStylistStyleVariations",
-        "FaceStylistEncodeReference",
-        "FaceStylistApplyReference",
-        "FaceStylistStylisationReport",
-        "FaceStylistCompare",
-        "FaceStylistLoadStyleImages",
-        "FaceStylistFinetuneGenerator",
-        "FaceStylistLossPlot",
-        "FaceStylistLpipsGuide",
-        "FaceStylistIdentityGuide",
-        "FaceStylistDinoGuide",
-        "FaceStylistParsingGuide",
-        "FaceStylistDestylise",
-        "FaceStylistTrainWithPairs",
-        "FaceStylistTrainEncoder",
-        "FaceStylistSaveEncoder",
-        "FaceStylistMakePairs",
-        "FaceStylistLoadFastStylizer",
-        "FaceStylistSaveFastStylizer",
-        "FaceStylistRunFastStylizer",
-        "FaceStylistTrainFastStylizer",
-        "FaceStylistPreviewPairs",
-        "FaceStylistExportPairs",
-        "FaceStylistSavePairs",
-        "FaceStylistLoadPairs",
-    }
+    assert set(NODE_CLASS_MAPPINGS) == {f"FaceStylist{name}" for name, *_ in CALLS}
     assert set(NODE_DISPLAY_NAME_MAPPINGS) == set(NODE_CLASS_MAPPINGS)
     assert len(set(NODE_DISPLAY_NAME_MAPPINGS.values())) == len(NODE_CLASS_MAPPINGS)
 

@@ -31,7 +31,7 @@ def test_the_files_are_those_that_the_generator_makes(root: Path) -> None:
     files = generated()
     stale = [name for name, text in files.items() if not _same(root / name, text)]
     assert not stale, COMMAND
-    kept = {path.relative_to(root).as_posix() for path in (root / "web" / "docs").glob("*.md")}
+    kept = {"docs/nodes.md", *(path.relative_to(root).as_posix() for path in (root / "web" / "docs").glob("*.md"))}
     kept |= {path.relative_to(root).as_posix() for path in (root / "locales").rglob("*.json")}
     assert kept == set(files), COMMAND
 
@@ -53,18 +53,18 @@ def test_a_page_lists_every_input_and_output(root: Path, node: Node) -> None:
     assert text.startswith(f"# {node.display_name}\n") and "\n## Example\n" in before
 
 
-@pytest.mark.parametrize("node", NODES, ids=lambda node: node.id)
-def test_a_page_shows_its_node_at_work(root: Path, node: Node) -> None:
-    text = (root / "web" / "docs" / f"{node.id}.md").read_text(encoding="utf-8")
-    (name,) = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
-    with Image.open(root / "web" / "docs" / name) as picture:
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_page_shows_its_node_at_work(root: Path, name: str) -> None:
+    text = (root / "web" / "docs" / f"FaceStylist{name}.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+    with Image.open(root / "web" / "docs" / shown) as picture:
         assert picture.format == "JPEG" and 200 < picture.width <= WIDEST
         assert len(picture.convert("L").resize((48, 12)).getcolors() or []) > 12, "it shows nothing"
 
 
 def test_the_pictures_are_those_of_the_nodes_and_small(root: Path) -> None:
     pictures = list((root / "web" / "docs" / "pictures").iterdir())
-    assert {path.stem for path in pictures} == set(NODE_CLASS_MAPPINGS) == {f"FaceStylist{name}" for name in MAKERS}
+    assert {path.stem for path in pictures} == {f"FaceStylist{name}" for name in MAKERS} <= set(NODE_CLASS_MAPPINGS)
     assert sum(path.stat().st_size for path in pictures) < 1_500_000
 
 

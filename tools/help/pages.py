@@ -9,6 +9,7 @@ from pathlib import Path
 from ...core.settings import FieldSpec
 from .declarations import Node, Slot
 
+PICTURES = Path(__file__).resolve().parents[2] / "web" / "docs" / "pictures"
 WIDGETS = {"INT": "whole number", "FLOAT": "number", "BOOLEAN": "switch", "STRING": "text"}
 
 
@@ -39,7 +40,8 @@ def page(node: Node, written: Mapping[str, str]) -> str:
     """
     if node.id not in written:
         raise ValueError(f"{node.id} has no introduction; write one under '# {node.id}' in tools/help/.")
-    parts = [f"# {node.display_name}", f"![What it does](pictures/{node.id}.jpg)", written[node.id]]
+    picture = [f"![What it does](pictures/{node.id}.jpg)"] if (PICTURES / f"{node.id}.jpg").is_file() else []
+    parts = [f"# {node.display_name}", *picture, written[node.id]]
     for title, wanted in (("Inputs", False), ("Advanced inputs", True)):
         slots = [slot for slot in node.inputs if slot.options.get("advanced", False) is wanted]
         if slots:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from ...runtime.folders import list_embedded_styles
+from .pages import PICTURES
 from .strips import ARROW, Tile, card, curve, grid, strip
 from .studio import Studio, in_scratch
 
-FOLDER = Path(__file__).resolve().parents[2] / "web" / "docs" / "pictures"
 QUALITY = 84
 BEFORE, AFTER = (200, 120, 90), (40, 110, 170)
 
@@ -483,11 +482,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make the pictures of the help pages.")
     parser.add_argument("nodes", nargs="*", metavar="NodeId", help="only these")
     names = [name.removeprefix("FaceStylist") for name in parser.parse_args().nodes] or list(MAKERS)
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    PICTURES.mkdir(parents=True, exist_ok=True)
     studio = Studio()
     with in_scratch():
         for name in names:
-            path = FOLDER / f"FaceStylist{name}.jpg"
+            path = PICTURES / f"FaceStylist{name}.jpg"
             strip(MAKERS[name](studio)).save(path, quality=QUALITY, optimize=True)
 
 
