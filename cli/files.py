@@ -202,7 +202,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         # "utf-8-sig" passes over the byte order mark that Windows' editors write.
         return parse_toml(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not TOML: it is no text in UTF-8. Save it in that encoding.") from error
+        raise ValueError(f"{path} is not TOML: it is not text in UTF-8. Save it in that encoding.") from error
     except ValueError as error:
         raise ValueError(f"{path} is {error}.") from error
 

@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _only_in_a_clone(args: argparse.Namespace, console: Console) -> None:
     raise ValueError(
-        f"`{args.command}` is for who maintains the pack, and this installation comes without it. Clone the repository "
+        f"`{args.command}` is a maintainer's command that this installation does not include. Clone the repository "
         "and run it there."
     )
 

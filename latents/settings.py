@@ -14,7 +14,7 @@ class VariationConfig:
     count: int = setting(6, "How many variations of each face.", min=1, max=64, step=1)
     amount: float = setting(
         1.0,
-        "How far each variation goes (beta): 0 the style as it is, to the bit; 1 all of the random appearance.",
+        ("How far each variation goes (beta). 0: exactly the style as it is; 1: all of the random appearance."),
         min=0.0,
         max=1.0,
         step=0.05,
@@ -73,15 +73,15 @@ class ApplyConfig:
 
     amount: float = setting(
         0.8,
-        "How much of the reference's colours and textures (beta). 0: the style as it is, to the bit.",
+        ("How much of the reference's colours and textures to take (beta). 0: exactly the style as it is."),
         min=0.0,
         max=1.0,
         step=0.05,
     )
     structure: float = setting(
         0.0,
-        "How much of the reference's eyes, nose and mouth (gamma, codes 4 to 6). 0.3 is a hint; the face is "
-        "less itself with more.",
+        "How much of the reference's eyes, nose and mouth to take (gamma, codes 4 to 6). 0.3 is a "
+        "hint; more makes the face less itself.",
         min=0.0,
         max=1.0,
         step=0.05,

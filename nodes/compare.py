@@ -33,7 +33,7 @@ class CompareFaces:
                 "image_a": socket("IMAGE", "The pictures seen left of the edge."),
                 "image_b": socket(
                     "IMAGE",
-                    "The pictures seen right of it: as many, or one for all. They are resized to the others' height.",
+                    ("The pictures seen right of it: as many, or one for all. They are resized to the same height."),
                 ),
             }
         }

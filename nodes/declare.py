@@ -19,7 +19,7 @@ MAX_SEED = 2**32 - 1
 """Seeds mean what they mean in the reference StyleGAN2 implementations, whose range this is."""
 
 
-OTHER_SETTINGS = "Other settings by name, a line each: r1_gamma = 10. The help of this node has all of them."
+OTHER_SETTINGS = "Other settings by name, one per line: r1_gamma = 10. This node's help lists all of them."
 
 
 class WithSettings:

@@ -25,8 +25,9 @@ PREVIEW_STRENGTH = 3.0
 class FindLatentDirections:
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Finds directions in which faces change (pose, expression, age, light, colours) with no labels and no "
-        "training, in the generator's weights or in what it makes. Which one does what, the preview shows."
+        "Finds directions in which faces change (pose, expression, age, light, colours) without "
+        "labels or training, in the generator's weights or in its samples. The preview shows what "
+        "each one does."
     )
     SEARCH_ALIASES = ["sefa", "ganspace", "pca", "edit direction", "semantic direction", "latent edit", "closed form"]
     RETURN_TYPES = ("FACE_DIRECTIONS", "IMAGE")
@@ -44,12 +45,12 @@ class FindLatentDirections:
                 "generator": socket("FACE_GENERATOR", "The generator, or a style of it: they share their directions."),
                 "method": choice(
                     ("sefa", "pca"),
-                    "sefa: what changes the named layers most, from their weights alone. pca: along what the "
-                    "generator's own faces differ most, whatever the layers.",
+                    "sefa: what changes the named layers most, computed from their weights. pca: along what "
+                    "the generator's own faces differ most; layers do not matter for the search.",
                 ),
                 "layers": text("", f"Layers the directions are for; empty for all. {LAYERS_TOOLTIP}"),
                 "count": integer(10, "How many directions.", low=1, high=512),
-                "seed": seed("Seed of the faces that pca looks at and that the size of a step is measured on."),
+                "seed": seed("Seed of the faces that pca analyses and that step sizes are measured on."),
             }
         }
 
@@ -155,8 +156,9 @@ class MoveAlongDirection:
                 "index": integer(0, "Which of the directions, counted from 0.", low=0, high=4095),
                 "strength": number(
                     2.0,
-                    "How far. 1 is a standard deviation of faces along a direction that was found here, or the vector "
-                    "as it is in a file; below 0 goes the other way; 0 changes nothing.",
+                    "How far to move. For directions found here, 1 is a standard deviation of faces along "
+                    "them; for directions from a file, the vector as it is. Below 0 goes the other way; 0 "
+                    "changes nothing.",
                     low=-100.0,
                     high=100.0,
                     step=0.25,
@@ -178,8 +180,9 @@ class MoveAlongDirection:
 class LatentWalk:
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Frames on a way from face to face: through given latents, or through made-up faces by their seeds. Closed, it "
-        "loops without a jerk. Decode Latent draws the frames in the source or in any of its styles."
+        "Frames of a walk from face to face: through given latents, or through sampled faces by "
+        "their seeds. Closed, it loops without a jump. Decode Latent draws the frames in the "
+        "source or in any of its styles."
     )
     SEARCH_ALIASES = ["interpolation video", "latent animation", "morph", "slerp", "loop", "seed travel"]
     RETURN_TYPES = ("FACE_LATENT",)
@@ -192,27 +195,29 @@ class LatentWalk:
         return {
             "required": {
                 "frames": integer(60, "Frames in all.", low=2, high=100_000),
-                "loop": switch(True, "Walk back to the first face; the last frame is the one before it."),
+                "loop": switch(True, "Walk back to the first face; the last frame is the one just before it."),
                 "easing": choice(
                     ("none", "smooth"), "none: an even pace. smooth: slow down at every face and start softly again."
                 ),
-                "seed": seed("First made-up face, where no latents are connected; the next ones use the next seeds."),
-                "count": integer(4, "How many made-up faces.", low=2, high=1024),
+                "seed": seed(
+                    "Seed of the first sampled face, if no latents are connected; the next ones use the next seeds."
+                ),
+                "count": integer(4, "How many sampled faces.", low=2, high=1024),
                 "truncation_psi": number(
-                    0.7, "How far made-up faces may lie from the average one.", low=-1.0, high=2.0, step=0.05
+                    0.7, "How far sampled faces may lie from the average one.", low=-1.0, high=2.0, step=0.05
                 ),
                 "space": choice(
                     ("z", "w"),
-                    "How made-up faces follow each other. z: on arcs, every frame as likely a face as any. w: on "
-                    "straight lines, the shortest change.",
+                    "How sampled faces are connected. z: on arcs, so that every frame is as likely a face. w: "
+                    "on straight lines, the shortest change.",
                     advanced=True,
                 ),
             },
             "optional": {
                 "latent": socket(
-                    "FACE_LATENT", "Faces to walk through, at least two, on straight lines. Seeds are then not used."
+                    "FACE_LATENT", "Faces to walk through, at least two, on straight lines. Seeds are then ignored."
                 ),
-                "generator": socket("FACE_GENERATOR", "The generator of made-up faces; not needed with latents."),
+                "generator": socket("FACE_GENERATOR", "The generator of sampled faces; not needed with latents."),
             },
         }
 
@@ -235,8 +240,8 @@ class LatentWalk:
             return (walk_between_latents(latent, frames, loop, pace),)
         if generator is None:
             raise ValueError(
-                "There is nothing to walk between. Connect latents of at least two faces, or a generator that makes "
-                "faces up."
+                "There is nothing to walk between. Connect latents of at least two faces, or a generator to sample "
+                "faces from."
             )
         drawn_in: Any = space
         with placed(generator) as network:

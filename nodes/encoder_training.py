@@ -24,16 +24,16 @@ class TrainEncoder(WithSettings):
     CONFIG = EncoderTrainingConfig
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Teaches a network to read faces as latents of a generator, from the generator's own samples: for a generator "
-        "that no pSp or e4e encoder exists for, or for a style, to read pictures drawn in it. Cancelling keeps the "
-        "run, and the same settings resume it."
+        "Trains a network to read faces as latents of a generator, on the generator's own "
+        "samples: for a generator without a pSp or e4e encoder, or for a style, to read pictures "
+        "drawn in it. Cancelling keeps the run, and the same settings resume it."
     )
     SEARCH_ALIASES = ["psp", "e4e", "train encoder", "gan inversion", "image to latent", "encoder training"]
     RETURN_TYPES = ("FACE_ENCODER", "IMAGE", "LOSS_MAP", "FLOAT")
     RETURN_NAMES = ("encoder", "preview", "losses", "error")
     OUTPUT_TOOLTIPS = (
         "The encoder, for Invert with Encoder and Save Face Encoder.",
-        "Faces that it was not trained on (above), and what the generator draws of its answers (below).",
+        ("Faces it was not trained on (above), and what the generator draws from its answers (below)."),
         "The loss curves, for Loss Plot and ComfyUI's own loss graph.",
         "Mean squared error of samples it was not trained on, as read and drawn again; pictures in -1..1.",
     )
@@ -58,7 +58,7 @@ class TrainEncoder(WithSettings):
             "optional": {
                 "images": socket(
                     "IMAGE",
-                    "Aligned faces of the kind that it is to read, photographs for example; image_share says how often "
+                    "Aligned faces of the kind to be read, such as photographs; image_share says how often "
                     "they are shown.",
                 )
             },

@@ -41,14 +41,15 @@ def face_finder(
 class AlignFaces:
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Finds every face and cuts it out upright, framed as face generators expect (the FFHQ rule), remembering where "
-        "it came from so that Paste Faces Back can return it. Takes a batch: several photos or the frames of a video."
+        "Finds every face and cuts it out upright, framed as face generators expect (the FFHQ "
+        "rule), and remembers where it came from, so that Paste Faces Back can return it. Takes a "
+        "batch: several photos or the frames of a video."
     )
     SEARCH_ALIASES = ["face detection", "face crop", "detect faces", "align face", "ffhq", "yunet", "portrait"]
     RETURN_TYPES = ("FACE_CROPS", "IMAGE", "MASK")
     RETURN_NAMES = ("faces", "crops", "crop_mask")
     OUTPUT_TOOLTIPS = (
-        "The faces with their way back into the photo, for Paste Faces Back.",
+        "The faces and where they came from, for Paste Faces Back.",
         "The upright crops as pictures: preview them, invert them, or hand them to any other node. One per face, in "
         "the order chosen; an empty batch, which ComfyUI's own preview cannot show, when every picture was skipped.",
         "Per crop, the soft-edged area that Paste Faces Back would change with its default feather: an inpainting "
@@ -80,7 +81,7 @@ class AlignFaces:
                     "main person first.",
                 ),
                 "max_faces": integer(
-                    0, "Only this many faces per picture, the largest ones. 0: all of them.", high=1000
+                    0, "At most this many faces per picture, the largest ones. 0: all of them.", high=1000
                 ),
                 "detector": choice(
                     ("auto", "yunet", "embedded"),
@@ -91,8 +92,8 @@ class AlignFaces:
                 ),
                 "min_confidence": number(
                     MIN_CONFIDENCE,
-                    "Faces the detector is less sure of are ignored. Lower it when a face is missed, raise it when "
-                    "something else is taken for one.",
+                    "Faces with a lower detection score are ignored. Lower it when a face is missed; raise it "
+                    "when something else is taken for a face.",
                     low=0.05,
                     high=0.99,
                     advanced=True,
@@ -110,14 +111,14 @@ class AlignFaces:
             "optional": {
                 "landmarks": socket(
                     "FACE_LANDMARKS",
-                    "Faces that MediaPipe Face Landmarker found in the same pictures. With it nothing is detected "
-                    "here, and detector is not used.",
+                    "Faces found by MediaPipe Face Landmarker in the same pictures. If connected, nothing is "
+                    "detected here and detector is ignored.",
                 ),
                 "download_if_missing": switch(
                     False,
-                    "Fetches YuNet's weights (0.4 MB, from kornia's repository, checksum verified) into "
-                    "models/face_detection, once, where detector is auto or yunet and finds none. Off: nothing is ever "
-                    "downloaded.",
+                    "Downloads YuNet's weights (0.4 MB, from kornia's repository, checksum verified) into "
+                    "models/face_detection if detector is auto or yunet and they are not there yet. Off: "
+                    "nothing is ever downloaded.",
                     advanced=True,
                 ),
             },
@@ -208,7 +209,7 @@ class PasteFaces:
             "optional": {
                 "crop_mask": socket(
                     "MASK",
-                    "Your own mask per face, in the crop's frame, in place of region: 1 where the new face shows.",
+                    ("Your own mask per face, in the crop's frame, instead of region: 1 where the new face shows."),
                 )
             },
         }

@@ -115,8 +115,8 @@ class SaveGenerator:
                 ),
                 "half_precision": switch(
                     True,
-                    "Store 16-bit numbers: half the size, no visible difference. Turn off to go on training from the "
-                    "file without any loss.",
+                    "Store 16-bit numbers: half the size, no visible difference. Turn off if training is to "
+                    "continue from the file.",
                     advanced=True,
                 ),
             },
@@ -145,7 +145,7 @@ class ConvertCheckpoint:
     RETURN_NAMES = ("path", "report")
     OUTPUT_TOOLTIPS = (
         "Where the new file is.",
-        "What the checkpoint is: family, resolution, codes, parameters, what it lacks, terms to mind.",
+        ("What the checkpoint is: family, resolution, codes, parameters, what is missing, licence terms."),
     )
     OUTPUT_NODE = True
     FUNCTION = "run"
@@ -199,8 +199,8 @@ class ConvertCheckpoint:
 class SampleFaces:
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Makes up faces: what does this generator know? The latents that come with them can be drawn by every style "
-        "fine-tuned from the same source."
+        "Samples faces: what does this generator know? Every style fine-tuned from the same "
+        "source can draw their latents, too."
     )
     SEARCH_ALIASES = ["generate faces", "random face", "stylegan generate", "truncation", "sample latent"]
     RETURN_TYPES = ("IMAGE", "FACE_LATENT")
@@ -213,7 +213,10 @@ class SampleFaces:
         return {
             "required": {
                 "generator": socket("FACE_GENERATOR", "The generator to sample."),
-                "seed": seed("The first face; the next ones use the next seeds. The reference implementations' seeds."),
+                "seed": seed(
+                    "Seed of the first face; the next ones use the next seeds. Seeds mean the same as in the "
+                    "reference implementations."
+                ),
                 "count": integer(4, "How many faces.", low=1, high=1024),
                 "truncation_psi": number(
                     0.7,

@@ -119,8 +119,8 @@ class DinoGuide:
     def INPUT_TYPES(cls) -> dict[str, Any]:
         types = _one_file(
             "dino",
-            "dinov2_vits14_pretrain.pth and the like, or the model.safetensors of facebook/dinov2-small, in "
-            "models/face_guides. Not used where clip_vision is connected.",
+            "dinov2_vits14_pretrain.pth and the like, or the model.safetensors of "
+            "facebook/dinov2-small, in models/face_guides. Ignored if clip_vision is connected.",
         )
         types["optional"]["clip_vision"] = socket(
             "CLIP_VISION", "A DINOv2 model from Load CLIP Vision, instead of a file."
@@ -181,9 +181,7 @@ def _likely_first(kind: str, names: list[str]) -> list[str]:
 def _weight(kind: str) -> Any:
     from ..training.guides.hints import SUGGESTED_WEIGHTS
 
-    tooltip = (
-        f"How strongly it pulls; {SUGGESTED_WEIGHTS[kind]:g} is what published work uses or we suggest. 0 turns it off."
-    )
+    tooltip = f"Weight of the guide; {SUGGESTED_WEIGHTS[kind]:g} is a usual value. 0 turns it off."
     return number(SUGGESTED_WEIGHTS[kind], tooltip, high=100.0, step=0.05)
 
 
@@ -240,5 +238,5 @@ def _with(guides: Guides | None, guide: NetworkGuide) -> tuple[Guides]:
     """
     before = tuple(guides or ())
     if any(other.name == guide.name for other in before):
-        raise ValueError(f"There is a {guide.name} guide in `guides` already; one of each kind is enough.")
+        raise ValueError(f"`guides` already contains a {guide.name} guide; use one of each kind.")
     return ((*before, guide),)

@@ -32,7 +32,9 @@ WAY_OUT = (
 )
 UNFINISHED_INVERSION = "latents/unfinished_inversion.safetensors [output]"
 UNFINISHED_TUNING = "unfinished_tuning"
-COMPARED = "The generator's encoder. What it reads in the faces is compared then, too, which keeps the person."
+COMPARED = (
+    "The generator's encoder. If connected, what it reads in both pictures is compared too, which keeps the person."
+)
 
 
 class LoadEncoder:
@@ -85,7 +87,10 @@ class InvertWithEncoder:
     RETURN_NAMES = ("latent", "reconstruction")
     OUTPUT_TOOLTIPS = (
         "One latent per face, in the same order.",
-        "What the generator makes of the latents. A face that is already wrong here stays wrong in every style.",
+        (
+            "The faces as the generator draws them from the latents. A face that is wrong here stays "
+            "wrong in every style."
+        ),
     )
     FUNCTION = "run"
 
@@ -98,8 +103,8 @@ class InvertWithEncoder:
                 "generator": socket("FACE_GENERATOR", "The source generator, whose latents are wanted."),
                 "steps": integer(
                     0,
-                    "How often the encoder looks, each time at what came of its last answer; every face keeps its "
-                    "best. 0: as often as it was made for, 5 for ReStyle, 1 for others, which more may help too.",
+                    "Number of encoder passes, each correcting the one before; every face keeps its best. 0: "
+                    "the encoder's own number, 5 for ReStyle and 1 for others.",
                     low=0,
                     high=20,
                     advanced=True,
@@ -141,7 +146,10 @@ class InvertByOptimisation(WithSettings):
     RETURN_NAMES = ("latent", "reconstruction")
     OUTPUT_TOOLTIPS = (
         "One latent per face, in the same order, with the reconstruction error of each.",
-        "What the generator makes of the latents. A face that is already wrong here stays wrong in every style.",
+        (
+            "The faces as the generator draws them from the latents. A face that is wrong here stays "
+            "wrong in every style."
+        ),
     )
     FUNCTION = "run"
 
@@ -156,7 +164,10 @@ class InvertByOptimisation(WithSettings):
             "optional": {
                 "start": socket(
                     "FACE_LATENT",
-                    "Where the search begins, usually Invert with Encoder's result. Without it: at the average face.",
+                    (
+                        "Where the search begins, usually the result of Invert with Encoder. Not connected: at "
+                        "the average face."
+                    ),
                 ),
                 "encoder": socket("FACE_ENCODER", COMPARED),
             },
@@ -209,7 +220,7 @@ class PivotalTuning(WithSettings):
     OUTPUT_TOOLTIPS = (
         "The tuned generator. It takes the same latents as before and can be saved.",
         "The style with the same change; without a style, the tuned generator.",
-        "The latents as they came, with the errors that are left.",
+        "The same latents, with the errors that are left.",
         "What the tuned generator makes of the latents.",
     )
     FUNCTION = "run"
@@ -271,8 +282,9 @@ class PivotalTuning(WithSettings):
 class AlignStyle:
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Makes the change that pivotal tuning made to a generator to a style of it too: style + (tuned - source). The "
-        "style then draws the tuned faces as alike as the tuned generator does."
+        "Applies the change that pivotal tuning made to a generator to one of its styles, too: "
+        "style + (tuned - source). The style then draws the tuned faces as closely as the tuned "
+        "generator does."
     )
     SEARCH_ALIASES = ["pti style", "weight delta", "add difference", "transfer tuning", "merge generators"]
     RETURN_TYPES = ("FACE_GENERATOR",)

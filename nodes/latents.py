@@ -53,8 +53,9 @@ def input_file(name: str) -> bool | str:
 class SaveLatents:
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Saves the latents of faces, with their noise, their errors and whose they are, so that inverting has to be "
-        "done once. Nothing is overwritten: names are numbered."
+        "Saves the latents of faces with their noise, their errors and the identity of their "
+        "generator, so that inversion is needed only once. Nothing is overwritten: names are "
+        "numbered."
     )
     SEARCH_ALIASES = ["save latent", "export w+", "save w plus", "write latent", "save face"]
     RETURN_TYPES = ("STRING",)
@@ -106,8 +107,8 @@ class LoadLatents:
             "optional": {
                 "generator": socket(
                     "FACE_GENERATOR",
-                    "The generator the latents are for. They are checked against it; files that do not say whose they "
-                    "are become its own, and a single w is repeated for its layers.",
+                    "The generator the latents are for. They are checked against it; files that do not name "
+                    "their generator become its own, and a single w is repeated for all layers.",
                 )
             },
         }
@@ -138,23 +139,23 @@ class MixLatents:
     SEARCH_ALIASES = ["style mixing", "blend faces", "interpolate latent", "morph", "slerp", "merge latent"]
     RETURN_TYPES = ("FACE_LATENT",)
     RETURN_NAMES = ("latent",)
-    OUTPUT_TOOLTIPS = ("The mixed faces; with an amount of 0 latent_a and with 1 latent_b, to the bit.",)
+    OUTPUT_TOOLTIPS = ("The mixed faces; amount 0 gives exactly latent_a, amount 1 exactly latent_b.",)
     FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
-                "latent_a": socket("FACE_LATENT", "The faces to start from; they keep the layers that are not named."),
+                "latent_a": socket("FACE_LATENT", "The faces to start from; layers that are not named stay theirs."),
                 "latent_b": socket("FACE_LATENT", "The faces to mix in: as many, or one for all."),
                 "mode": choice(
                     ("linear", "slerp", "layers"),
-                    "linear: the straight line between the two. slerp: the arc, which keeps faces as distinct as they "
-                    "are. layers: the named layers of latent_b whole, whatever the amount.",
+                    "linear: the straight line between the two. slerp: the arc, which keeps faces as distinct "
+                    "as they are. layers: the named layers come from latent_b entirely, whatever the amount.",
                 ),
                 "amount": number(
                     0.5,
-                    "0 is latent_a, 1 is latent_b. Beyond them a difference is exaggerated.",
+                    "0 is latent_a, 1 is latent_b. Values beyond exaggerate the difference.",
                     low=-1.0,
                     high=2.0,
                     step=0.05,
@@ -163,7 +164,11 @@ class MixLatents:
             },
             "optional": {
                 "generator": socket(
-                    "FACE_GENERATOR", "For slerp: its average face is what the arc turns about. Else the origin of W."
+                    "FACE_GENERATOR",
+                    (
+                        "For slerp: the arc turns about this generator's average face. Not connected: about the "
+                        "origin of W."
+                    ),
                 )
             },
         }

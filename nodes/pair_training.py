@@ -47,7 +47,7 @@ class Destylise:
                 "style_images": socket("IMAGE", "Aligned pictures of the style, as for Fine-tune Generator."),
                 "steps": integer(
                     0,
-                    "Steps of search for the code with which the style draws the picture best. 0 keeps what the "
+                    "Search steps for the code with which the style draws the picture best. 0 keeps what the "
                     "encoder reads; without an encoder 200 to 400 are needed.",
                     low=0,
                     high=10_000,
@@ -55,8 +55,8 @@ class Destylise:
                 ),
                 "centre": switch(
                     True,
-                    "Assume that the style shows the same kind of people as the source. A style with large eyes is "
-                    "then not read as a set of people with large eyes.",
+                    "Assume that the style pictures show the same kinds of people as the source. Otherwise a "
+                    "style with large eyes is read as people with large eyes.",
                 ),
             },
             "optional": {
@@ -101,9 +101,9 @@ class TrainWithPairs(WithSettings):
     CONFIG = PairSupervisionConfig
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Goes on training a style with pseudo-pairs: true style pictures beside the people behind them, and the "
-        "style's own best pictures. Lines and textures of the style become crisp while the people are kept. "
-        "Cancelling keeps the run, and the same settings resume it."
+        "Continues training a style with pseudo-pairs: true style pictures with the people behind "
+        "them, and the style's own best pictures. Lines and textures of the style become crisp "
+        "while the people are kept. Cancelling keeps the run, and the same settings resume it."
     )
     SEARCH_ALIASES = ["stage 2", "pseudo pairs", "paired training", "supervised fine-tune", "train style", "pair loss"]
     RETURN_TYPES = ("FACE_GENERATOR", "IMAGE", "LOSS_MAP")

@@ -88,7 +88,8 @@ class MakePairs(WithSettings):
                     "The people behind the style pictures, from Destylise Style Images. Needed with style_images.",
                 ),
                 "identity": socket(
-                    "FACE_GUIDE", "Identity Guide: its network judges min_identity. Without it that is not asked for."
+                    "FACE_GUIDE",
+                    ("An Identity Guide, whose network judges min_identity. Not connected: identity is not checked."),
                 ),
             },
             "hidden": {"node_id": "UNIQUE_ID"},
@@ -134,7 +135,7 @@ def identity_network(guides: Guides) -> IdentityNetwork:
     for guide in guides:
         if guide.name == "identity":
             return cast("IdentityNetwork", guide.network)
-    raise ValueError("There is no identity guide in `identity`. Connect an Identity Guide, or nothing.")
+    raise ValueError("`identity` contains no identity guide. Connect an Identity Guide, or nothing.")
 
 
 def _known(picture_name: str, pictures: Tensor | None, latent_name: str, latent: FaceLatent | None) -> Any:
@@ -173,8 +174,8 @@ class PreviewPairs:
                 "size": integer(128, "Side of each picture in pixels.", low=32, high=512, step=8),
                 "order": choice(
                     ORDERS,
-                    "as made: spread evenly. Worst first: what the filters were about to drop; if those look good, "
-                    "everything does.",
+                    "as made: spread evenly. Worst first: what the filters were about to drop; if those look "
+                    "good, all do.",
                 ),
                 "move": switch(True, "Show them mirrored, turned and moved as training sees them.", advanced=True),
             }
@@ -222,7 +223,7 @@ class ExportPairs:
                     "turn the portrait into {style}",
                     "Text of each pair. {style}, {level} (0 to 3), {degree} (words for it), {origin} are filled in.",
                 ),
-                "levels": text("3", "Levels to write, with commas between them. An editing LoRA wants 3 alone."),
+                "levels": text("3", "Levels to write, separated by commas. An editing LoRA needs only 3."),
                 "size": integer(
                     0, "Side of the pictures in pixels; 0 keeps the generators' own.", low=0, high=2048, step=8
                 ),

@@ -33,8 +33,8 @@ class EncodeReference(WithSettings):
     RETURN_NAMES = ("reference", "reconstruction", "aligned")
     OUTPUT_TOOLTIPS = (
         "The look, for Apply Reference Style: one, or one per reference.",
-        "What the style generator makes of it. Colours that are wrong here stay wrong.",
-        "The references as they were read: cut out and upright.",
+        "The reference as the style generator draws it. Colours that are wrong here stay wrong.",
+        "The references as they were read: cropped and upright.",
     )
     FUNCTION = "run"
 
@@ -54,7 +54,7 @@ class EncodeReference(WithSettings):
             "optional": {
                 "source": socket(
                     "FACE_GENERATOR",
-                    "What the style was fine-tuned from. Its discriminator judges likeness where the style has none.",
+                    ("The generator the style was fine-tuned from. Its discriminator is used if the style has none."),
                 ),
                 "encoder": socket(
                     "FACE_ENCODER",
@@ -63,8 +63,8 @@ class EncodeReference(WithSettings):
                 ),
                 "anchor_latent": socket(
                     "FACE_LATENT",
-                    "Latents of pictures in the style that are known already; without an encoder the search begins at "
-                    "the one most like the reference. They need anchor_image.",
+                    "Latents of known pictures in the style. Without an encoder the search begins at the one "
+                    "most like the reference. Needs anchor_image.",
                 ),
                 "anchor_image": socket("IMAGE", "The pictures of anchor_latent, aligned, in the same order."),
             },
@@ -92,9 +92,7 @@ class EncodeReference(WithSettings):
 
         config = read_settings(ReferenceConfig, widgets, settings)
         if (anchor_latent is None) != (anchor_image is None):
-            raise ValueError(
-                "Anchors are latents together with their pictures: connect anchor_latent and anchor_image."
-            )
+            raise ValueError("Only one of anchor_latent and anchor_image is connected. Connect both, or neither.")
         anchors = None
         if anchor_latent is not None and anchor_image is not None:
             anchors = Anchors(anchor_latent, image_to_tensor(anchor_image))
@@ -138,7 +136,7 @@ class ApplyReference:
                 "reference": socket("FACE_LATENT", "The look, from Encode Reference Style; or any other latent."),
                 **{spec.name: from_spec(spec) for spec in fields_of(ApplyConfig)},
                 "strength": number(
-                    1.0, "1: the whole style. Less needs the source input, as in Stylise Faces.", step=0.05
+                    1.0, "1: the whole style. Below 1, source is needed, as in Stylise Faces.", step=0.05
                 ),
             },
             "optional": {

@@ -27,8 +27,9 @@ SHOWN_FACES = 8
 class StylisationReport:
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "One picture and one JSON file about a stylisation: faces, what inversion made of them and each style; how far "
-        "structure moved and how near the style's pictures are; loss curves. Saved in the output folder."
+        "One picture and one JSON file about a stylisation: faces, their inversions and each "
+        "style; how far the structure moved and how near the style is; loss curves. Saved in the "
+        "output folder."
     )
     SEARCH_ALIASES = ["metrics", "compare styles", "evaluation", "kid", "loss plot", "contact sheet", "quality"]
     RETURN_TYPES = ("IMAGE", "STRING")
@@ -60,7 +61,7 @@ class StylisationReport:
                 ),
                 "losses": socket("LOSS_MAP", "Loss curves of a training, to be plotted."),
                 "max_faces": integer(
-                    SHOWN_FACES, "So many faces are shown at most; all are measured.", low=1, high=64, advanced=True
+                    SHOWN_FACES, "At most this many faces are shown; all are measured.", low=1, high=64, advanced=True
                 ),
             },
             "hidden": {"node_id": "UNIQUE_ID"},

@@ -38,7 +38,7 @@ class LoadStyleImages:
     OUTPUT_TOOLTIPS = (
         "The style pictures as one batch.",
         "How many pictures were taken, and each one that was not, with its reason, folder by folder.",
-        "The pictures held out by `validation`, to judge with; an empty batch when that is 0.",
+        "The pictures held out by `validation`, to measure with; an empty batch if that is 0.",
     )
     FUNCTION = "run"
 
@@ -70,8 +70,8 @@ class LoadStyleImages:
                 ),
                 "validation": number(
                     0.0,
-                    "Share of the pictures to hold out for judging the result. Which ones depends on the pictures "
-                    "alone; at least one when above 0.",
+                    "Share of the pictures to hold out for measuring; at least one if above 0. Which ones "
+                    "depends on the pictures alone.",
                     high=0.5,
                     step=0.05,
                     advanced=True,

@@ -18,8 +18,8 @@ CATEGORY = "FaceStylist/Stylise"
 class StyliseFaces:
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Draws the faces in a style: their latents, through a generator that was fine-tuned to the style from the "
-        "generator they were found with. One latent serves any number of styles."
+        "Draws faces in a style: their latents go through a generator that was fine-tuned to the "
+        "style from the generator they were found with. One latent serves any number of styles."
     )
     SEARCH_ALIASES = ["stylize", "stylise", "cartoon", "toonify", "anime face", "face style transfer", "portrait style"]
     RETURN_TYPES = ("IMAGE",)
@@ -35,8 +35,8 @@ class StyliseFaces:
                 "latent": socket("FACE_LATENT", "The faces, from one of the inversion nodes or from Sample Faces."),
                 "strength": number(
                     1.0,
-                    "1: the whole style. Less needs the source input: colour and texture come in first, then parts, "
-                    "then proportions. 0: no style at all.",
+                    "1: the whole style. Below 1, source is needed: colour and texture come in first, then "
+                    "parts, then proportions. 0: no style at all.",
                     step=0.05,
                 ),
             },

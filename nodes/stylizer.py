@@ -115,8 +115,9 @@ class SaveFastStylizer:
 class RunFastStylizer:
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Draws whole pictures of any size, or aligned faces, in the style of a fast stylizer. One pass, no generator, "
-        "no inversion; large pictures are drawn in tiles that do not show."
+        "Draws whole pictures of any size, or aligned faces, in the style of a fast stylizer. One "
+        "pass, no generator, no inversion; large pictures are drawn in tiles without visible "
+        "seams."
     )
     SEARCH_ALIASES = ["student", "sketch", "oil painting", "style transfer", "stylize photo", "filter", "cartoon"]
     RETURN_TYPES = ("IMAGE",)
@@ -131,14 +132,14 @@ class RunFastStylizer:
                 "stylizer": socket("FACE_STYLIZER", "From Load Fast Stylizer or Train Fast Stylizer."),
                 "strength": number(
                     1.0,
-                    "1: the whole style. Less keeps the photo's colours, then more and more of the photo itself. "
-                    "0: the photo.",
+                    "1: the whole style. Lower values keep the photo's colours, then more and more of the "
+                    "photo itself. 0: the photo.",
                     step=0.05,
                 ),
                 "stroke_size": number(
                     0.0,
-                    "How large strokes are, in steps of the style's own. 0: 1 up to 1024 pixels, and on longer "
-                    "pictures as large as they would be on one of 1024.",
+                    "Size of the strokes, relative to the style's own. 0: automatic, 1 up to 1024 pixels and "
+                    "proportionally larger on longer pictures.",
                     high=16.0,
                     step=0.25,
                 ),
@@ -176,16 +177,16 @@ class TrainFastStylizer(WithSettings):
     CONFIG = StylizerConfig
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Teaches a small network to do in one pass what a style does: from pseudo-pairs with their two generators, or "
-        "from any two batches of pictures, before and after. Shows given, drawn and wanted while it trains; "
-        "cancelling keeps the run, and the same settings resume it."
+        "Trains a small network to draw a style in one pass: from pseudo-pairs with their two "
+        "generators, or from any two batches of pictures, before and after. Shows input, output "
+        "and target while it trains; cancelling keeps the run, and the same settings resume it."
     )
     SEARCH_ALIASES = ["student", "distill", "distillation", "train style transfer", "paired training", "pix2pix"]
     RETURN_TYPES = ("FACE_STYLIZER", "IMAGE", "LOSS_MAP")
     RETURN_NAMES = ("stylizer", "preview", "losses")
     OUTPUT_TOOLTIPS = (
         "The fast stylizer, for Run Fast Stylizer and Save Fast Stylizer.",
-        "Pictures as given, as drawn, and as wanted, in rows.",
+        "Rows of input, output and target pictures.",
         "The loss curves, for Loss Plot and ComfyUI's own loss graph.",
     )
     FUNCTION = "run"
@@ -204,12 +205,17 @@ class TrainFastStylizer(WithSettings):
             "optional": {
                 "before": socket("IMAGE", "Photos. Each becomes the picture of the same number in `after`."),
                 "after": socket("IMAGE", "The same photos in the style, of the same size."),
-                "pairs": socket("STYLE_PAIRS", "Pseudo-pairs in place of before and after; they need both generators."),
+                "pairs": socket(
+                    "STYLE_PAIRS", "Pseudo-pairs instead of before and after; both generators are needed too."
+                ),
                 "source": socket("FACE_GENERATOR", "The generator that draws the pairs before the style."),
                 "target": socket("FACE_GENERATOR", "The generator that draws them in the style."),
                 "start": socket(
                     "FACE_STYLIZER",
-                    "A stylizer to go on from, such as a shipped one; its medium and width hold. Left open: a new one.",
+                    (
+                        "A stylizer to continue from, such as a shipped one; its medium and width are kept. Not "
+                        "connected: a new one."
+                    ),
                 ),
             },
             "hidden": {"node_id": "UNIQUE_ID"},

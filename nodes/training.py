@@ -27,9 +27,10 @@ class FinetuneGenerator(WithSettings):
     CONFIG = FinetuneConfig
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Teaches a copy of a face generator a style from a few pictures, while a semantic constraint holds what is "
-        "where: the result draws the same faces, in the style. Shows progress pictures while it trains; cancelling "
-        "keeps the run, and the same settings resume it."
+        "Trains a copy of a face generator on a few pictures of a style, while a semantic "
+        "constraint keeps every part in place: the result draws the same faces, in the style. "
+        "Shows previews while it trains; cancelling keeps the run, and the same settings resume "
+        "it."
     )
     SEARCH_ALIASES = ["train style", "finetune", "fine-tune", "stylegan train", "few-shot", "train generator"]
     RETURN_TYPES = ("FACE_GENERATOR", "IMAGE", "LOSS_MAP")
@@ -68,12 +69,12 @@ class FinetuneGenerator(WithSettings):
             "optional": {
                 "guides": socket(
                     "FACE_GUIDE",
-                    "What else to keep, seen by networks you have the weights of: LPIPS, identity, structure, face "
-                    "parts. Guide nodes chain.",
+                    "What else to keep, judged by networks you have the weights of: LPIPS, identity, "
+                    "structure, face parts. Guide nodes chain.",
                 ),
                 "validation_images": socket(
                     "IMAGE",
-                    "Pictures of the style that are not trained on, to measure with, from Load Style Images; in place "
+                    "Pictures of the style to measure with, not trained on, from Load Style Images; instead "
                     "of `validation`.",
                 ),
             },

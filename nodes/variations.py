@@ -20,9 +20,9 @@ CATEGORY = "FaceStylist/Stylise"
 class StyleVariations:
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Draws each face in many appearances of one style: the codes that hold the face stay, those of colour and "
-        "texture are drawn by chance. Choose from the labelled grid; a seed that you like gives the same appearance to "
-        "every face."
+        "Draws each face in many appearances of one style: the codes that hold the face stay, "
+        "those of colour and texture are random. Choose from the labelled grid; a seed gives "
+        "every face the same appearance."
     )
     SEARCH_ALIASES = ["multimodal", "style variation", "random style", "seed grid", "style mixing", "colour variations"]
     RETURN_TYPES = ("IMAGE", "IMAGE", "FACE_LATENT", "IMAGE")

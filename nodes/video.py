@@ -17,23 +17,24 @@ if TYPE_CHECKING:
 
 CATEGORY = "FaceStylist/Video"
 SMOOTHING_TOOLTIP = (
-    "The most frames to smooth over, before and after alike, so that nothing lags. How much of it is used follows from "
-    "how much each person's values tremble: what is steady already stays as it is. 0: no smoothing."
+    "Largest number of frames to smooth over, before and after alike, so that nothing lags. "
+    "How much is used depends on the measured noise of each person's crops: steady ones stay "
+    "as they are. 0: no smoothing."
 )
 
 
 class SmoothFaces:
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Joins the faces of a video's frames to people, steadies their crops over time, fills frames in which a face "
-        "was missed, and keeps the people you choose. Between Detect & Align Faces and the inversion; give its faces "
-        "to Paste Faces Back."
+        "Follows each person through the frames of a video, steadies their crops over time, fills "
+        "frames in which a face was missed, and keeps the people you choose. Place it between "
+        "Detect & Align Faces and the inversion, and give its faces to Paste Faces Back."
     )
     SEARCH_ALIASES = ["video", "face tracking", "stabilise", "stabilize", "temporal smoothing", "jitter", "frames"]
     RETURN_TYPES = ("FACE_CROPS", "IMAGE", "STRING")
     RETURN_NAMES = ("faces", "crops", "report")
     OUTPUT_TOOLTIPS = (
-        "The steadied faces, frame by frame and in each frame always in the same order, for Paste Faces Back.",
+        ("The steadied faces, frame by frame, always in the same order within a frame, for Paste Faces Back."),
         "Their crops, cut anew: invert these.",
         "Who was found in which frames, what was filled, and how much the crops trembled before and after.",
     )
@@ -50,21 +51,21 @@ class SmoothFaces:
                 "smoothing": number(SMOOTHING, SMOOTHING_TOOLTIP, high=100.0, step=0.1),
                 "missing": choice(
                     MISSING,
-                    "What to do in frames between a face's first and last in which it was not found. interpolate: cut "
-                    "it out where it must have been. hold: where it was last seen. skip: leave the frame as it is. "
-                    "error: stop and name the frames.",
+                    "What to do in frames between a person's first and last in which the face was not found. "
+                    "interpolate: estimate its place from the frames around. hold: use the place where it was "
+                    "last seen. skip: leave the frame as it is. error: stop and name the frames.",
                 ),
                 "choice": choice(
                     CHOICES,
-                    "Whose faces go on. all. largest: in each shot the person who fills most of the picture for "
-                    "longest. left_to_right: in each shot the one at place index.",
+                    "Whose faces to keep. all: everybody. largest: in each shot the person who fills most of "
+                    "the picture for longest. left_to_right: in each shot the person at place index.",
                 ),
                 "index": integer(
                     0, "With left_to_right: 0 is the leftmost person, 1 the next. Ignored otherwise.", high=1000
                 ),
                 "longest_gap": integer(
                     LONGEST_GAP,
-                    "How many frames a person may be missing and still be the same one. A cut ends everybody.",
+                    ("How many frames a person may be missing and still count as the same. A cut ends every track."),
                     high=10000,
                     advanced=True,
                 ),
@@ -96,8 +97,9 @@ class SmoothFaces:
 class SteadyLatents:
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Holds the latents of each person in a video to one mean per shot and smooths what is left over time, so that "
-        "the stylised faces flicker less. Between the inversion and Stylise Faces."
+        "Holds the latents of each person in a video to one mean per shot and smooths the rest "
+        "over time, so that the stylised faces flicker less. Place it between the inversion and "
+        "Stylise Faces."
     )
     SEARCH_ALIASES = ["video", "flicker", "deflicker", "temporal consistency", "latent smoothing", "frames"]
     RETURN_TYPES = ("FACE_LATENT",)
@@ -110,17 +112,19 @@ class SteadyLatents:
         return {
             "required": {
                 "latent": socket("FACE_LATENT", "One latent per face, from an inversion of the crops."),
-                "faces": socket("FACE_CROPS", "The same faces: which frame and which person each latent is."),
+                "faces": socket(
+                    "FACE_CROPS", "The same faces: they say which frame and person each latent belongs to."
+                ),
                 "smoothing": number(SMOOTHING, SMOOTHING_TOOLTIP, high=100.0, step=0.1),
                 "structure": number(
                     1.0,
-                    "How much of expression, pose and shape may differ from the shot's mean. 1: all that smoothing "
-                    "leaves. 0: the face does not move.",
+                    "How much expression, pose and shape may differ from the shot's mean. 1: everything that "
+                    "smoothing leaves. 0: the face does not move.",
                 ),
                 "appearance": number(
                     0.1,
-                    "The same for colours and textures, which flicker most. Raise it where the light changes within "
-                    "a shot.",
+                    "The same for colours and textures, which flicker most. Raise it if the light changes "
+                    "within a shot.",
                 ),
                 "layer_cut": integer(
                     0,

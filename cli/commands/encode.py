@@ -66,7 +66,7 @@ def _own_generator(name: str) -> str:
     from ...models.checkpoints import inspect
 
     file = find_file(name)
-    require(inspect(file).has_generator, "a ReStyle encoder alone needs --generator, whose pictures it looks at")
+    require(inspect(file).has_generator, "this ReStyle encoder comes without a generator; name one with --generator")
     return file
 
 

@@ -69,7 +69,7 @@ def _latents(args: argparse.Namespace, generator: FaceGenerator) -> tuple[list[s
     network = generator.generator
     config, device = network.config, network.mean_latent.device
     if args.w_plus:
-        require(args.class_index is None, "--class belongs to --seeds or --z; a W+ code has its class in it")
+        require(args.class_index is None, "--class works with --seeds or --z only; a W+ code includes its class")
         w_plus = load_latents(args.w_plus, generator).w_plus.float()
         return [f"w{index:04}" for index in range(len(w_plus))], w_plus.to(device)
     if args.z:

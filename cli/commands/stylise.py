@@ -137,9 +137,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     asked = args.variations or args.reference
     for name in ("amount", "layer_cut", "preserve_colour", "structure", "reference_steps", "style_encoder"):
         flag = f"--{name.replace('_', '-')}"
-        require(
-            bool(asked) or getattr(args, name) in (None, False, 0), f"{flag} belongs to --variations or --reference"
-        )
+        require(bool(asked) or getattr(args, name) in (None, False, 0), f"{flag} needs --variations or --reference")
     require(args.reference_steps is None or args.reference_steps >= 0, "--reference-steps is below 0")
     style = load_generator(style_file(args.style))
     source = load_generator(args.source)

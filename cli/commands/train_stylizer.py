@@ -99,11 +99,11 @@ def run(args: argparse.Namespace, console: Console) -> None:
         studio_share = STUDIO_SHARE if args.as_rendered is None else args.as_rendered
         medium, target = TARGETS[args.look]
         medium = chosen_medium(config, medium)
-        require(medium == TARGETS[args.look][0], f"the {args.look} is drawn with --medium {TARGETS[args.look][0]}")
+        require(medium == TARGETS[args.look][0], f"--look {args.look} needs --medium {TARGETS[args.look][0]}")
         require(
             start is None or start.medium == medium,
             f"{args.start} draws with the medium {start and start.medium}, the {args.look} with {medium}; start from "
-            "a stylizer of that medium, or leave --start away",
+            "a stylizer of that medium, or leave out --start",
         )
         twins: dict[str, Tensor] = {}
         if args.faces:
@@ -158,7 +158,7 @@ def _folder_pairs(before: Path, after: Path) -> list[tuple[Tensor, Tensor, float
         for folder in (before, after)
     )
     if not photos.keys() & styled.keys():
-        raise ValueError(f"No picture in {before} has one of the same name in {after}. Name them alike.")
+        raise ValueError(f"No picture in {before} has the same name as one in {after}. Rename them to match.")
     return [(picture, styled[name], 3.0) for name, picture in photos.items() if name in styled]
 
 

@@ -261,7 +261,7 @@ def test_stylise_in_several_appearances(
     assert main([*base, "--out", "no", "--variations", "2", *looks]) == 2
     assert "exclude each other" in capsys.readouterr().err
     assert main([*base, "--out", "no", "--amount", "0.5"]) == 2
-    assert "--amount belongs to --variations or --reference" in capsys.readouterr().err
+    assert "--amount needs --variations or --reference" in capsys.readouterr().err
 
 
 def test_stylise_names_the_photo_and_the_style(

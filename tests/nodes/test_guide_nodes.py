@@ -88,7 +88,7 @@ def test_an_identity_guide_judges_pairs(filled: Folders, source: FaceGenerator) 
     pairs, report = run_node("MakePairs", source=source, target=style, count=2, identity=guides, **strict)
     assert 3 not in pairs.level.tolist() and "identity" in report
     (others,) = run_node("ParsingGuide")
-    with pytest.raises(ValueError, match="no identity guide in `identity`"):
+    with pytest.raises(ValueError, match="`identity` contains no identity guide"):
         run_node("MakePairs", source=source, target=style, count=2, identity=others, **loose)
 
 

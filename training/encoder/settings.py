@@ -21,7 +21,7 @@ class EncoderTrainingConfig:
     batch_size: int = setting(8, "Faces per iteration.", min=1, max=256, step=1)
     picture_start: float = setting(
         0.4,
-        "Share of the run that compares codes alone, which is several times faster; after it pictures count too.",
+        ("Share of the run that compares codes alone, which is several times faster; then pictures are compared too."),
         min=0.0,
         max=1.0,
         step=0.05,
@@ -40,7 +40,7 @@ class EncoderTrainingConfig:
     )
     feature_weight: float = setting(
         0.5,
-        "Weight of the distance in the discriminator's features; unused by a generator without a discriminator.",
+        ("Weight of the distance in the discriminator's features; ignored if the generator has no discriminator."),
         min=0.0,
         max=100.0,
         step=0.1,
@@ -48,7 +48,7 @@ class EncoderTrainingConfig:
     )
     image_share: float = setting(
         0.25,
-        "Where faces of your own are given: their share of every batch. Pictures alone judge them.",
+        ("Share of every batch taken from your own faces, if given. Only their pictures are compared."),
         min=0.0,
         max=1.0,
         step=0.05,
@@ -56,7 +56,7 @@ class EncoderTrainingConfig:
     )
     style_mixing_prob: float = setting(
         0.5,
-        "Share of sampled faces made from two latents, so that every layer's code is read for itself.",
+        ("Share of sampled faces made from two latents, so that each layer's code is learned separately."),
         min=0.0,
         max=1.0,
         step=0.05,
@@ -64,7 +64,7 @@ class EncoderTrainingConfig:
     )
     truncation_psi: float = setting(
         1.0,
-        "How far sampled faces may be from the average one. Lower it where far faces come out broken.",
+        "How far sampled faces may be from the average one. Lower it if distant faces are broken.",
         min=0.1,
         max=1.5,
         step=0.05,
@@ -72,8 +72,8 @@ class EncoderTrainingConfig:
     )
     degrade: float = setting(
         1.0,
-        "How badly faces are lit, blurred, shifted and made noisy while it trains, so that photographs do not "
-        "confuse it. 0 shows clean samples only.",
+        "How strongly faces are relit, blurred, shifted and made noisy during training, so that "
+        "photographs can be read. 0: clean samples only.",
         min=0.0,
         max=2.0,
         step=0.1,
@@ -81,7 +81,7 @@ class EncoderTrainingConfig:
     )
     width: float = setting(
         1.0,
-        "Width of the network: 2 has four times the size and takes three times as long.",
+        "Width of the network: 2 is four times as large and takes three times as long.",
         min=0.25,
         max=4.0,
         step=0.25,
@@ -89,7 +89,7 @@ class EncoderTrainingConfig:
     )
     learning_rate: float = setting(
         1e-3,
-        "Adam step at the start; it falls to a fiftieth along a cosine.",
+        "Adam learning rate at the start; it falls to a fiftieth along a cosine.",
         min=1e-6,
         max=0.1,
         step=1e-4,
@@ -97,7 +97,10 @@ class EncoderTrainingConfig:
     )
     ema_decay: float = setting(
         0.998,
-        "The result is a running average of the weights; nearer 1 is smoother. It warms up in short runs.",
+        (
+            "Decay of the running average of the weights, which is the result; nearer 1 is smoother. "
+            "Early steps use less."
+        ),
         min=0.0,
         max=0.99999,
         step=0.001,
@@ -105,7 +108,7 @@ class EncoderTrainingConfig:
     )
     preview_interval: int = setting(
         100,
-        "A preview picture every so many iterations; 0 makes none.",
+        "A preview picture every this many iterations; 0: none.",
         min=0,
         max=10_000,
         step=1,
@@ -114,7 +117,7 @@ class EncoderTrainingConfig:
     )
     snapshot_interval: int = setting(
         200,
-        "The state is saved every so many iterations, so that a killed run resumes there.",
+        "The state is saved every this many iterations, so that a killed run can resume.",
         min=1,
         max=10_000,
         step=10,

@@ -20,7 +20,7 @@ SNAPSHOTS = ("last", "best")
 class FinetuneConfig:
     """Stage 1: fine-tune a face generator to a style while the semantic constraint keeps its meaning in place."""
 
-    style_name: str = setting("style", "Name of the style; it travels with the generator.")
+    style_name: str = setting("style", "Name of the style; it is stored with the generator.")
     steps: int = setting(
         1000,
         "Training iterations. 800-1600 suit 100-300 pictures; fewer pictures want fewer steps.",
@@ -40,37 +40,40 @@ class FinetuneConfig:
     )
     keep_shape: float = setting(
         1.0,
-        "How firmly parts stay where they are (feature distance). Lower it for styles that change geometry.",
+        ("How firmly parts stay in place (feature distance). Lower it for styles that change shapes."),
         min=0.0,
         max=100.0,
         step=0.1,
     )
     keep_structure: float = setting(
         1.0,
-        "How firmly what belongs together stays together (self-similarity). It leaves colour and texture free.",
+        ("How firmly relations between parts are kept (self-similarity). Colour and texture stay free."),
         min=0.0,
         max=100.0,
         step=0.1,
     )
     keep_relations: float = setting(
         1.0,
-        "How firmly faces keep their differences from each other. Only acts with 10 style pictures or fewer.",
+        ("How firmly faces keep their differences from each other. Only used with 10 style pictures or fewer."),
         min=0.0,
         max=100.0,
         step=0.1,
         place="text",
     )
     match_palette: bool = setting(
-        False, "Begin with the palette of the style pictures. For pencil, ink and other styles of few colours."
+        False, ("Begin with the colours of the style pictures. For pencil, ink and other styles of few colours.")
     )
     freeze_palette: bool = setting(
         False,
-        "Keep to that palette: the projections to RGB stay. For ink, pencil and other styles of few colours.",
+        (
+            "Keep those colours: the projections to RGB are not trained. For ink, pencil and other "
+            "styles of few colours."
+        ),
         place="advanced",
     )
     match_texture: float = setting(
         0.0,
-        "Pull towards the texture and colour statistics of the style pictures. Speeds up short runs.",
+        ("Weight of the distance from the texture and colour statistics of the style pictures. Speeds up short runs."),
         min=0.0,
         max=1000.0,
         step=0.5,
@@ -84,18 +87,21 @@ class FinetuneConfig:
     )
     learning_rate: float = setting(
         2e-4,
-        "Adam step of the generator, well below the discriminator's. Public checkpoints bear up to 2e-3.",
+        (
+            "Adam learning rate of the generator, well below the discriminator's. Public checkpoints "
+            "tolerate up to 2e-3."
+        ),
         min=1e-6,
         max=0.1,
         step=1e-4,
         place="advanced",
     )
     discriminator_learning_rate: float = setting(
-        2e-3, "Adam step of the discriminator.", min=1e-6, max=0.1, step=1e-4, place="text"
+        2e-3, "Adam learning rate of the discriminator.", min=1e-6, max=0.1, step=1e-4, place="text"
     )
     style_mixing_prob: float = setting(
         0.9,
-        "Share of training faces made from two latents, so that no layer learns to rely on another.",
+        ("Share of training faces made from two latents, so that layers do not learn to rely on each other."),
         min=0.0,
         max=1.0,
         step=0.05,
@@ -103,7 +109,7 @@ class FinetuneConfig:
     )
     freeze_d_blocks: int = setting(
         AUTOMATIC,
-        "Discriminator blocks nearest the picture that stay as they were (FreezeD). -1: those above 128 px.",
+        ("Number of discriminator blocks nearest the picture that are not trained (FreezeD). -1: those above 128 px."),
         min=-1,
         max=10,
         step=1,
@@ -120,7 +126,7 @@ class FinetuneConfig:
     )
     r1_interval: int = setting(
         16,
-        "The R1 penalty is computed every so many iterations and weighted up to match.",
+        "The R1 penalty is computed every this many iterations, with its weight scaled to match.",
         min=1,
         max=64,
         step=1,
@@ -137,7 +143,7 @@ class FinetuneConfig:
     )
     path_length_interval: int = setting(
         4,
-        "The path-length penalty is computed every so many iterations, on half a batch.",
+        "The path-length penalty is computed every this many iterations, on half a batch.",
         min=1,
         max=64,
         step=1,
@@ -146,14 +152,15 @@ class FinetuneConfig:
     )
     augment: str = setting(
         "ada",
-        "Augmentation of what the discriminator sees. ada: as strong as overfitting asks for. fixed. off. "
-        "diffaugment: colour, translation and cutout, always.",
+        "Augmentation of what the discriminator sees. ada: as strong as overfitting demands. "
+        "fixed: always with `augment_probability`. off: none. diffaugment: colour, translation "
+        "and cutout, always.",
         choices=AUGMENTATIONS,
         place="advanced",
     )
     augment_probability: float = setting(
         0.2,
-        "Probability of each augmentation: where `ada` begins, or the value that `fixed` keeps.",
+        "Probability of each augmentation: the start for `ada`, the value for `fixed`.",
         min=0.0,
         max=0.9,
         step=0.05,
@@ -181,7 +188,10 @@ class FinetuneConfig:
     )
     ema_decay: float = setting(
         0.999,
-        "The result is a running average of the weights; nearer 1 is smoother. It warms up in short runs.",
+        (
+            "Decay of the running average of the weights, which is the result; nearer 1 is smoother. "
+            "Early steps use less."
+        ),
         min=0.0,
         max=0.99999,
         step=0.001,
@@ -195,7 +205,7 @@ class FinetuneConfig:
     )
     preview_interval: int = setting(
         50,
-        "A preview picture every so many iterations; 0 makes none.",
+        "A preview picture every this many iterations; 0: none.",
         min=0,
         max=10_000,
         step=1,
@@ -204,7 +214,7 @@ class FinetuneConfig:
     )
     snapshot_interval: int = setting(
         100,
-        "The state is saved every so many iterations, so that a killed run resumes there.",
+        "The state is saved every this many iterations, so that a killed run can resume.",
         min=1,
         max=10_000,
         step=10,
@@ -214,7 +224,7 @@ class FinetuneConfig:
     seed: int = setting(0, "Same seed, same pictures, same settings: same result.", min=0, max=2**63 - 1, step=1)
     accumulate: int = setting(
         1,
-        "Parts that a batch is computed in, one after the other: less memory, about the same result.",
+        ("Number of parts a batch is computed in, one after the other: less memory, about the same result."),
         min=1,
         max=128,
         step=1,
@@ -223,7 +233,10 @@ class FinetuneConfig:
     )
     freeze_g_blocks: int = setting(
         0,
-        "Generator blocks from 4 px up that stay as they were (FreezeG): 2 keep the pose, 4 the shape of the face.",
+        (
+            "Number of generator blocks from 4 px up that are not trained (FreezeG): 2 keep the pose, "
+            "4 the shape of the face."
+        ),
         min=0,
         max=10,
         step=1,
@@ -232,13 +245,16 @@ class FinetuneConfig:
     )
     train_layers: str = setting(
         "all",
-        "What of the generator learns. convolutions: the filters only. modulation: only how w steers them.",
+        (
+            "Which weights of the generator are trained. all. convolutions: only the filters. "
+            "modulation: only how w modulates them."
+        ),
         choices=TRAINED_LAYERS,
         place="advanced",
     )
     validation: float = setting(
         0.0,
-        "Share of the style pictures held back from training, to measure the style with. At least one if above 0.",
+        ("Share of the style pictures held back from training to measure with; at least one if above 0."),
         min=0.0,
         max=0.5,
         step=0.05,
@@ -246,7 +262,7 @@ class FinetuneConfig:
     )
     score_interval: int = setting(
         50,
-        "Style and structure are measured every so many iterations, which takes as long as one or two. 0: never.",
+        ("Style and structure are measured every this many iterations, which takes as long as one or two. 0: never."),
         min=0,
         max=10_000,
         step=1,
@@ -255,14 +271,14 @@ class FinetuneConfig:
     )
     keep_snapshot: str = setting(
         "last",
-        "last: the style as it ends. best: as it was when measured nearest to the style pictures, with "
+        "last: the style at the end. best: the one measured nearest to the style pictures, with "
         "structure within `structure_limit`.",
         choices=SNAPSHOTS,
         place="advanced",
     )
     patience: int = setting(
         0,
-        "End the training after so many measurements in a row that are no better than the best. 0: never.",
+        "End the training after this many measurements in a row without improvement. 0: never.",
         min=0,
         max=1000,
         step=1,
@@ -271,7 +287,7 @@ class FinetuneConfig:
     )
     structure_limit: float = setting(
         0.9,
-        "Structure distance that a best snapshot may have. 0: faces as in the source, 1: they could be anybody's.",
+        ("Largest structure distance of a best snapshot. 0: faces as in the source; 1: they could be anybody's."),
         min=0.0,
         max=10.0,
         step=0.05,
@@ -279,7 +295,7 @@ class FinetuneConfig:
     )
     checkpointing: bool = setting(
         False,
-        "Compute activations again instead of keeping them: less memory, about a third slower, same result.",
+        ("Recompute activations instead of keeping them: less memory, about a third slower, same result."),
         place="text",
     )
     tensorboard: bool = setting(

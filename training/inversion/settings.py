@@ -23,7 +23,7 @@ class InversionConfig:
     )
     learning_rate: float = setting(
         0.1,
-        "Adam step, in standard deviations of the generator's w.",
+        "Adam learning rate, in standard deviations of the generator's w.",
         min=1e-4,
         max=1.0,
         step=0.01,
@@ -32,7 +32,7 @@ class InversionConfig:
     )
     w_share: float = setting(
         0.33,
-        "From the mean, one w for all layers is searched for this share of the steps, then one per layer.",
+        ("When starting from the mean: share of the steps that search one w for all layers, before one per layer."),
         min=0.0,
         max=1.0,
         step=0.05,
@@ -49,7 +49,7 @@ class InversionConfig:
     )
     feature_weight: float = setting(
         1.0,
-        "Weight of the distance in the discriminator's features; unused by a generator without a discriminator.",
+        ("Weight of the distance in the discriminator's features; ignored if the generator has no discriminator."),
         min=0.0,
         max=100.0,
         step=0.1,
@@ -64,13 +64,16 @@ class InversionConfig:
     )
     noise: str = setting(
         "fixed",
-        "fixed: the generator's own. optimised: fit it too; closer, but it may hide detail that styles lose.",
+        (
+            "fixed: the generator's own noise. optimised: fit it too, which comes closer but may hide "
+            "details that styles then lose."
+        ),
         choices=NOISE_MODES,
         place="advanced",
     )
     noise_regulariser: float = setting(
         0.1,
-        "How firmly optimised noise stays noise, so that the face itself stays in the latent.",
+        ("How strongly optimised noise is kept random, so that the face itself stays in the latent."),
         min=0.0,
         max=1000.0,
         step=0.1,
@@ -78,7 +81,7 @@ class InversionConfig:
     )
     preview_interval: int = setting(
         25,
-        "A preview picture every so many iterations; 0 makes none.",
+        "A preview picture every this many iterations; 0: none.",
         min=0,
         max=10_000,
         step=1,
@@ -88,13 +91,13 @@ class InversionConfig:
     seed: int = setting(0, "Seed of everything random in the search.", min=0, max=2**63 - 1, step=1, place="advanced")
     space: str = setting(
         "w_plus",
-        "w_plus: a code for each layer, closest to the face. w: one for all, edits most cleanly.",
+        ("w_plus: one code per layer, closest to the face. w: one for all layers, best for editing."),
         choices=LATENT_SPACES,
         place="advanced",
     )
     batch_size: int = setting(
         8,
-        "Faces searched for at once. Less memory with fewer; the result of each face is the same.",
+        "Faces searched for at once. Fewer need less memory; the result of each face is the same.",
         min=1,
         max=256,
         step=1,
@@ -103,7 +106,10 @@ class InversionConfig:
     )
     code_weight: float = setting(
         0.3,
-        "Weight of the distance in what an encoder reads, where one is connected: it keeps the person.",
+        (
+            "Weight of the distance between what the encoder reads in both pictures, if one is "
+            "connected: it keeps the person."
+        ),
         min=0.0,
         max=100.0,
         step=0.05,
@@ -122,14 +128,14 @@ class PivotalConfig:
 
     steps: int = setting(
         200,
-        "Tuning iterations. 100 to 350; more come closer to the faces and wear the generator more.",
+        ("Tuning iterations. 100 to 350; more come closer to the faces but harm the generator more."),
         min=1,
         max=10_000,
         step=10,
     )
     learning_rate: float = setting(
         1e-3,
-        "Adam step of the generator. Large public generators want less: 3e-4 at 1024 px.",
+        "Adam learning rate of the generator. Large public generators need less: 3e-4 at 1024 px.",
         min=1e-6,
         max=0.1,
         step=1e-4,
@@ -145,7 +151,7 @@ class PivotalConfig:
     )
     feature_weight: float = setting(
         1.0,
-        "Weight of the distance in the discriminator's features; unused by a generator without a discriminator.",
+        ("Weight of the distance in the discriminator's features; ignored if the generator has no discriminator."),
         min=0.0,
         max=100.0,
         step=0.1,
@@ -153,14 +159,17 @@ class PivotalConfig:
     )
     locality_weight: float = setting(
         0.1,
-        "How firmly other faces stay as they were. 0 leaves them out: twice as fast, and edits suffer.",
+        ("How firmly other faces stay as they were. 0 turns this off: twice as fast, but edits suffer."),
         min=0.0,
         max=100.0,
         step=0.05,
     )
     locality_distance: float = setting(
         0.5,
-        "How far from the faces others are held, in distances of a typical face from the average one.",
+        (
+            "How far from the faces other faces are held in place, in units of a typical face's "
+            "distance from the average one."
+        ),
         min=0.01,
         max=10.0,
         step=0.1,
@@ -168,7 +177,7 @@ class PivotalConfig:
     )
     batch_size: int = setting(
         4,
-        "Faces drawn at once. Less memory with fewer; every iteration learns from all faces.",
+        "Faces drawn at once. Fewer need less memory; every iteration learns from all faces.",
         min=1,
         max=256,
         step=1,
@@ -177,7 +186,7 @@ class PivotalConfig:
     )
     preview_interval: int = setting(
         25,
-        "A preview picture every so many iterations; 0 makes none.",
+        "A preview picture every this many iterations; 0: none.",
         min=0,
         max=10_000,
         step=1,
@@ -187,7 +196,10 @@ class PivotalConfig:
     seed: int = setting(0, "Same seed, same faces, same settings: same result.", min=0, max=2**63 - 1, step=1)
     code_weight: float = setting(
         0.3,
-        "Weight of the distance in what an encoder reads, where one is connected: it keeps the person.",
+        (
+            "Weight of the distance between what the encoder reads in both pictures, if one is "
+            "connected: it keeps the person."
+        ),
         min=0.0,
         max=100.0,
         step=0.05,
@@ -210,19 +222,19 @@ class ReferenceConfig:
 
     steps: int = setting(
         300,
-        "Search iterations. 0 takes what the encoder says, or the nearest anchor. An encoder saves most of them.",
+        ("Search iterations; with an encoder fewer are enough. 0 takes what the encoder says, or the nearest anchor."),
         min=0,
         max=10_000,
         step=10,
     )
     several: str = setting(
         "average",
-        "What becomes of several references. average: one look between them. batch: a look for each.",
+        ("What to do with several references. average: one look between them. batch: a look for each."),
         choices=SEVERAL,
     )
     feature_weight: float = setting(
         1.0,
-        "Weight of the distance in a discriminator's features; unused where neither generator has one.",
+        ("Weight of the distance in a discriminator's features; ignored if neither generator has one."),
         min=0.0,
         max=100.0,
         step=0.1,
@@ -238,7 +250,10 @@ class ReferenceConfig:
     )
     mean_penalty: float = setting(
         0.01,
-        "Keeps the look near the average one, so that it fits other faces. Lower copies the reference more.",
+        (
+            "Keeps the look near the average one, so that it fits other faces. Lower values copy the "
+            "reference more closely."
+        ),
         min=0.0,
         max=100.0,
         step=0.005,
@@ -246,7 +261,7 @@ class ReferenceConfig:
     )
     learning_rate: float = setting(
         0.1,
-        "Adam step, in standard deviations of the generator's w.",
+        "Adam learning rate, in standard deviations of the generator's w.",
         min=1e-4,
         max=1.0,
         step=0.01,
@@ -255,7 +270,7 @@ class ReferenceConfig:
     )
     preview_interval: int = setting(
         25,
-        "A preview picture every so many iterations; 0 makes none.",
+        "A preview picture every this many iterations; 0: none.",
         min=0,
         max=10_000,
         step=1,
@@ -264,7 +279,7 @@ class ReferenceConfig:
     )
     batch_size: int = setting(
         8,
-        "References searched for at once. Less memory with fewer; the result of each is the same.",
+        "References searched for at once. Fewer need less memory; the result of each is the same.",
         min=1,
         max=256,
         step=1,

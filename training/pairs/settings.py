@@ -22,7 +22,7 @@ class PairsConfig:
 
     count: int = setting(
         2000,
-        "Synthetic pairs wanted per level. More faces are drawn, so that so many are left after filtering.",
+        ("Synthetic pairs per level. More faces are drawn, so that this many are left after filtering."),
         min=0,
         max=1_000_000,
         step=50,
@@ -33,21 +33,21 @@ class PairsConfig:
     )
     truncation_min: float = setting(
         0.5,
-        "Least truncation psi of the synthetic faces; near 0 they resemble the average face.",
+        "Smallest truncation psi of the synthetic faces; near 0 they resemble the average face.",
         min=0.0,
         max=1.5,
         step=0.05,
     )
     truncation_max: float = setting(
         0.7,
-        "Greatest truncation psi of the synthetic faces; near 1 they are diverse, and some are broken.",
+        ("Largest truncation psi of the synthetic faces; near 1 they are diverse, and some are broken."),
         min=0.0,
         max=1.5,
         step=0.05,
     )
     drop_quality: float = setting(
         0.2,
-        "Share of each level that is dropped because the target's discriminator finds it least like the style.",
+        ("Share of each level to drop: the pairs that the target's discriminator finds least like the style."),
         min=0.0,
         max=0.95,
         step=0.05,
@@ -55,7 +55,7 @@ class PairsConfig:
     )
     drop_structure: float = setting(
         0.2,
-        "Share of each level that is dropped because the two sides agree least in what belongs with what.",
+        "Share of each level to drop: the pairs whose two sides differ most in structure.",
         min=0.0,
         max=0.95,
         step=0.05,
@@ -71,7 +71,7 @@ class PairsConfig:
     )
     min_contrast: float = setting(
         0.08,
-        "Pairs with a flatter picture are dropped: standard deviation of brightness, in -1..1.",
+        "Pairs with less contrast are dropped: standard deviation of brightness, in -1..1.",
         min=0.0,
         max=1.0,
         step=0.01,
@@ -79,7 +79,7 @@ class PairsConfig:
     )
     duplicate_bits: int = setting(
         4,
-        "Faces whose looks (16 x 16 brightness) differ in no more bits than this count as one; -1 keeps them all.",
+        ("Faces whose 16 x 16 brightness patterns differ in at most this many bits count as one; -1 keeps them all."),
         min=-1,
         max=64,
         step=1,
@@ -88,14 +88,14 @@ class PairsConfig:
     )
     max_reconstruction_error: float = setting(
         0.06,
-        "Photos whose reconstruction is further off are dropped: mean squared error, in -1..1.",
+        "Photos with a larger reconstruction error are dropped: mean squared error, in -1..1.",
         min=0.0,
         max=4.0,
         step=0.01,
     )
     min_identity_1: float = setting(
         0.4,
-        "With an identity network: least likeness of the two sides at level 1 (1: the same face, 0: strangers).",
+        ("With an identity network: smallest likeness of the two sides at level 1 (1: the same face, 0: strangers)."),
         min=-1.0,
         max=1.0,
         step=0.05,
@@ -103,7 +103,7 @@ class PairsConfig:
     )
     min_identity_2: float = setting(
         0.3,
-        "With an identity network: least likeness of the two sides at level 2.",
+        "With an identity network: smallest likeness of the two sides at level 2.",
         min=-1.0,
         max=1.0,
         step=0.05,
@@ -111,7 +111,7 @@ class PairsConfig:
     )
     min_identity_3: float = setting(
         0.2,
-        "With an identity network: least likeness of the two sides at level 3.",
+        "With an identity network: smallest likeness of the two sides at level 3.",
         min=-1.0,
         max=1.0,
         step=0.05,
@@ -127,12 +127,15 @@ class PairsConfig:
     )
     keep_anchor_colours: bool = setting(
         False,
-        "The first of them keeps the colours of its latent. Turn on where those are not in the style's colours.",
+        (
+            "The first pair of each style picture keeps the colours of its latent. Turn on if those "
+            "are not the style's colours."
+        ),
         place="advanced",
     )
     appearance_layer: int = setting(
         AUTOMATIC,
-        "First code of W+ that such random colours replace. -1: 7, or 5 for generators of 64 px.",
+        ("First code of W+ that the random colours of style pictures replace. -1: 7, or 5 for generators of 64 px."),
         min=-1,
         max=26,
         step=1,
@@ -143,25 +146,30 @@ class PairsConfig:
     )
     affine_prob: float = setting(
         0.5,
-        "Share of pairs that are turned, enlarged and moved a little, both sides alike.",
+        "Share of pairs that are rotated, enlarged and shifted a little, both sides alike.",
         min=0.0,
         max=1.0,
         step=0.05,
         place="text",
     )
     max_rotation: float = setting(
-        5.0, "Greatest turn of such pairs.", min=0.0, max=45.0, step=1.0, unit="degrees", place="text"
+        5.0, "Largest rotation of these pairs.", min=0.0, max=45.0, step=1.0, unit="degrees", place="text"
     )
     max_scaling: float = setting(
         0.05,
-        "Greatest enlargement of such pairs, beyond the little that keeps their borders out of sight.",
+        "Largest enlargement of these pairs, beyond the little that hides their borders.",
         min=0.0,
         max=0.5,
         step=0.01,
         place="text",
     )
     max_shift: float = setting(
-        0.02, "Greatest shift of such pairs, in parts of the picture's side.", min=0.0, max=0.5, step=0.01, place="text"
+        0.02,
+        "Largest shift of these pairs, as a share of the picture's side.",
+        min=0.0,
+        max=0.5,
+        step=0.01,
+        place="text",
     )
     level_1_resolution: int = setting(
         64,

@@ -16,7 +16,11 @@ class PairSupervisionConfig:
     """Stage 2: a style generator learns on from pairs, its own best pictures and true pictures of the style."""
 
     steps: int = setting(
-        400, "Training iterations. With true style pictures among the pairs 300 to 600 do.", min=1, max=100_000, step=50
+        400,
+        "Training iterations. With true style pictures among the pairs 300 to 600 are enough.",
+        min=1,
+        max=100_000,
+        step=50,
     )
     batch_size: int = setting(4, "Pairs per iteration.", min=1, max=64, step=1, unit="pairs")
     free_batch_size: int = setting(
@@ -29,14 +33,14 @@ class PairSupervisionConfig:
         place="text",
     )
     pair_weight: float = setting(
-        1.0, "Weight of the pairs as a whole. 0 goes on as stage 1 did.", min=0.0, max=100.0, step=0.25
+        1.0, "Weight of the pairs as a whole. 0 continues as stage 1 did.", min=0.0, max=100.0, step=0.25
     )
     anchor_weight: float = setting(
         2.0, "Weight of pairs whose target is a true style picture.", min=0.0, max=100.0, step=0.25
     )
     level_1_weight: float = setting(
         0.25,
-        "Weight of pairs with colour and texture of the style: they teach structure only.",
+        ("Weight of pairs with colour and texture of the style; only their structure is learned from."),
         min=0.0,
         max=100.0,
         step=0.05,
@@ -44,7 +48,7 @@ class PairSupervisionConfig:
     )
     level_2_weight: float = setting(
         0.5,
-        "Weight of pairs with parts of the style: they teach structure only.",
+        "Weight of pairs with parts of the style; only their structure is learned from.",
         min=0.0,
         max=100.0,
         step=0.05,
@@ -60,7 +64,7 @@ class PairSupervisionConfig:
     )
     anchor_share: float = setting(
         0.5,
-        "Share of the pairs of an iteration that are true style pictures, where there are both kinds.",
+        "Share of an iteration's pairs that are true style pictures, if there are both kinds.",
         min=0.0,
         max=1.0,
         step=0.05,
@@ -79,7 +83,7 @@ class PairSupervisionConfig:
     )
     adversarial_weight: float = setting(
         0.2,
-        "Weight of the discriminator's verdict. 0 leaves what the pairs say soft.",
+        "Weight of the adversarial loss. At 0 the pictures stay soft.",
         min=0.0,
         max=100.0,
         step=0.05,
@@ -89,14 +93,19 @@ class PairSupervisionConfig:
     )
     keep_shape: float = setting(
         1.0,
-        "How firmly parts stay where they are. Lower it for styles that change geometry.",
+        "How firmly parts stay in place. Lower it for styles that change shapes.",
         min=0.0,
         max=100.0,
         step=0.1,
         place="advanced",
     )
     keep_structure: float = setting(
-        1.0, "How firmly what belongs together stays together.", min=0.0, max=100.0, step=0.1, place="advanced"
+        1.0,
+        "How firmly relations between parts are kept (self-similarity).",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+        place="advanced",
     )
     semantic_schedule: str = setting(
         "cosine",
@@ -106,7 +115,7 @@ class PairSupervisionConfig:
     )
     refine_codes: float = setting(
         0.02,
-        "Step with which the codes of true style pictures are corrected while training; 0 keeps them.",
+        ("Learning rate of the codes of true style pictures, which are corrected while training; 0 keeps them."),
         min=0.0,
         max=1.0,
         step=0.01,
@@ -114,14 +123,19 @@ class PairSupervisionConfig:
         place="text",
     )
     freeze_palette: bool = setting(
-        False, "Keep the projections to RGB. For ink, pencil and other styles of few colours.", place="advanced"
+        False, "Do not train the projections to RGB. For ink, pencil and other styles of few colours.", place="advanced"
     )
     discriminator_alone: int = setting(
-        20, "First iterations in which the discriminator learns alone.", min=0, max=10_000, step=10, place="text"
+        20,
+        "Number of iterations at the start in which only the discriminator is trained.",
+        min=0,
+        max=10_000,
+        step=10,
+        place="text",
     )
     learning_rate: float = setting(
         1.5e-3,
-        "Adam step of the generator; it warms up and falls to a twentieth along a cosine.",
+        ("Adam learning rate of the generator; it warms up and falls to a twentieth along a cosine."),
         min=1e-6,
         max=0.1,
         step=1e-4,
@@ -129,7 +143,7 @@ class PairSupervisionConfig:
     )
     discriminator_learning_rate: float = setting(
         4e-3,
-        "Adam step of the discriminator; it goes along the same curve.",
+        "Adam learning rate of the discriminator, with the same schedule.",
         min=1e-6,
         max=0.1,
         step=1e-4,
@@ -140,7 +154,7 @@ class PairSupervisionConfig:
     )
     ema_decay: float = setting(
         0.995,
-        "The result is a running average of the weights; nearer 1 is smoother.",
+        "Decay of the running average of the weights, which is the result; nearer 1 is smoother.",
         min=0.0,
         max=0.99999,
         step=0.001,
@@ -151,7 +165,7 @@ class PairSupervisionConfig:
     )
     preview_interval: int = setting(
         50,
-        "A preview picture every so many iterations; 0 makes none.",
+        "A preview picture every this many iterations; 0: none.",
         min=0,
         max=10_000,
         step=1,
@@ -160,7 +174,7 @@ class PairSupervisionConfig:
     )
     snapshot_interval: int = setting(
         100,
-        "The state is saved every so many iterations, so that a killed run resumes there.",
+        "The state is saved every this many iterations, so that a killed run can resume.",
         min=1,
         max=10_000,
         step=10,
@@ -170,23 +184,23 @@ class PairSupervisionConfig:
     seed: int = setting(0, "Same seed, same pairs, same settings: same result.", min=0, max=2**63 - 1, step=1)
     stroke_freedom: float = setting(
         0.3,
-        "How far strokes may lie elsewhere than in the target, as long as they are as strong there. 0: every line "
-        "has its place. 0.5 to 1: hatching and brush strokes, which else average away.",
+        "How freely strokes may move, as long as they are as strong. 0: every line has its place. "
+        "0.5 to 1: for hatching and brush strokes, which otherwise average away.",
         min=0.0,
         max=1.0,
         step=0.1,
     )
     noise_strength: float = setting(
         0.0,
-        "Strength that the generator's own noise begins with between 32 px and half its size, to be learned from "
-        "there: what brush strokes and grain grow from. 0 leaves the noise as it is.",
+        "Initial strength of the generator's noise between 32 px and half its size, trained from "
+        "there: brush strokes and grain grow from it. 0 leaves the noise as it is.",
         min=0.0,
         max=1.0,
         step=0.05,
     )
     learn_noise: bool = setting(
         False,
-        "Let the noise itself be learned, too, up to the full size: a sheet of paper or canvas with its "
+        "Also train the noise maps, up to the full size: a sheet of paper or canvas with its "
         "hatching, the same under every picture. Needs `noise_strength`.",
         place="advanced",
     )

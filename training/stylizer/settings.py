@@ -15,7 +15,7 @@ AUTOMATIC_MEDIUM = "auto"
 class StylizerConfig:
     """Teach a small feed-forward network a style: from pairs of pictures, or from a rendered look and its rule."""
 
-    style_name: str = setting("style", "Name of the style; it travels with the stylizer.")
+    style_name: str = setting("style", "Name of the style; it is stored with the stylizer.")
     steps: int = setting(
         2000,
         "Training iterations. 500 show where it goes; 2000 to 5000 make a style from a few hundred pairs.",
@@ -26,7 +26,7 @@ class StylizerConfig:
     batch_size: int = setting(4, "Pictures per iteration.", min=1, max=256, step=1)
     size: int = setting(
         144,
-        "Side of the squares it trains on, in pixels. It draws pictures of any size all the same.",
+        "Side of the training squares in pixels. The network still draws pictures of any size.",
         min=48,
         max=1024,
         step=48,
@@ -41,7 +41,7 @@ class StylizerConfig:
     )
     pair_share: float = setting(
         0.7,
-        "Share of pictures from your pairs. The rest are pairs seen through a bad camera before odd backgrounds.",
+        ("Share of pictures taken from your pairs as they are. The rest are degraded pairs before other backgrounds."),
         min=0.0,
         max=1.0,
         step=0.05,
@@ -49,8 +49,8 @@ class StylizerConfig:
     )
     degrade: float = setting(
         1.0,
-        "How badly the network's view of a picture is blurred, compressed and made noisy while it trains; "
-        "it learns to see through that. 0 shows it clean pictures only.",
+        "How strongly training inputs are blurred, compressed and made noisy, so that the network "
+        "copes with such photos. 0: clean pictures only.",
         min=0.0,
         max=2.0,
         step=0.1,
@@ -69,8 +69,8 @@ class StylizerConfig:
     )
     adversarial_weight: float = setting(
         0.01,
-        "Weight of a small discriminator of patches, which asks for the style's texture. 0 turns it off and is "
-        "a third faster.",
+        "Weight of a small patch discriminator, which brings out the style's texture. 0 turns it "
+        "off and is a third faster.",
         min=0.0,
         max=10.0,
         step=0.005,
@@ -87,7 +87,7 @@ class StylizerConfig:
     )
     learning_rate: float = setting(
         1.5e-3,
-        "Adam step at the start; it falls to a fiftieth along a cosine.",
+        "Adam learning rate at the start; it falls to a fiftieth along a cosine.",
         min=1e-6,
         max=0.1,
         step=1e-4,
@@ -95,7 +95,10 @@ class StylizerConfig:
     )
     ema_decay: float = setting(
         0.995,
-        "The result is a running average of the weights; nearer 1 is smoother. It warms up in short runs.",
+        (
+            "Decay of the running average of the weights, which is the result; nearer 1 is smoother. "
+            "Early steps use less."
+        ),
         min=0.0,
         max=0.99999,
         step=0.001,
@@ -103,7 +106,7 @@ class StylizerConfig:
     )
     width: float = setting(
         1.0,
-        "Width of the network: 2 has four times the size and draws at a third of the speed.",
+        "Width of the network: 2 is four times as large and draws at a third of the speed.",
         min=0.25,
         max=4.0,
         step=0.25,
@@ -111,7 +114,7 @@ class StylizerConfig:
     )
     preview_interval: int = setting(
         100,
-        "A preview picture every so many iterations; 0 makes none.",
+        "A preview picture every this many iterations; 0: none.",
         min=0,
         max=10_000,
         step=1,
@@ -120,7 +123,7 @@ class StylizerConfig:
     )
     snapshot_interval: int = setting(
         200,
-        "The state is saved every so many iterations, so that a killed run resumes there.",
+        "The state is saved every this many iterations, so that a killed run can resume.",
         min=1,
         max=10_000,
         step=10,
