@@ -1,42 +1,20 @@
-"""Outputs of the public implementations, reproduced to 1e-4 of their largest value.
-
-The files are not part of the repository: point FACESTYLIST_REFERENCE at them, or put them at ../shared/reference.
-The same exactness is tested without them, against a slow definition, in test_generator.py and test_discriminator.py.
-"""
+"""Outputs of the public implementations, reproduced to 1e-4 of their largest value."""
 
 from __future__ import annotations
 
-import json
-import os
-import runpy
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from reference_files import EXACTNESS, assert_close, outputs
 from tolerances import rounding
 
 from facestylist.models import checkpoints, ops
 from facestylist.models.generator import Generator
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-FOLDER = Path(os.environ.get("FACESTYLIST_REFERENCE", REPOSITORY.parent / "shared" / "reference"))
-
-pytestmark = pytest.mark.skipif(
-    not (FOLDER / "rebuild.py").is_file(), reason=f"no reference outputs in {FOLDER}; set FACESTYLIST_REFERENCE"
-)
-
-EXACTNESS = 1e-4
-"""Of the largest value: what is asked of every format that is read, whatever the network's depth."""
-
-
-def _outputs(case: str) -> dict[str, torch.Tensor]:
-    with np.load(FOLDER / f"{case}.npz") as file:
-        return {name: torch.from_numpy(np.asarray(file[name])) for name in file.files}
-
-
-def _assert_close(ours: torch.Tensor, reference: torch.Tensor) -> None:
-    assert (ours - reference).abs().max() <= EXACTNESS * reference.abs().max()
+ReferenceFile = Callable[[str], Path]
 
 
 def _gradient(generator: Generator, w_plus: torch.Tensor) -> torch.Tensor:
@@ -101,29 +79,16 @@ def _assert_gradient_but_for_kinks(generator: Generator, w_plus: torch.Tensor, r
             assert (ours - reference).abs().max() < before, f"nothing within rounding explains layer {layer}"
 
 
-@pytest.fixture(scope="module", params=["ros_g64_narrow", "ros_g64_cm1"])
-def rosinality(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """(case, native file); the wide one is rebuilt from its description."""
-    native = FOLDER / f"{request.param}.pt"
-    if not native.is_file():
-        native = tmp_path_factory.mktemp("reference") / f"{request.param}.pt"
-        state = runpy.run_path(str(FOLDER / "rebuild.py"))["state_dict"](
-            json.loads((FOLDER / f"{request.param}.json").read_text())
-        )
-        torch.save({"latent_avg": state.pop("__latent_avg__"), "g_ema": state}, native)
-    return request.param, native
-
-
-def test_rosinality_generator(rosinality: tuple[str, Path]) -> None:
-    case, file = rosinality
-    expected, generator = _outputs(case), checkpoints.load_generator(file).generator
+@pytest.mark.parametrize("case", ["ros_g64_narrow", "ros_g64_cm1"])
+def test_rosinality_generator(case: str, reference_file: ReferenceFile) -> None:
+    expected, generator = outputs(case), checkpoints.load_generator(reference_file(f"{case}.pt")).generator
     with torch.no_grad():
-        _assert_close(generator.mapping(expected["z"]), expected["w"])
-        _assert_close(generator.mean_latent, expected["latent_avg"])
-        _assert_close(generator(expected["z"]), expected["img_const"])
-        _assert_close(generator(expected["z"], truncation_psi=0.7), expected["img_psi07"])
-        _assert_close(generator.truncate(expected["w"], 0.7), expected["latent_psi07"])
-        _assert_close(generator.synthesis(expected["wplus"]), expected["img_wplus"])
+        assert_close(generator.mapping(expected["z"]), expected["w"])
+        assert_close(generator.mean_latent, expected["latent_avg"])
+        assert_close(generator(expected["z"]), expected["img_const"])
+        assert_close(generator(expected["z"], truncation_psi=0.7), expected["img_psi07"])
+        assert_close(generator.truncate(expected["w"], 0.7), expected["latent_psi07"])
+        assert_close(generator.synthesis(expected["wplus"]), expected["img_wplus"])
     _assert_gradient_but_for_kinks(generator, expected["wplus"], expected["grad_wplus"])
 
 
@@ -132,54 +97,54 @@ def _assert_discriminates(
 ) -> None:
     pictures = (images / 127.5 - 1).requires_grad_()
     ours = network(pictures)
-    _assert_close(ours, logits)
+    assert_close(ours, logits)
     (gradient,) = torch.autograd.grad(ours.sum(), pictures)
-    _assert_close(gradient.square().sum(dim=(1, 2, 3)), r1)
+    assert_close(gradient.square().sum(dim=(1, 2, 3)), r1)
 
 
-def test_rosinality_discriminator() -> None:
-    expected = _outputs("ros_d64_narrow")
-    network = checkpoints.load_discriminator(FOLDER / "ros_d64_narrow.pt")
+def test_rosinality_discriminator(reference_file: ReferenceFile) -> None:
+    expected = outputs("ros_d64_narrow")
+    network = checkpoints.load_discriminator(reference_file("ros_d64_narrow.pt"))
     _assert_discriminates(network, expected["in_u8"], expected["logits"], expected["r1"])
 
 
-def test_nvidia_generator_and_discriminator() -> None:
-    expected = _outputs("nv_g64_narrow")
-    loaded = checkpoints.load_generator(FOLDER / "nv_g64_narrow.pkl")
+def test_nvidia_generator_and_discriminator(reference_file: ReferenceFile) -> None:
+    expected = outputs("nv_g64_narrow")
+    loaded = checkpoints.load_generator(reference_file("nv_g64_narrow.pkl"))
     generator = loaded.generator
     with torch.no_grad():
         w = generator.mapping(expected["z"])
-        _assert_close(generator.broadcast(w), expected["ws"])
-        _assert_close(generator.truncate(w, 0.7), expected["ws_psi07"])
-        _assert_close(generator.truncate(w, 0.5, 4), expected["ws_psi05_cut4"])
-        _assert_close(generator(expected["z"]), expected["img_const"])
-        _assert_close(generator(expected["z"], truncation_psi=0.7, noise="none"), expected["img_psi07_nonoise"])
-        _assert_close(generator.synthesis(expected["wplus"]), expected["img_wplus"])
+        assert_close(generator.broadcast(w), expected["ws"])
+        assert_close(generator.truncate(w, 0.7), expected["ws_psi07"])
+        assert_close(generator.truncate(w, 0.5, 4), expected["ws_psi05_cut4"])
+        assert_close(generator(expected["z"]), expected["img_const"])
+        assert_close(generator(expected["z"], truncation_psi=0.7, noise="none"), expected["img_psi07_nonoise"])
+        assert_close(generator.synthesis(expected["wplus"]), expected["img_wplus"])
     _assert_gradient_but_for_kinks(generator, expected["wplus"], expected["grad_wplus"])
     assert loaded.discriminator is not None
     _assert_discriminates(loaded.discriminator, expected["d_in_u8"], expected["d_logits"], expected["d_r1"])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("case", ["nv_g64_narrow", "ros_g64_narrow"])
-def test_half_precision_stays_within_a_fiftieth(case: str, dtype: torch.dtype) -> None:
-    expected = _outputs(case)
-    loaded = checkpoints.load_generator(FOLDER / f"{case}{'.pkl' if case.startswith('nv') else '.pt'}")
+@pytest.mark.parametrize("name", ["nv_g64_narrow.pkl", "ros_g64_narrow.pt"])
+def test_half_precision_stays_within_a_fiftieth(name: str, dtype: torch.dtype, reference_file: ReferenceFile) -> None:
+    expected = outputs(Path(name).stem)
+    loaded = checkpoints.load_generator(reference_file(name))
     with torch.no_grad(), torch.autocast("cpu", dtype):
         # Codes are worth their full precision: an error in them is an error in who it is.
         w = loaded.generator.mapping(expected["z"])
         assert w.dtype == torch.float32
-        _assert_close(w, expected["w"] if "w" in expected else expected["ws"][:, 0])
-        outputs = {
+        assert_close(w, expected["w"] if "w" in expected else expected["ws"][:, 0])
+        drawn = {
             "img_const": loaded.generator(expected["z"]),
             "img_psi07": loaded.generator(expected["z"], truncation_psi=0.7),
             "img_psi07_nonoise": loaded.generator(expected["z"], truncation_psi=0.7, noise="none"),
             "img_wplus": loaded.generator.synthesis(expected["wplus"]),
         }
         if loaded.discriminator is not None:
-            outputs["d_logits"] = loaded.discriminator(expected["d_in_u8"] / 127.5 - 1)
-    compared = [name for name in outputs if name in expected]
+            drawn["d_logits"] = loaded.discriminator(expected["d_in_u8"] / 127.5 - 1)
+    compared = [name for name in drawn if name in expected]
     assert len(compared) >= 3
     for name in compared:
-        off = (outputs[name] - expected[name]).abs().max() / expected[name].abs().max()
-        assert outputs[name].dtype == torch.float32 and 1e-5 < off <= 2e-2, f"{name}: {off:.1e}"
+        off = (drawn[name] - expected[name]).abs().max() / expected[name].abs().max()
+        assert drawn[name].dtype == torch.float32 and 1e-5 < off <= 2e-2, f"{name}: {off:.1e}"

@@ -1,11 +1,8 @@
-"""Files of the public implementations, converted to ours and back: every tensor they had keeps its bits.
-
-Where the files are looked for is told in test_reference.py.
-"""
+"""Files of the public implementations, converted to ours and back: every tensor they had keeps its bits."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +13,20 @@ from facestylist.models.checkpoints import inspect, load_generator
 from facestylist.models.checkpoints.container import read_contents
 from facestylist.models.checkpoints.convert import convert
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-FOLDER = Path(os.environ.get("FACESTYLIST_REFERENCE", REPOSITORY.parent / "shared" / "reference"))
-
-pytestmark = pytest.mark.skipif(
-    not (FOLDER / "rebuild.py").is_file(), reason=f"no reference outputs in {FOLDER}; set FACESTYLIST_REFERENCE"
-)
-
-
 FILES = [("ros_g64_narrow.pt", "rosinality"), ("nv_g64_narrow.pkl", "nvidia"), ("ros_d64_narrow.pt", "rosinality")]
 
 
 @pytest.mark.parametrize(("name", "layout"), FILES)
-def test_bits_survive_the_way_there_and_back(name: str, layout: str, tmp_path: Path) -> None:
-    assert inspect(FOLDER / name).family == layout
-    assert not [lack for lack in inspect(FOLDER / name).missing if not lack.startswith("discriminator")]
-    convert(FOLDER / name, tmp_path / "ours.safetensors")
+def test_bits_survive_the_way_there_and_back(
+    name: str, layout: str, reference_file: Callable[[str], Path], tmp_path: Path
+) -> None:
+    file = reference_file(name)
+    assert inspect(file).family == layout
+    assert not [lack for lack in inspect(file).missing if not lack.startswith("discriminator")]
+    convert(file, tmp_path / "ours.safetensors")
     convert(tmp_path / "ours.safetensors", tmp_path / "back.pt", layout)
     back = torch.load(tmp_path / "back.pt", weights_only=True)
-    before = read_contents(FOLDER / name).data
+    before = read_contents(file).data
     seen = 0
     for entry in ("g_ema", "G_ema", "D", "d", "latent_avg"):
         if entry not in before:
