@@ -154,9 +154,8 @@ def _scaled(picture: Any, height: int) -> Any:
 def grid(pictures: Tensor, columns: int) -> Tensor:
     """Pictures `[B, 3, H, W]` in -1..1 as one `[3, rows * H, columns * W]` in 0..1."""
     import torch
+    from einops import rearrange
 
-    rows = -(-len(pictures) // columns)
-    padding = rows * columns - len(pictures)
-    pictures = torch.cat([pictures, pictures.new_ones(padding, *pictures.shape[1:])])
-    b, c, h, w = pictures.shape
-    return pictures.view(rows, columns, c, h, w).permute(2, 0, 3, 1, 4).reshape(c, rows * h, columns * w) / 2 + 0.5
+    missing = -len(pictures) % columns
+    pictures = torch.cat([pictures, pictures.new_ones(missing, *pictures.shape[1:])])
+    return rearrange(pictures, "(rows columns) c h w -> c (rows h) (columns w)", columns=columns) / 2 + 0.5

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 MEAN = (0.485, 0.456, 0.406)
@@ -65,11 +66,10 @@ class Block(nn.Module):
         return F.linear(self.norm1(tokens), self.qkv.weight[width : 2 * width], self.qkv.bias[width : 2 * width])
 
     def forward(self, tokens: Tensor) -> Tensor:
-        n, t, width = tokens.shape
-        qkv = self.qkv(self.norm1(tokens)).reshape(n, t, 3, self.heads, width // self.heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(n, t, width)
-        tokens = tokens + self.scale1 * self.proj(attended)
+        projected = self.qkv(self.norm1(tokens))
+        query, key, value = rearrange(projected, "n t (qkv heads c) -> qkv n heads t c", qkv=3, heads=self.heads)
+        attended = F.scaled_dot_product_attention(query, key, value)
+        tokens = tokens + self.scale1 * self.proj(rearrange(attended, "n heads t c -> n t (heads c)"))
         hidden = self.fc1(self.norm2(tokens))
         if self.gated:
             gate, hidden = hidden.chunk(2, dim=2)
@@ -134,7 +134,7 @@ class Vit(nn.Module):
         grid = self.config.grid
         if (rows, columns) == (grid, grid):
             return self.pos_embed
-        cells = self.pos_embed[:, 1:].reshape(1, grid, grid, -1).permute(0, 3, 1, 2)
+        cells = rearrange(self.pos_embed[:, 1:], "n (h w) c -> n c h w", h=grid)
         cells = F.interpolate(cells, size=(rows, columns), mode="bicubic", align_corners=False)
         return torch.cat([self.pos_embed[:, :1], cells.flatten(2).transpose(1, 2)], dim=1)
 

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -86,9 +87,9 @@ def minibatch_stddev(x: Tensor, group: int) -> Tensor:
 
     Sample i belongs to group `i % (N / group)`, as in the public implementations; computed in float32.
     """
-    batch, channels, height, width = x.shape
+    batch, _, height, width = x.shape
     group = next(size for size in range(min(group, batch), 0, -1) if batch % size == 0)
-    stacked = at_least_float32(x).reshape(group, batch // group, channels, height, width)
+    stacked = rearrange(at_least_float32(x), "(group n) c h w -> group n c h w", group=group)
     deviation = (stacked.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))
     extra = deviation.repeat(group)[:, None, None, None].expand(batch, 1, height, width)
     return torch.cat([x, extra.to(x.dtype)], dim=1)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 from ..faces.warp import invert_affine, resample, transform_points
@@ -383,13 +384,13 @@ def _shuffled(picture: Tensor, generator: torch.Generator) -> Tensor:
     size = picture.shape[-1]
     count = 3 + int(4 * uniform(generator))
     side = size // count
-    tiles = picture[:, : side * count, : side * count].unflatten(2, (count, side)).unflatten(1, (count, side))
-    tiles = tiles.permute(1, 3, 0, 2, 4).flatten(0, 1)
+    whole = picture[:, : side * count, : side * count]
+    tiles = rearrange(whole, "c (rows h) (columns w) -> (rows columns) c h w", rows=count, columns=count)
     tiles = tiles[torch.randperm(count * count, generator=generator)]
     mirrored = torch.rand(count * count, generator=generator) < 0.5
     tiles = torch.where(mirrored[:, None, None, None], tiles.flip(2), tiles)
-    rows = tiles.unflatten(0, (count, count)).permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
-    return F.interpolate(rows[None], size=(size, size), mode="bilinear", align_corners=False)[0]
+    whole = rearrange(tiles, "(rows columns) c h w -> c (rows h) (columns w)", rows=count)
+    return F.interpolate(whole[None], size=(size, size), mode="bilinear", align_corners=False)[0]
 
 
 def _texture(sprites: FaceSprites, generator: torch.Generator) -> Tensor:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 Batch = TypeVar("Batch")
@@ -55,7 +56,7 @@ class Processes:
         """The batch again, in its own order, of which every process has computed its `share`."""
         if self.count == 1:
             return part
-        return self.gather(part).unflatten(0, (self.count, len(part))).transpose(0, 1).flatten(0, 1)
+        return rearrange(self.gather(part), "(rank row) ... -> (row rank) ...", rank=self.count)
 
     def reduce_losses(self, terms: Mapping[str, Tensor], names: Sequence[str] = ()) -> dict[str, Tensor]:
         """Each term's mean over all its entries in all processes, in one exchange.

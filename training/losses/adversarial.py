@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 
@@ -78,7 +79,7 @@ def second_moments(features: Sequence[Tensor]) -> list[Tensor]:
     """
     moments = []
     for feature in features:
-        f = feature.float().transpose(0, 1).flatten(1)
+        f = rearrange(feature.float(), "n c h w -> c (n h w)")
         f = torch.cat([f, torch.ones_like(f[:1])])
         moments.append(f @ f.t() / f.shape[1])
     return moments

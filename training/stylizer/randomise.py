@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 from ...models.media.strokes import blur, luma, smear
@@ -168,11 +169,11 @@ def compress(picture: Tensor, quantum: float) -> Tensor:
     planes = torch.cat([grey, padded[:1] - grey, padded[2:] - grey])
     k = torch.arange(8.0)
     basis = torch.cos(math.pi * (2 * k[None] + 1) * k[:, None] / 16) * torch.where(k[:, None] == 0, 0.125**0.5, 0.5)
-    blocks = planes.unflatten(2, (-1, 8)).unflatten(1, (-1, 8)).permute(0, 1, 3, 2, 4)
+    blocks = rearrange(planes, "c (rows h) (columns w) -> c rows columns h w", h=8, w=8)
     waves = basis @ blocks @ basis.T
     step = quantum * (1 + k[:, None] + k[None]) * torch.tensor([1.0, 2.0, 2.0]).view(3, 1, 1, 1, 1)
     waves = (waves / step).round() * step
-    planes = (basis.T @ waves @ basis).permute(0, 1, 3, 2, 4).flatten(3, 4).flatten(1, 2)
+    planes = rearrange(basis.T @ waves @ basis, "c rows columns h w -> c (rows h) (columns w)")
     grey, red, blue = planes[:1], planes[:1] + planes[1:2], planes[:1] + planes[2:]
     green = (grey - 0.299 * red - 0.114 * blue) / 0.587
     return torch.cat([red, green, blue])[:, :height, :width]
