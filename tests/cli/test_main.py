@@ -1,4 +1,4 @@
-"""The command line's manners: exit status, what goes to stdout and what to stderr, and how fast it answers."""
+"""The command line's manners: exit status, what goes to stdout and what to stderr."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ def make_input(folder: Path) -> None:
     Image.new("RGB", (4, 3), (10, 20, 30)).save(folder / "a.png")
 
 
-def test_help_is_fast_and_loads_nothing_heavy() -> None:
+def test_help_loads_nothing_heavy() -> None:
     code = """
         import sys
         from facestylist.cli.main import main
@@ -53,12 +52,10 @@ def test_help_is_fast_and_loads_nothing_heavy() -> None:
         heavy = {"torch", "numpy", "PIL", "kornia"} & set(sys.modules)
         assert not heavy, heavy
     """
-    started = time.monotonic()
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for name in COMMANDS:
         assert f"\n    {name}" in done.stdout
-    assert time.monotonic() - started < 2.0, "about 0.1 s on an idle machine"
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
