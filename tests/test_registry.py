@@ -31,9 +31,13 @@ def test_the_archive_keeps_what_the_pack_needs(root: Path) -> None:
         assert not any(fnmatch(name, pattern) for pattern in left_out), name
 
 
-def test_the_tests_run_on_three_systems(root: Path) -> None:
+def test_the_tests_run_on_three_systems_with_the_oldest_and_newest_python_and_torch(root: Path) -> None:
     text = (root / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8")
     assert all(f"{system}-latest" in text for system in ("ubuntu", "windows", "macos"))
+    project = (root / "pyproject.toml").read_text(encoding="utf-8")
+    oldest, newest = re.findall(r'- python: "([\d.]+)"\n *torch: "([\d.]+)"', text)
+    assert f'requires-python = ">={oldest[0]}"' in project
+    assert f"\ntorch=={newest[1]}\n" in (root / "constraints.txt").read_text(encoding="utf-8")
     publish = (root / ".github" / "workflows" / "publish.yml").read_text(encoding="utf-8")
     assert "REGISTRY_ACCESS_TOKEN" in publish and "PublisherId" in publish
 
