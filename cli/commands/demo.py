@@ -140,7 +140,7 @@ def _rows(made: _Made) -> list[Any]:
         pictures += [reference, *batch]
         labels += [f"reference {number}", *[f"face {n + 1} in its look" for n in range(len(batch))]]
     title = f"Reference-guided: {style} in the colours of another picture, nothing trained"
-    return [*rows, Row(pictures, labels, 0, title)] if pictures else rows
+    return [*rows, Row(pictures, labels, SHEET_WIDTH // 6, title)] if pictures else rows
 
 
 def _run_stylizers(made: _Made, console: Console) -> None:

@@ -188,7 +188,7 @@ def test_it_runs_to_its_pictures(path: Path, tmp_path: Path) -> None:
     assert len(saved) == FILES_SAVED.get(path.stem, len(writers))
     if path.stem in ("video_frames", "diffusion_inpaint_around_faces"):
         # Other frames, and another size.
-        assert all(picture.shape[1] > picture.shape[0] > 400 for picture in saved)
+        assert all(min(picture.shape[:2]) >= 320 for picture in saved), [picture.shape for picture in saved]
         return
     for picture in saved:
         assert picture.shape == photo.shape

@@ -18,7 +18,7 @@ def build() -> Canvas:
         "a Stable Diffusion 1.5 checkpoint and its Canny ControlNet.",
         width=520,
     )
-    faces = stylised_faces(canvas, "chibi")
+    faces = stylised_faces(canvas, "caricature")
     with canvas.group("4. Edges of the stylised faces", PURPLE):
         (edges,) = canvas.node("Canny", image=faces.stylised, low_threshold=0.1, high_threshold=0.3)
         canvas.node("PreviewImage", "Edges", images=edges)
