@@ -68,6 +68,22 @@ def synthesise(generator: FaceGenerator, latent: FaceLatent, batch_size: int = 8
     return torch.cat(pictures) if pictures else torch.zeros(0, 3, generator.resolution, generator.resolution)
 
 
+@torch.no_grad()
+def mixed_w_plus(
+    network: Generator, count: int, probability: float, random: torch.Generator, device: torch.device
+) -> Tensor:
+    """`[count, num_ws, w_dim]` of fresh z; with `probability`, the later codes of a face come from a second z.
+
+    All is drawn on the CPU, so that a seed means the same on every device.
+    """
+    z = torch.randn(2 * count, network.config.z_dim, generator=random).to(device)
+    crossover = torch.randint(1, network.num_ws, (count, 1), generator=random)
+    mixed = torch.rand(count, 1, generator=random) < probability
+    second = (mixed & (torch.arange(network.num_ws) >= crossover)).to(device)
+    first, other = network.mapping(z).chunk(2) if count else z.new_zeros(2, 0, network.config.w_dim)
+    return torch.where(second[:, :, None], other[:, None], first[:, None])
+
+
 def _rows(noise: Tensor, part: slice) -> Tensor:
     """The noise of some faces: one map per face, or one that all share."""
     return noise if noise.shape[0] == 1 else noise[part]

@@ -31,6 +31,7 @@ from facestylist.training.base.portraits import Portraits, bent, draw_bends, dra
 from facestylist.training.base.run import BaseTraining, save_base
 from facestylist.training.base.settings import BaseTrainingConfig
 from facestylist.training.kit.kept import CannotResume
+from facestylist.training.kit.step import Step
 from tests.tolerances import rounding
 
 TINY = BaseTrainingConfig(minutes=0.01, resolution="64", width=0.0625, batch_size=4, held_out=2, precision="fp32")
@@ -223,10 +224,9 @@ def test_the_descriptors_distance_is_learned_from(identity: DlibFace) -> None:
     encoder, generator = networks()
     judges = Judges(identity, lambda pictures: [pictures, torch.nn.functional.avg_pool2d(pictures, 4)])
     task = AutoencoderTask(encoder, generator, portraits(8), portraits(3, seed=1), judges, TINY, torch.device("cpu"))
-    task.steps = 40
-    first = task.step(1)
+    first = task.step(Step(1, 40))
     assert set(first) == {"pixel", "chroma", "edges", "perceptual", "identity"}
-    losses = [task.step(step) for step in range(2, 16)]
+    losses = [task.step(Step(step, 40)) for step in range(2, 16)]
     assert losses[-1]["pixel"] < 0.9 * first["pixel"]
     assert set(task.measure()) == {"psnr", "gradient_energy", "own", "others", "top1", "same"}
     assert task.preview().shape == (3, 128, 192)

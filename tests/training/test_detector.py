@@ -30,6 +30,7 @@ from facestylist.tools.detector.run import DetectorTask, train_detector
 from facestylist.tools.detector.scenes import cut_closeups, hardest_mistakes
 from facestylist.tools.detector.scores import evaluate_detector
 from facestylist.tools.detector.settings import DetectorTrainingConfig
+from facestylist.training.kit.step import Step
 
 TINY = DetectorConfig(stem=4, widths=(8, 8, 8), neck=8)
 SHORT = DetectorTrainingConfig(
@@ -274,7 +275,7 @@ def test_training_learns(sprites: FaceSprites) -> None:
         steps=24, batch_size=6, closeups=4, scene_size=64, pool=24, refresh=1, learning_rate=2e-2, faces=4
     )
     task = DetectorTask(config, sprites, TINY)
-    rows = [task.step(step) for step in range(1, 25)]
+    rows = [task.step(Step(step, config.steps)) for step in range(1, 25)]
     for term, share in {"score": 0.85, "box": 0.85, "landmarks": 0.8, "closeup_landmarks": 0.75}.items():
         first, last = (sum(row[term] for row in part) for part in (rows[:6], rows[-6:]))
         assert last < share * first, term

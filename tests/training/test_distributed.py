@@ -22,10 +22,12 @@ from facestylist.cli.main import main
 from facestylist.core.callbacks import Callbacks
 from facestylist.models.checkpoints import load_generator, save_generator
 from facestylist.models.types import FaceGenerator
+from facestylist.training.finetune.run import finetune
 from facestylist.training.finetune.task import FinetuneTask
 from facestylist.training.kit import distributed
 from facestylist.training.kit.distributed import shard_rows
 from facestylist.training.kit.loop import train
+from facestylist.training.kit.step import Step
 from facestylist.training.pairs import supervise
 
 SETTINGS = {"batch_size": 8, "steps": 4, "match_texture": 0.0, "freeze_d_blocks": 0}
@@ -48,15 +50,15 @@ def distance(ours: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> 
 def work(folder: Path, processes: distributed.Processes) -> dict[str, Any]:
     """What one of two processes does, once for all tests; see `two_processes.run_two`."""
     before = torch.get_rng_state()
-    task = FinetuneTask(make_source(), make_styles(12), quick(**SETTINGS), processes=processes)
+    task = FinetuneTask(make_source(), make_styles(12), quick(**SETTINGS), shards=2)
     averaged = []
     for step in (1, 2, 3):
-        found, _ = task.compute(task.batches.draw(step, task.ada.probability))
+        found, _ = task.compute(task.batches.draw(step, task.ada.probability), Step(step, 4, processes))
         kinds = found.g_gradients, found.d_gradients, found.r1_gradients, found.path_gradients
         averaged.append([processes.all_reduce_mean(gradients or []) for gradients in kinds])
     done: list[int] = []
     told = Callbacks(on_progress=lambda step, *_: done.append(step))
-    task = smooth(FinetuneTask(make_source(), make_styles(12), quick(**SETTINGS), processes=processes))
+    task = smooth(FinetuneTask(make_source(), make_styles(12), quick(**SETTINGS), shards=2))
     history = train(task, 4, told, folder / "finetune", True, processes=processes)
     assert torch.equal(torch.get_rng_state(), before)
     assert bool(done) == processes.is_main, "only the first one talks"
@@ -87,7 +89,7 @@ def test_two_processes_train_what_one_does(together: tuple[Path, list[dict[str, 
     assert all(torch.equal(one[name], two[name]) for name in one), "the processes keep the same weights, bit for bit"
     task = FinetuneTask(make_source(), make_styles(12), quick(**SETTINGS))
     for step, gradients in enumerate(averaged, start=1):
-        part, _ = task.compute(task.batches.draw(step, task.ada.probability))
+        part, _ = task.compute(task.batches.draw(step, task.ada.probability), Step(step, 4))
         kinds = part.g_gradients, part.d_gradients, part.r1_gradients, part.path_gradients
         for ours, expected in zip(gradients, kinds, strict=True):
             assert distance(ours, expected or []) < rounding(depth(make_source()))
@@ -218,7 +220,7 @@ def test_a_share_holds_whole_groups_of_the_minibatch_deviation() -> None:
 def test_parts_of_a_batch_make_the_gradients_of_the_whole(source: FaceGenerator) -> None:
     tasks = [FinetuneTask(source, make_styles(12), quick(**SETTINGS | {"accumulate": n})) for n in (1, 2)]
     for step in (1, 2):
-        whole, parts = (task.compute(task.batches.draw(step, task.ada.probability))[0] for task in tasks)
+        whole, parts = (task.compute(task.batches.draw(step, task.ada.probability), Step(step, 4))[0] for task in tasks)
         for kind in ("g_gradients", "d_gradients", "r1_gradients"):
             assert distance(getattr(parts, kind) or [], getattr(whole, kind) or []) < rounding(depth(source))
         for name, value in whole.terms.items():
@@ -231,7 +233,7 @@ def test_an_uneven_batch_is_refused(source: FaceGenerator) -> None:
     two = distributed.Processes()
     two.count = 2
     with pytest.raises(ValueError, match="choose a multiple of 2"):
-        FinetuneTask(source, make_styles(12), quick(batch_size=5), processes=two)
+        finetune(source, make_styles(12), quick(batch_size=5), processes=two)
 
 
 def test_several_processes_without_fabric_are_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ from facestylist.tools.embedded.generator import MappingTask, PairedTask, Parame
 from facestylist.tools.embedded.polish import PolishTask, _interleave, _separate
 from facestylist.tools.embedded.run import train_embedded
 from facestylist.training.data.augment import SharedAugmentation
+from facestylist.training.kit.step import Step
 from facestylist.training.losses.distances import measure
 
 CONFIG = replace(EmbeddedConfig.quick(), style_images=4)
@@ -217,8 +218,8 @@ def supervised(faces: FaceData, seed: int, steps: int) -> tuple[dict[str, Tensor
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         generator, mapping = Generator(config.generator(32)), ParameterMapping(config.w_dim)
-    task = PairedTask(generator, mapping, faces, config, steps, lr=8e-3)
-    losses = [task.step(step)["pixel"] for step in range(1, steps + 1)]
+    task = PairedTask(generator, mapping, faces, config, lr=8e-3)
+    losses = [task.step(Step(step, steps))["pixel"] for step in range(1, steps + 1)]
     return {k: v.clone() for k, v in task.average.state_dict().items()}, losses
 
 
@@ -257,9 +258,9 @@ def test_only_the_new_block_is_trained_after_growing(faces: FaceData) -> None:
         generator, mapping = Generator(CONFIG.generator(32)), ParameterMapping(CONFIG.w_dim)
     before = {name: p.detach().clone() for name, p in generator.synthesis.named_parameters()}
     w_before = [p.detach().clone() for p in mapping.parameters()]
-    task = PairedTask(generator, mapping, faces, CONFIG, 4, 8e-3, train_mapping=False, last_block_only=True)
+    task = PairedTask(generator, mapping, faces, CONFIG, 8e-3, train_mapping=False, last_block_only=True)
     for step in (1, 2):
-        task.step(step)
+        task.step(Step(step, 4))
     last = f"blocks.{len(generator.synthesis.blocks) - 1}."
     for name, parameter in generator.synthesis.named_parameters():
         assert torch.equal(parameter, before[name]) != name.startswith(last), name
@@ -273,7 +274,7 @@ def test_the_shipped_mapping_learns_the_one_that_sees_parameters(monkeypatch: py
         torch.manual_seed(0)
         mapping, target = Generator(config.generator(32)).mapping, ParameterMapping(16).requires_grad_(False)
     task = MappingTask(mapping, target, config, batch=256)
-    errors = [task.step(step)["w_error"] for step in range(1, 61)]
+    errors = [task.step(Step(step, 60))["w_error"] for step in range(1, 61)]
     assert errors[-1] < 0.8 * errors[0]
 
 

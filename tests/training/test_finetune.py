@@ -24,10 +24,11 @@ from facestylist.training.finetune.run import finetune
 from facestylist.training.finetune.settings import FinetuneConfig
 from facestylist.training.finetune.task import FinetuneTask
 from facestylist.training.kit.freezing import frozen_discriminator_blocks, shallow_synthesis
-from facestylist.training.kit.gradients import apply_gradients, lazy_adam
 from facestylist.training.kit.kept import CannotResume
 from facestylist.training.kit.loop import TrainingDiverged
+from facestylist.training.kit.optimiser import lazy_adam
 from facestylist.training.kit.precision import use_bf16
+from facestylist.training.kit.step import Step, Update
 
 Weights = Callable[[FaceGenerator], dict[str, Tensor]]
 QUICK = {
@@ -118,7 +119,7 @@ def test_same_seed_same_weights_and_another_seed_others(
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_first_step_sees_no_semantic_distance(source: FaceGenerator, styles: Tensor, precision: str) -> None:
     task = FinetuneTask(source, styles, quick(precision=precision))
-    first, second = task.step(1), task.step(2)
+    first, second = task.step(Step(1, 4)), task.step(Step(2, 4))
     assert first["feature"] == 0.0 and first["self"] == 0.0
     assert second["feature"] > 0.0 and second["self"] > 0.0
 
@@ -128,7 +129,7 @@ def test_one_pass_gradients_equal_the_textbook_ones(source: FaceGenerator, style
     terms_off = {"semantic_weight": 0.0, "match_texture": 0.0, "r1_gamma": 0.0, "path_length_weight": 0.0}
     config = quick(augment="off", freeze_d_blocks=0, **terms_off)
     task, twin, before = (FinetuneTask(source, styles, config) for _ in range(3))
-    task.step(1)
+    task.step(Step(1, 4))
     w_plus = twin.batches.latents(config.batch_size, twin.batches.random, mix=True)
     reals = twin.batches.next_styles(config.batch_size)
     fakes = twin.target.synthesis(w_plus)
@@ -225,12 +226,12 @@ def test_non_finite_steps_change_nothing_and_name_their_term(
     from facestylist.training.finetune import step as module
 
     task = FinetuneTask(source, styles, quick())
-    task.step(1)
+    task.step(Step(1, 4))
     before = {k: v.clone() for k, v in task.target.state_dict().items()}
     original = module.discriminator_loss
     monkeypatch.setattr(module, "discriminator_loss", lambda *args: original(*args) * float("nan"))
     with pytest.raises(ArithmeticError, match="`discriminator`"):
-        task.step(2)
+        task.step(Step(2, 4))
     assert equal(before, dict(task.target.state_dict()))
     with pytest.raises(TrainingDiverged, match="`discriminator` was not a finite number in 3 steps"):
         finetune(source, styles, quick())
@@ -252,12 +253,12 @@ def test_every_term_can_be_named(
 
     monkeypatch.setattr(module, name, broken)
     with pytest.raises(ArithmeticError, match=f"`{term}`"):
-        task.step(1)
+        task.step(Step(1, 4))
 
 
 def test_few_pictures_also_keep_relations(source: FaceGenerator, styles: Tensor) -> None:
-    assert "relation" in FinetuneTask(source, styles[:10], quick()).step(1)
-    assert "relation" not in FinetuneTask(source, styles, quick()).step(1)
+    assert "relation" in FinetuneTask(source, styles[:10], quick()).step(Step(1, 4))
+    assert "relation" not in FinetuneTask(source, styles, quick()).step(Step(1, 4))
 
 
 def test_one_picture_is_enough_for_a_batch(source: FaceGenerator, styles: Tensor) -> None:
@@ -407,7 +408,7 @@ def test_gradients_of_another_memory_layout_reach_the_right_weights() -> None:
     weight, gradient = torch.randn(2, 4, 5, 3, 3, generator=random)
     ours, plain = (torch.nn.Parameter(weight.clone()) for _ in range(2))
     last = gradient.contiguous(memory_format=torch.channels_last)
-    apply_gradients(lazy_adam([ours], 0.1, 1, False), [ours], [last])
+    Step(1, 1).apply({}, Update("ours", lazy_adam([ours], 0.1, 1, False), [ours], [last]))
     optimiser = torch.optim.Adam([plain], lr=0.1, betas=(0.0, 0.99), eps=1e-8, fused=False)
     plain.grad = gradient
     optimiser.step()
@@ -437,10 +438,10 @@ def test_further_choices_train(source: FaceGenerator, styles: Tensor, choice: di
 def test_fp16_scales_down_until_the_step_fits(source: FaceGenerator, styles: Tensor) -> None:
     task = FinetuneTask(source, styles, quick(precision="fp16"))
     task.loss_scale = 2.0**60
-    task.step(1)
+    task.step(Step(1, 4))
     assert 1.0 <= task.loss_scale < 2.0**60
     twin = FinetuneTask(source, styles, quick(precision="fp16"))
-    twin.load_state_dict(task.state_dict())
+    twin.state.load_state_dict(task.state.state_dict())
     assert twin.loss_scale == task.loss_scale
 
 
@@ -464,7 +465,7 @@ def test_checkpointing_gives_the_same_gradients_of_every_kind(
     found = []
     for task, expected in zip(tasks, (set(), {"SynthesisBlock", "DiscriminatorBlock"}), strict=True):
         again.clear()
-        found.append(task.compute(task.batches.draw(1, task.ada.probability))[0])
+        found.append(task.compute(task.batches.draw(1, task.ada.probability), Step(1, 4))[0])
         assert set(again) == expected
     for kind in ("g_gradients", "d_gradients", "r1_gradients", "path_gradients"):
         pairs = zip(getattr(found[0], kind), getattr(found[1], kind), strict=True)
@@ -478,13 +479,13 @@ def test_gradients_of_the_penalties_have_to_be_finite_too(
     task = FinetuneTask(source, styles, quick(r1_interval=1))
     plain = task.compute
 
-    def broken(drawn: object) -> object:
-        found, logits = plain(drawn)  # type: ignore[arg-type]
+    def broken(*drawn: object) -> object:
+        found, logits = plain(*drawn)  # type: ignore[arg-type]
         found.r1_gradients[0].fill_(float("inf"))
         return found, logits
 
     monkeypatch.setattr(task, "compute", broken)
     before = {k: v.clone() for k, v in task.discriminator.state_dict().items()}
     with pytest.raises(ArithmeticError, match="`gradient of the R1 penalty`"):
-        task.step(1)
+        task.step(Step(1, 4))
     assert equal(before, dict(task.discriminator.state_dict()))

@@ -18,6 +18,7 @@ from facestylist.training.kit.distributed import Processes
 from facestylist.training.kit.interrupts import as_keyboard_interrupt, hand_over, held_back
 from facestylist.training.kit.kept import CannotResume, check_run, kept_losses, kept_step
 from facestylist.training.kit.loop import train
+from facestylist.training.kit.step import Step
 
 STEPS, SNAPSHOT = 5, 2
 TRACED = ("training/kit/loop.py", "training/kit/run_folder.py", "training/kit/interrupts.py", "core/files.py")
@@ -122,7 +123,7 @@ def test_the_error_of_saving_never_takes_the_place_of_what_ended_a_search(
         try:
             raise kind("first")
         except BaseException:
-            hand_over(keep, lambda: 1)
+            hand_over(lambda: keep(1))
             raise
     assert "could not be saved: [Errno 17] File exists" in caplog.text
 
@@ -146,10 +147,10 @@ def test_slow_steps_are_saved_by_the_clock(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
 
     class Killed(Walk):
-        def step(self, step: int) -> dict[str, float]:
-            if step == 4:
+        def step(self, at: Step) -> dict[str, float]:
+            if at.number == 4:
                 raise ValueError  # nothing more is saved
-            return super().step(step)
+            return super().step(at)
 
     with pytest.raises(ValueError):
         train(Killed(), 9, run_dir=tmp_path, snapshot_interval=1000)
@@ -160,10 +161,10 @@ def killed_at(run_dir: Path, step: int) -> bytes:
     """A run that was killed after `step`, its state being older; its loss table."""
 
     class Killed(Walk):
-        def step(self, number: int) -> dict[str, float]:
-            if number == step + 1:
+        def step(self, at: Step) -> dict[str, float]:
+            if at.number == step + 1:
                 raise ValueError
-            return super().step(number)
+            return super().step(at)
 
     with pytest.raises(ValueError):
         train(Killed(), 9, run_dir=run_dir, snapshot_interval=4)
@@ -215,10 +216,10 @@ def interrupted_together(folder: Path, processes: Processes) -> dict[str, Any]:
     """A training of two processes, of which the one that writes nothing gets a signal in the middle of a step."""
 
     class Told(Walk):
-        def step(self, step: int) -> dict[str, float]:
-            if step == 3 and not processes.is_main:
+        def step(self, at: Step) -> dict[str, float]:
+            if at.number == 3 and not processes.is_main:
                 signal.raise_signal(signal.SIGTERM)
-            return super().step(step)
+            return super().step(at)
 
     run_dir = folder / "run"
     try:

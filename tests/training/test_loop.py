@@ -12,7 +12,10 @@ from torch import Tensor
 
 from facestylist.core.callbacks import Callbacks
 from facestylist.training.kit.kept import CannotResume
-from facestylist.training.kit.loop import DiskFull, NonFiniteLoss, OutOfMemory, TrainingDiverged, require_finite, train
+from facestylist.training.kit.loop import DiskFull, OutOfMemory, TrainingDiverged, train
+from facestylist.training.kit.run_folder import STATE_FORMAT
+from facestylist.training.kit.state import Attributes, State
+from facestylist.training.kit.step import NonFiniteLoss, Step, require_finite
 
 
 class Walk:
@@ -24,8 +27,10 @@ class Walk:
         self.random = torch.Generator().manual_seed(3)
         self.place = torch.zeros(2)
         self.bad_steps = bad_steps
+        self.state = State(random=self.random, walked=Attributes(self, "place"))
 
-    def step(self, step: int) -> dict[str, float]:
+    def step(self, at: Step) -> dict[str, float]:
+        step = at.number
         move = torch.randn(2, generator=self.random)
         if step in self.bad_steps:
             require_finite({"place": torch.tensor(1.0), "odd": torch.tensor(float("nan"))})
@@ -34,13 +39,6 @@ class Walk:
 
     def preview(self) -> Tensor:
         return torch.full((3, 8, 8), 0.5)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"place": self.place, "random": self.random.get_state()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.place = state["place"]
-        self.random.set_state(state["random"])
 
 
 class Interrupt(Exception):
@@ -85,10 +83,10 @@ def test_killed_run_forgets_rows_after_its_last_state(tmp_path: Path) -> None:
     rows = train(whole, 6)
 
     class Dies(Walk):
-        def step(self, step: int) -> dict[str, float]:
-            if step == 6:
+        def step(self, at: Step) -> dict[str, float]:
+            if at.number == 6:
                 raise MemoryError  # inside a step: nothing is saved, as in a kill
-            return super().step(step)
+            return super().step(at)
 
     with pytest.raises(MemoryError):
         train(Dies(), 6, run_dir=run_dir, snapshot_interval=3)
@@ -201,10 +199,10 @@ def test_a_stop_file_ends_in_good_order(tmp_path: Path) -> None:
 )
 def test_out_of_memory_is_a_sentence(tmp_path: Path, error: Exception) -> None:
     class Large(Walk):
-        def step(self, step: int) -> dict[str, float]:
-            if step == 4:
+        def step(self, at: Step) -> dict[str, float]:
+            if at.number == 4:
                 raise error
-            return super().step(step)
+            return super().step(at)
 
     with pytest.raises(OutOfMemory, match="step 4. Lower `batch_size`, raise `accumulate`.*after step 2 is kept"):
         train(Large(), 9, run_dir=tmp_path, snapshot_interval=2)
@@ -247,14 +245,16 @@ from pathlib import Path
 sys.path.insert(0, {here!r})
 import torch
 from test_loop import Walk
+from facestylist.training.kit.state import Attributes, State
 from facestylist.training.kit.loop import DiskFull, train
 class Grows(Walk):
-    def state_dict(self):
-        return super().state_dict() | {{"ballast": torch.zeros(int(self.taken) * 10_000)}}
-    taken = 0
-    def step(self, step):
-        self.taken = step
-        return super().step(step)
+    def __init__(self):
+        super().__init__()
+        self.ballast = torch.zeros(0)
+        self.state = State(**self.state.parts, heavy=Attributes(self, "ballast"))
+    def step(self, at):
+        self.ballast = torch.zeros(at.number * 10_000)
+        return super().step(at)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 try:
     train(Grows(), 9, run_dir=Path({run_dir!r}), snapshot_interval=2)
@@ -280,9 +280,9 @@ def test_a_task_may_say_that_it_is_finished_and_the_last_preview_is_of_the_end(t
     class Content(Walk):
         steps = 0
 
-        def step(self, step: int) -> dict[str, float]:
-            self.steps = step
-            return super().step(step)
+        def step(self, at: Step) -> dict[str, float]:
+            self.steps = at.number
+            return super().step(at)
 
         @property
         def finished(self) -> bool:
@@ -333,7 +333,8 @@ def test_a_damaged_loss_table_does_not_end_a_run(tmp_path: Path, content: bytes)
 
 
 @pytest.mark.parametrize(
-    "content", [{}, [1], {"format": 1, "task": None}, {"format": 1, "step": 4, "bad_steps": 0, "task": {"place": 1}}]
+    "content",
+    [{}, [1], {"format": STATE_FORMAT}, {"format": STATE_FORMAT, "step": 4, "bad_steps": 0, "task": {"random": 1}}],
 )
 def test_a_state_of_another_make_is_stepped_over(tmp_path: Path, content: Any) -> None:
     """The newest one is read and does not fit, the one before does."""
@@ -345,3 +346,11 @@ def test_a_state_of_another_make_is_stepped_over(tmp_path: Path, content: Any) -
     assert [row["step"] for row in rows] == [*range(1, 7)]
     train(whole, 6)
     assert torch.equal(resumed.place, whole.place)
+
+
+def test_an_older_state_is_refused(tmp_path: Path) -> None:
+    train(Walk(), 4, run_dir=tmp_path)
+    newest = sorted((tmp_path / "state").glob("step-*.pt"))[-1]
+    torch.save(torch.load(newest, weights_only=True) | {"format": STATE_FORMAT - 1}, newest)
+    with pytest.raises(CannotResume, match="is of format 1; this version reads 2. Start again in an empty folder"):
+        train(Walk(), 6, run_dir=tmp_path, resume=True)

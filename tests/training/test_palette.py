@@ -11,6 +11,7 @@ from facestylist.models.types import FaceGenerator
 from facestylist.training.finetune.palette import colour_map, colour_statistics, recolour
 from facestylist.training.finetune.settings import FinetuneConfig
 from facestylist.training.finetune.task import FinetuneTask
+from facestylist.training.kit.step import Step
 
 pytestmark = pytest.mark.numeric
 
@@ -64,7 +65,7 @@ def test_a_frozen_palette_stays_and_the_rest_learns(source: FaceGenerator, style
     config = FinetuneConfig(steps=2, batch_size=2, freeze_palette=True, preview_interval=0, precision="fp32")
     task = FinetuneTask(source, styles, config)
     before = {name: value.clone() for name, value in task.target.synthesis.state_dict().items()}
-    task.step(1)
+    task.step(Step(1, 4))
     moved = {n for n, value in task.target.synthesis.state_dict().items() if not torch.equal(value, before[n])}
     assert not {n for n in moved if n.endswith(("to_rgb.weight", "to_rgb.bias"))}
     assert any(n.endswith("conv1.weight") for n in moved) and any(n.endswith("to_rgb.affine.weight") for n in moved)

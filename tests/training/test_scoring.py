@@ -193,8 +193,8 @@ def test_the_first_process_decides_for_all(source: FaceGenerator, styles: Tensor
             assert value is None, "it has measured nothing"
             return 0.25, 0.5
 
-    task = FinetuneTask(source, styles, quick(steps=2, **SCORED, keep_snapshot="best"), processes=Second())
-    assert task.snapshots.measure(2) == Score(2, 0.25, 0.5) and task.snapshots.best_weights is not None
+    task = FinetuneTask(source, styles, quick(steps=2, **SCORED, keep_snapshot="best"))
+    assert task.snapshots.measure(2, Second().once) == Score(2, 0.25, 0.5) and task.snapshots.best_weights is not None
 
 
 def test_choosing_without_measuring_is_refused() -> None:

@@ -12,6 +12,7 @@ from tolerances import assert_close, rounding
 from facestylist.core.callbacks import Callbacks
 from facestylist.latents.sampling import sample_latent, synthesise
 from facestylist.models.types import FaceEncoder, FaceGenerator
+from facestylist.training.kit.step import Step
 from facestylist.training.losses.pictures import pixel_distance
 from facestylist.training.pairs.anchors import destylise
 from facestylist.training.pairs.candidates import PicturesWithLatents
@@ -186,7 +187,7 @@ def test_own_pictures_pull_nowhere_at_the_start(
     # Sums are taken in float32 or better: what rounds to `dtype` is what one layer gives to the next.
     layers = len(list(source.generator.synthesis.convolutions())) + 1
     tolerance = rounding(layers, float(drawn.abs().mean()), dtype)
-    assert task.step(1)["pixel"] == pytest.approx(float(clamped.mean()), abs=tolerance)
+    assert task.step(Step(1, settings.steps))["pixel"] == pytest.approx(float(clamped.mean()), abs=tolerance)
 
 
 def test_what_cannot_be_used_is_refused(source: FaceGenerator, style: FaceGenerator, pairs: StylePairs) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,10 @@ from ...procedural.looks import LOOKS
 from ...procedural.scene import FaceSprites, SceneConfig, render_sprites
 from ...training.kit.ema import ExponentialMovingAverage
 from ...training.kit.fingerprint import fingerprint
-from ...training.kit.loop import require_finite, train
+from ...training.kit.loop import train
+from ...training.kit.schedule import warm_up_cosine
+from ...training.kit.state import State
+from ...training.kit.step import Step, Update
 from .losses import closeup_losses, detector_losses
 from .photos import read_backgrounds, read_portraits, with_portraits
 from .scenes import Closeups, ScenePool, cut_closeups, hardest_mistakes
@@ -173,6 +175,8 @@ class DetectorTask:
             [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
             lr=config.learning_rate,
         )
+        # Scenes are drawn again from their numbers.
+        self.state = State(network=self.network, ema=self.ema, optimiser=self.optimiser, random=self.generator)
         scene = SceneConfig(height=config.scene_size, width=config.scene_size, **_HARD)
         self.scenes = ScenePool(sprites, scene, config.pool, config.refresh, 2 * config.seed, backgrounds)
         self.closeups = ScenePool(sprites, _CLOSE_SCENE, config.pool, config.refresh, 2 * config.seed + 1, backgrounds)
@@ -184,28 +188,24 @@ class DetectorTask:
         self.network.load_state_dict(network.state_dict())
         self.average.load_state_dict(network.state_dict())
 
-    def step(self, step: int) -> dict[str, float]:
+    def step(self, at: Step) -> dict[str, float]:
         """See `loop.Task.step`."""
         config = self.config
-        warm_up = min(1.0, step / max(1, min(100, config.steps // 10)))
-        rate = config.learning_rate * warm_up * (0.01 + 0.99 * (1 + math.cos(math.pi * step / config.steps)) / 2)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.zero_grad(set_to_none=True)
-        pictures, faces = self.scenes.batch(step, config.batch_size, self.generator)
+        pictures, faces = self.scenes.batch(at.number, config.batch_size, self.generator)
         outputs = self.network.finder(pictures.contiguous(memory_format=torch.channels_last))
         found = detector_losses(outputs, faces)
         mistakes = hardest_mistakes(pictures, outputs, faces, max(1, config.closeups // 4))
         closeups = Closeups.join(
-            [mistakes, cut_closeups(*self.closeups.batch(step, config.closeups, self.generator), self.generator)]
+            [mistakes, cut_closeups(*self.closeups.batch(at.number, config.closeups, self.generator), self.generator)]
         )
         heat, logits = self.network.measurer(closeups.pictures.contiguous(memory_format=torch.channels_last))
         close = closeup_losses(heat, logits, closeups)
-        numbers = require_finite({**found, **close})
-        (found["score"] + 2.0 * found["box"] + 4.0 * found["landmarks"]).backward()
-        (close["closeup_score"] + close["closeup_heat"] + 20.0 * close["closeup_landmarks"]).backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
-        self.optimiser.step()
+        loss = found["score"] + 2.0 * found["box"] + 4.0 * found["landmarks"]
+        loss = loss + (close["closeup_score"] + close["closeup_heat"] + 20.0 * close["closeup_landmarks"])
+        warm_up = max(1, min(100, at.total // 10))
+        rate = config.learning_rate * warm_up_cosine(at.number, at.total, warm_up, floor=0.01)
+        parameters = list(self.network.parameters())
+        numbers = at.apply({**found, **close}, Update("detector", self.optimiser, parameters, loss, rate, clip=10.0))
         self.ema.update()
         return numbers
 
@@ -213,21 +213,3 @@ class DetectorTask:
         """The newest scenes."""
         pictures = [self.scenes.scene(i).image for i in range(4)]
         return (torch.cat(pictures, dim=2) + 1) / 2
-
-    def state_dict(self) -> dict[str, Any]:
-        """See `loop.Task.state_dict`; scenes are drawn again from their numbers."""
-        return {
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "updates": self.ema.updates,
-            "optimiser": self.optimiser.state_dict(),
-            "generator": self.generator.get_state(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `loop.Task.load_state_dict`."""
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.ema.updates = state["updates"]
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.generator.set_state(state["generator"])

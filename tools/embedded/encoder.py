@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +13,9 @@ from ...models.generator import Generator
 from ...procedural import sample_z
 from ...training.encoder.task import degrade_photos
 from ...training.kit.ema import ExponentialMovingAverage
-from ...training.kit.loop import require_finite
 from ...training.kit.optimiser import MuonAndAdam
+from ...training.kit.state import State
+from ...training.kit.step import Step, Update
 from ...training.losses.distances import measure
 from .config import EmbeddedConfig
 from .dataset import FaceData
@@ -42,11 +42,10 @@ class EncoderTask:
         data: FaceData,
         config: EmbeddedConfig,
         held_out: FaceData,
-        steps: int,
         with_pictures: bool,
     ) -> None:
         self.config, self.data, self.held_out, self.live = config, data, held_out, encoder.train()
-        self.teacher, self.steps, self.with_pictures = teacher, steps, with_pictures
+        self.teacher, self.with_pictures = teacher, with_pictures
         self.lr = PICTURES_LR if with_pictures else CODES_LR
         self.live.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(encoder).requires_grad_(False).eval()
@@ -55,12 +54,13 @@ class EncoderTask:
         self.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = MuonAndAdam(encoder.parameters(), (0.9, 0.99))
         self.random = torch.Generator().manual_seed(config.seed + 3)
+        self.state = State(live=self.live, ema=self.ema, optimiser=self.optimiser, random=self.random)
         with torch.no_grad():
             w = self.teacher(sample_z(2048, torch.Generator().manual_seed(config.seed)))
             self.variance = (w - w.mean(0)).square().mean()
 
-    def step(self, step: int) -> dict[str, float]:
-        own = step % 4 == 0  # every fourth batch is the generator's own, layers mixed from two people
+    def step(self, at: Step) -> dict[str, float]:
+        own = at.number % 4 == 0  # every fourth batch is the generator's own, layers mixed from two people
         with_pictures = self.with_pictures and not own
         index = torch.randint(0, len(self.data), (self.config.batch,), generator=self.random)
         with torch.no_grad():
@@ -85,10 +85,8 @@ class EncoderTask:
             parts = reconstruction_terms(picture, truth, self.data.labels[index])
             loss = 0.1 * loss + reconstruction_loss(parts)
             terms |= parts
-        losses = require_finite(terms)
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.step(self.lr * cosine(step, self.steps))
+        rate = self.lr * cosine(at.number, at.total)
+        losses = at.apply(terms, Update("encoder", self.optimiser, self.optimiser.parameters, loss, rate))
         self.ema.update()
         return losses
 
@@ -108,19 +106,3 @@ class EncoderTask:
     def preview(self) -> Tensor:
         made, truth = self.pictures(self.held_out, 24)
         return grid(torch.cat([torch.cat([t, m]) for t, m in zip(truth.split(8), made.split(8), strict=True)]), 8)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "live": self.live.state_dict(),
-            "average": self.average.state_dict(),
-            "updates": self.ema.updates,
-            "optimiser": self.optimiser.state_dict(),
-            "random": self.random.get_state(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.live.load_state_dict(state["live"])
-        self.average.load_state_dict(state["average"])
-        self.ema.updates = state["updates"]
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.random.set_state(state["random"])

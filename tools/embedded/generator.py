@@ -8,7 +8,6 @@ generator on pictures; nothing of the parameters remains in what is shipped.
 from __future__ import annotations
 
 import copy
-import math
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -20,8 +19,10 @@ from ...models.generator import Generator
 from ...models.ops import EqualLinear
 from ...procedural import Label, features, parameters_from_z, sample_z
 from ...training.kit.ema import ExponentialMovingAverage
-from ...training.kit.loop import require_finite
 from ...training.kit.optimiser import MuonAndAdam
+from ...training.kit.schedule import warm_up_cosine
+from ...training.kit.state import State
+from ...training.kit.step import Step, Update
 from ...training.losses.distances import measure
 from .config import EmbeddedConfig
 from .dataset import FaceData
@@ -37,8 +38,7 @@ def autocast(precision: str) -> AbstractContextManager[Any]:
 
 def cosine(step: int, steps: int, warm_up: int = 100, floor: float = 0.03) -> float:
     """Learning-rate factor: linear warm-up, then a cosine down to `floor`."""
-    progress = min(step / steps, 1.0)
-    return min(1.0, step / warm_up + 0.02) * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress)))
+    return warm_up_cosine(step, steps, warm_up, floor=floor, start=0.02)
 
 
 class ParameterMapping(nn.Module):
@@ -93,13 +93,12 @@ class PairedTask:
         mapping: nn.Module,
         data: FaceData,
         config: EmbeddedConfig,
-        steps: int,
         lr: float,
         train_mapping: bool = True,
         last_block_only: bool = False,
         held_out: FaceData | None = None,
     ) -> None:
-        self.config, self.data, self.held_out, self.steps, self.lr = config, data, held_out, steps, lr
+        self.config, self.data, self.held_out, self.lr = config, data, held_out, lr
         self.live = nn.ModuleDict({"synthesis": generator.synthesis, "mapping": mapping})
         self.live.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.live["mapping"].requires_grad_(train_mapping)
@@ -110,9 +109,10 @@ class PairedTask:
         self.ema = ExponentialMovingAverage(self.live, self.average, 0.998)
         self.optimiser = MuonAndAdam(self.live.parameters())
         self.random = torch.Generator().manual_seed(config.seed)
+        self.state = State(live=self.live, ema=self.ema, optimiser=self.optimiser, random=self.random)
         self.weights = sampling_weights(data)
 
-    def step(self, step: int) -> dict[str, float]:
+    def step(self, at: Step) -> dict[str, float]:
         index = torch.multinomial(self.weights, self.config.batch, True, generator=self.random)
         truth = self.data.images[index].float() / 127.5 - 1
         w = self.live["mapping"](self.data.z[index])
@@ -121,10 +121,9 @@ class PairedTask:
             codes = w[:, None].expand(-1, synthesis.num_ws, -1)
             picture = synthesis(codes, noise="random", generator=self.random, modulate="activations")
         terms = reconstruction_terms(picture, truth, self.data.labels[index])
-        losses = require_finite(terms)
-        self.optimiser.zero_grad()
-        reconstruction_loss(terms).backward()
-        self.optimiser.step(self.lr * cosine(step, self.steps))
+        rate = self.lr * cosine(at.number, at.total)
+        loss = reconstruction_loss(terms)
+        losses = at.apply(terms, Update("generator", self.optimiser, self.optimiser.parameters, loss, rate))
         self.ema.update()
         return losses
 
@@ -147,22 +146,6 @@ class PairedTask:
         made, truth = self.pictures(self.held_out or self.data, 24)
         return grid(torch.cat([torch.cat([t, m]) for t, m in zip(truth.split(8), made.split(8), strict=True)]), 8)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "live": self.live.state_dict(),
-            "average": self.average.state_dict(),
-            "updates": self.ema.updates,
-            "optimiser": self.optimiser.state_dict(),
-            "random": self.random.get_state(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.live.load_state_dict(state["live"])
-        self.average.load_state_dict(state["average"])
-        self.ema.updates = state["updates"]
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.random.set_state(state["random"])
-
 
 class MappingTask:
     """Regression of the shipped mapping network (z -> w) on the `ParameterMapping`, with endless fresh z."""
@@ -175,40 +158,24 @@ class MappingTask:
         self.ema = ExponentialMovingAverage(self.live, self.average, 0.998)
         self.optimiser = MuonAndAdam(mapping.parameters())
         self.random = torch.Generator().manual_seed(config.seed + 1)
+        self.state = State(live=self.live, ema=self.ema, optimiser=self.optimiser, random=self.random)
         with torch.no_grad():
             w = target(sample_z(2048, torch.Generator().manual_seed(config.seed)))
             self.variance = (w - w.mean(0)).square().mean()
 
-    def step(self, step: int) -> dict[str, float]:
+    def step(self, at: Step) -> dict[str, float]:
         z = sample_z(self.batch, self.random)
         with torch.no_grad():
             w = self.target(z)
         error = (self.live(z) - w).square().mean() / self.variance
-        losses = require_finite({"w_error": error})
-        self.optimiser.zero_grad()
-        error.backward()
-        self.optimiser.step(MAPPING_LR * cosine(step, self.config.mapping_steps, floor=0.01))
+        rate = MAPPING_LR * cosine(at.number, self.config.mapping_steps, floor=0.01)
+        update = Update("mapping", self.optimiser, self.optimiser.parameters, error, rate)
+        losses = at.apply({"w_error": error}, update)
         self.ema.update()
         return losses
 
     def preview(self) -> Tensor:
         return torch.zeros(3, 8, 8)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "live": self.live.state_dict(),
-            "average": self.average.state_dict(),
-            "updates": self.ema.updates,
-            "optimiser": self.optimiser.state_dict(),
-            "random": self.random.get_state(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.live.load_state_dict(state["live"])
-        self.average.load_state_dict(state["average"])
-        self.ema.updates = state["updates"]
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.random.set_state(state["random"])
 
 
 def grow(small: Generator, config: EmbeddedConfig) -> Generator:

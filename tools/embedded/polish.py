@@ -7,7 +7,6 @@ held to the true picture of each face (pixel and feature matching). The mapping 
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +17,9 @@ from ...models.discriminator import Discriminator
 from ...models.generator import Generator
 from ...training.data.augment import SharedAugmentation
 from ...training.kit.ema import ExponentialMovingAverage
-from ...training.kit.loop import require_finite
 from ...training.kit.optimiser import MuonAndAdam
+from ...training.kit.state import State
+from ...training.kit.step import Step, Update
 from ...training.losses.distances import measure
 from .config import EmbeddedConfig
 from .dataset import FaceData
@@ -43,7 +43,7 @@ def _separate(both: Tensor, group: int) -> tuple[Tensor, Tensor]:
 
 
 class PolishTask:
-    """A `Task`: `alone` steps for the discriminator, then `steps` for both.
+    """A `Task`: `alone` steps for the discriminator, then the others for both.
 
     `teacher` maps z to w exactly (a `ParameterMapping`); `generator.mapping` is its learned copy, which is shipped.
     """
@@ -59,9 +59,8 @@ class PolishTask:
         config: EmbeddedConfig,
         held_out: FaceData,
         alone: int,
-        steps: int,
     ) -> None:
-        self.config, self.data, self.held_out, self.alone, self.steps = config, data, held_out, alone, steps
+        self.config, self.data, self.held_out, self.alone = config, data, held_out, alone
         self.teacher = teacher
         self.generator = generator.train()
         self.generator.synthesis.requires_grad_(True)
@@ -73,8 +72,17 @@ class PolishTask:
         self.ema = ExponentialMovingAverage(self.generator, self.average, 0.995)
         self.g_parameters = list(generator.synthesis.parameters())
         self.optimise_g = MuonAndAdam(self.g_parameters, (0.0, 0.99), MOMENTUM)
-        self.optimise_d = MuonAndAdam(discriminator.parameters(), (0.0, 0.99), MOMENTUM)
+        self.d_parameters = list(discriminator.parameters())
+        self.optimise_d = MuonAndAdam(self.d_parameters, (0.0, 0.99), MOMENTUM)
         self.random = torch.Generator().manual_seed(config.seed + 2)
+        self.state = State(
+            generator=self.generator,
+            discriminator=self.discriminator,
+            ema=self.ema,
+            optimise_g=self.optimise_g,
+            optimise_d=self.optimise_d,
+            random=self.random,
+        )
         self.weights = sampling_weights(data)
         self.group = max(g for g in range(1, 5) if config.batch % g == 0)
 
@@ -88,9 +96,10 @@ class PolishTask:
         )
         return picture
 
-    def step(self, step: int) -> dict[str, float]:
+    def step(self, at: Step) -> dict[str, float]:
+        step = at.number
         train_generator = step > self.alone
-        decay = cosine(max(step - self.alone, 1), self.steps, warm_up=50, floor=0.1)
+        decay = cosine(max(step - self.alone, 1), at.total - self.alone, warm_up=50, floor=0.1)
         decay_d = decay if step > self.alone + 50 else min(1.0, step / 50)
         index = torch.multinomial(self.weights, self.config.batch, True, generator=self.random)
         truth = self.data.images[index].float() / 127.5 - 1
@@ -104,10 +113,9 @@ class PolishTask:
             logits, features = self.discriminator(both, return_features=True)
         real, fake = _separate(logits.float(), self.group)
         loss_d = F.softplus(-real).mean() + F.softplus(fake).mean()
-        d_parameters = list(self.discriminator.parameters())
-        gradients_d = torch.autograd.grad(loss_d, d_parameters, retain_graph=train_generator)
+        gradients_d = torch.autograd.grad(loss_d, self.d_parameters, retain_graph=train_generator)
         terms = {"discriminator": loss_d}
-        gradients_g: tuple[Tensor, ...] = ()
+        updates: list[Update] = []
         if train_generator:
             parts = reconstruction_terms(picture, truth, self.data.labels[index])
             adversarial = F.softplus(-fake).mean()
@@ -117,23 +125,18 @@ class PolishTask:
                 matching = matching + (feature_fake - feature_real.detach()).abs().mean()
             loss_g = reconstruction_loss(parts) + ADVERSARIAL * adversarial + FEATURES * matching
             gradients_g = torch.autograd.grad(loss_g, self.g_parameters)
+            updates.append(Update("generator", self.optimise_g, self.g_parameters, gradients_g, GENERATOR_LR * decay))
             terms |= parts | {"adversarial": adversarial, "features": matching}
         if step % R1_INTERVAL == 0:
             pictures = shared(truth).requires_grad_(True)
             (slope,) = torch.autograd.grad(self.discriminator(pictures).sum(), pictures, create_graph=True)
             penalty = slope.square().sum((1, 2, 3)).mean()
-            extra = torch.autograd.grad(penalty * R1_GAMMA / 2 * R1_INTERVAL, d_parameters, allow_unused=True)
+            extra = torch.autograd.grad(penalty * R1_GAMMA / 2 * R1_INTERVAL, self.d_parameters, allow_unused=True)
             gradients_d = tuple(a if b is None else a + b for a, b in zip(gradients_d, extra, strict=True))
             terms["r1"] = penalty
-        losses = require_finite(terms)
-
-        for parameter, gradient in zip(d_parameters, gradients_d, strict=True):
-            parameter.grad = gradient
-        self.optimise_d.step(DISCRIMINATOR_LR * decay_d)
+        critic = self.optimise_d, self.d_parameters, gradients_d
+        losses = at.apply(terms, Update("discriminator", *critic, DISCRIMINATOR_LR * decay_d), *updates)
         if train_generator:
-            for parameter, gradient in zip(self.g_parameters, gradients_g, strict=True):
-                parameter.grad = gradient
-            self.optimise_g.step(GENERATOR_LR * decay)
             self.ema.update()
         return losses
 
@@ -151,20 +154,3 @@ class PolishTask:
     def preview(self) -> Tensor:
         made, truth = self.pictures(self.held_out, 24)
         return grid(torch.cat([torch.cat([t, m]) for t, m in zip(truth.split(8), made.split(8), strict=True)]), 8)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "generator": self.generator.state_dict(),
-            "average": self.average.state_dict(),
-            "discriminator": self.discriminator.state_dict(),
-            "updates": self.ema.updates,
-            "optimise_g": self.optimise_g.state_dict(),
-            "optimise_d": self.optimise_d.state_dict(),
-            "random": self.random.get_state(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name in ("generator", "average", "discriminator", "optimise_g", "optimise_d"):
-            getattr(self, name).load_state_dict(state[name])
-        self.ema.updates = state["updates"]
-        self.random.set_state(state["random"])

@@ -166,7 +166,7 @@ class Training:
         size = self.config.start_resolution
         generator, mapping = Generator(self.config.generator(size)), ParameterMapping(self.config.w_dim)
         data, held_out = self._training_data(size), self._held_out(size)
-        task = PairedTask(generator, mapping, data, self.config, self.config.start_steps, START_LR, held_out=held_out)
+        task = PairedTask(generator, mapping, data, self.config, START_LR, held_out=held_out)
         self._train("start", task, self.config.start_steps)
         return {name: task.average[name].state_dict() for name in ("synthesis", "mapping")}
 
@@ -190,7 +190,6 @@ class Training:
             mapping,
             self._training_data(size),
             self.config,
-            self.config.grow_steps,
             GROW_LR,
             train_mapping=False,
             last_block_only=True,
@@ -209,7 +208,6 @@ class Training:
             self._teacher(start),
             self._training_data(size),
             self.config,
-            self.config.full_steps,
             FULL_LR,
             train_mapping=False,
             held_out=self._held_out(size),
@@ -231,7 +229,6 @@ class Training:
             self.config,
             self._held_out(size),
             alone,
-            steps,
         )
         self._train("polish", task, alone + steps, synthesis, mapping, start)
         return {"generator": task.average.state_dict(), "discriminator": task.discriminator.state_dict()}
@@ -271,7 +268,6 @@ class Training:
             self._training_data(size),
             self.config,
             self._held_out(size),
-            steps,
             with_pictures=weights is not None,
         )
         self._train(name, task, steps, weights, generator, start)

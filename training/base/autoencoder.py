@@ -7,7 +7,7 @@ a style, which is trained in W, keeps the person.
 from __future__ import annotations
 
 import copy
-import math
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from ...models.encoder import Encoder
 from ...models.generator import Generator
-from ..kit.distributed import SINGLE_PROCESS, Processes
 from ..kit.ema import ExponentialMovingAverage
-from ..kit.loop import require_finite
 from ..kit.optimiser import MuonAndAdam
 from ..kit.precision import autocast
 from ..kit.randomness import at_step
+from ..kit.schedule import warm_up_cosine
+from ..kit.state import State
+from ..kit.step import Step, Update
 from .losses import Judges, centre_weights, reconstruction_loss, reconstruction_terms
 from .measures import PREVIEWED, comparison, measure
 from .portraits import Portraits
@@ -34,14 +35,12 @@ FACE_RATE, READOUT_RATE, READOUT_DECAY = 0.025, 0.25, 0.05
 would learn people by heart."""
 DROPOUT = 0.1
 BETAS = (0.9, 0.98)
-WARM_UP, FALL, FLOOR = 150, 0.3, 0.05
+WARM_UP, HOLD, FLOOR = 150, 0.7, 0.05
 
 
 def schedule(step: int, steps: int) -> float:
     """Rises over the first steps, falls to a twentieth over the last third."""
-    rise = min(1.0, step / min(WARM_UP, max(steps // 10, 1)))
-    through = max(0.0, (step - (1 - FALL) * steps) / (FALL * steps))
-    return rise * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * min(through, 1.0))))
+    return warm_up_cosine(step, steps, min(WARM_UP, max(steps // 10, 1)), HOLD, FLOOR)
 
 
 def grown(small: Generator, config: BaseTrainingConfig, size: int) -> Generator:
@@ -61,22 +60,17 @@ def shrunk(pictures: Tensor, size: int) -> Tensor:
     return F.avg_pool2d(pictures, pictures.shape[-1] // size) if pictures.shape[-1] > size else pictures
 
 
-def random_noise(generator: Generator, count: int, random: torch.Generator, processes: Processes) -> list[Tensor]:
-    """Noise inputs of this process's share of `count` pictures, which several processes draw as one would."""
-    return [processes.shard(torch.randn(count, *shape[1:], generator=random)) for shape in generator.noise_shapes]
+def random_noise(
+    generator: Generator, count: int, random: torch.Generator, shard: Callable[[Tensor], Tensor]
+) -> list[Tensor]:
+    """Noise inputs of a shard of `count` pictures, which several processes draw as one would."""
+    return [shard(torch.randn(count, *shape[1:], generator=random)) for shape in generator.noise_shapes]
 
 
 def draw(generator: Generator, w: Tensor, noise: Any = "const") -> Tensor:
     """`[N, 3, S, S]` float32 of codes `[N, w_dim]`."""
     picture = generator.synthesis(generator.broadcast(w), noise=noise, modulate="activations")
     return cast(Tensor, picture).float()
-
-
-def set_gradients(parameters: list[nn.Parameter], gradients: tuple[Tensor, ...], processes: Processes) -> None:
-    """Hands gradients to optimisers, as the mean over all processes."""
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
-    processes.average_gradients(parameters)
 
 
 class AutoencoderTask:
@@ -90,15 +84,12 @@ class AutoencoderTask:
         judges: what compares besides pixels.
         config: all settings.
         device: where to compute.
-        processes: those that train together.
     """
 
     terms: tuple[str, ...] = ("pixel", "chroma", "edges", "perceptual", "identity")
     ema_decay = 0.998
     reader_rate = 1.0
     """How fast the encoder learns beside the generator, relative to what suits an auto-encoder."""
-    steps = 1
-    """How many there will be; the learning rate follows them."""
 
     def __init__(
         self,
@@ -109,10 +100,9 @@ class AutoencoderTask:
         judges: Judges,
         config: BaseTrainingConfig,
         device: torch.device,
-        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         self.size = generator.config.resolution
-        self.config, self.device, self.processes = config, device, processes
+        self.config, self.device = config, device
         seen = max(self.size, ENCODER_SIZE)
         self.portraits, self.held_out, self.judges = portraits.at(seen), held_out.at(seen), judges.to(device)
         self.weights = centre_weights(self.size).to(device)
@@ -124,49 +114,58 @@ class AutoencoderTask:
             "encoder": copy.deepcopy(encoder).eval().requires_grad_(False),
             "generator": copy.deepcopy(generator).eval().requires_grad_(False),
         }
-        self.ema = [
-            ExponentialMovingAverage(live, self.average[name], self.ema_decay)
+        self.ema = {
+            name: ExponentialMovingAverage(live, self.average[name], self.ema_decay)
             for name, live in (("encoder", self.encoder), ("generator", self.generator))
-        ]
+        }
         face = list(encoder.face.parameters()) if encoder.face is not None else []
         readout = [cast(nn.Parameter, layer.weight) for layer in (encoder.fc, encoder.out)]
         apart = {id(parameter) for parameter in [*face, *readout]}
         body = [parameter for parameter in encoder.parameters() if id(parameter) not in apart]
         drawing = list(generator.synthesis.parameters())
         self.parameters: list[nn.Parameter] = [*drawing, *body, *face, *readout]
-        self.optimise_generator, self.optimise_encoder = MuonAndAdam(drawing, BETAS), MuonAndAdam(body, BETAS)
-        groups = [{"params": face, "rate": FACE_RATE, "weight_decay": 0.0}] if face else []
-        groups.append({"params": readout, "rate": READOUT_RATE, "weight_decay": READOUT_DECAY})
-        self.optimise_readout = torch.optim.AdamW(groups, lr=0.0, betas=BETAS)
+        optimise_encoder = MuonAndAdam(body, BETAS)
+        for group in optimise_encoder.param_groups:
+            group["lr_factor"] = self.reader_rate / 2
+        groups = [{"params": face, "lr_factor": FACE_RATE * self.reader_rate, "weight_decay": 0.0}] if face else []
+        groups.append({"params": readout, "lr_factor": READOUT_RATE * self.reader_rate, "weight_decay": READOUT_DECAY})
+        optimise_readout = torch.optim.AdamW(groups, lr=0.0, betas=BETAS)
+        self.optimisers = MuonAndAdam(drawing, BETAS), optimise_encoder, optimise_readout
+        # Portraits follow from the step's number.
+        self.state = State(
+            encoder=self.encoder,
+            generator=self.generator,
+            ema_encoder=self.ema["encoder"],
+            ema_generator=self.ema["generator"],
+            optimise_generator=self.optimisers[0],
+            optimise_encoder=optimise_encoder,
+            optimise_readout=optimise_readout,
+        )
 
-    def step(self, step: int) -> dict[str, float]:
+    def step(self, at: Step) -> dict[str, float]:
         """One update; see `loop.Task.step`."""
-        config, processes, count = self.config, self.processes, self.config.batch_size
-        random = at_step(config.seed, step)
-        pictures = self.portraits.batch(count, random, config.warp, processes, self.device)
+        config, count = self.config, self.config.batch_size
+        random = at_step(config.seed, at.number)
+        pictures = self.portraits.batch(count, random, config.warp, self.device, at.shard)
         keep = (torch.rand(count, self.encoder.fc.in_features, generator=random) >= DROPOUT).float() / (1 - DROPOUT)
-        code_noise = processes.shard(torch.randn(count, self.generator.config.w_dim, generator=random)).to(self.device)
-        noise = random_noise(self.generator, count, random, processes)
+        code_noise = at.shard(torch.randn(count, self.generator.config.w_dim, generator=random)).to(self.device)
+        noise = random_noise(self.generator, count, random, at.shard)
         truth = shrunk(pictures, self.size)
         with autocast(config.precision, self.device):
-            w = self.encoder(shrunk(pictures, ENCODER_SIZE), processes.shard(keep).to(self.device))[:, 0]
+            w = self.encoder(shrunk(pictures, ENCODER_SIZE), at.shard(keep).to(self.device))[:, 0]
             drawn = draw(self.generator, w + CODE_NOISE * code_noise, noise)
             terms = reconstruction_terms(drawn, truth, pictures, self.weights, self.judges)
         loss = reconstruction_loss(terms, config) + CODE_WEIGHT * w.square().mean()
-        numbers = require_finite(processes.reduce_losses(terms))
-        gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
-        self._update(gradients, config.learning_rate * schedule(step, self.steps))
+        numbers = at.apply(terms, self._update(loss, config.learning_rate * schedule(at.number, at.total)))
+        self._move_averages()
         return numbers
 
-    def _update(self, gradients: tuple[Tensor, ...], rate: float) -> None:
+    def _update(self, loss: Tensor, rate: float) -> Update:
         """One step of both networks, at this learning rate of the generator's."""
-        set_gradients(self.parameters, gradients, self.processes)
-        self.optimise_generator.step(rate)
-        self.optimise_encoder.step(self.reader_rate * rate / 2)
-        for group in self.optimise_readout.param_groups:
-            group["lr"] = group["rate"] * self.reader_rate * rate
-        self.optimise_readout.step()
-        for average in self.ema:
+        return Update("encoder and generator", self.optimisers, self.parameters, loss, rate)
+
+    def _move_averages(self) -> None:
+        for average in self.ema.values():
             average.update()
 
     @torch.no_grad()
@@ -195,24 +194,3 @@ class AutoencoderTask:
     def result(self) -> dict[str, Any]:
         """The averaged weights of both networks."""
         return {name: network.state_dict() for name, network in self.average.items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """See `loop.Task.state_dict`; portraits follow from the step's number."""
-        return {
-            "encoder": self.encoder.state_dict(),
-            "generator": self.generator.state_dict(),
-            "average": AutoencoderTask.result(self),
-            "updates": self.ema[0].updates,
-            "optimise_generator": self.optimise_generator.state_dict(),
-            "optimise_encoder": self.optimise_encoder.state_dict(),
-            "optimise_readout": self.optimise_readout.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `loop.Task.load_state_dict`."""
-        for name in ("encoder", "generator", "optimise_generator", "optimise_encoder", "optimise_readout"):
-            getattr(self, name).load_state_dict(state[name])
-        for name, network in self.average.items():
-            network.load_state_dict(state["average"][name])
-        for average in self.ema:
-            average.updates = state["updates"]

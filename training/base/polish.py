@@ -16,13 +16,13 @@ from ...models.discriminator import Discriminator
 from ...models.encoder import Encoder
 from ...models.generator import Generator
 from ..data.augment import SharedAugmentation
-from ..kit.distributed import SINGLE_PROCESS, Processes
-from ..kit.loop import require_finite
 from ..kit.optimiser import MuonAndAdam
 from ..kit.precision import autocast
 from ..kit.randomness import at_step
+from ..kit.state import State
+from ..kit.step import Step, Update
 from ..losses.reconstruction import feature_distance
-from .autoencoder import AutoencoderTask, draw, random_noise, schedule, set_gradients, shrunk
+from .autoencoder import AutoencoderTask, draw, random_noise, schedule, shrunk
 from .losses import Judges, reconstruction_loss, reconstruction_terms
 from .measures import COLUMNS, PREVIEWED, comparison
 from .portraits import Portraits
@@ -57,29 +57,31 @@ class PolishTask(AutoencoderTask):
         judges: Judges,
         config: BaseTrainingConfig,
         device: torch.device,
-        processes: Processes = SINGLE_PROCESS,
         alone: bool = True,
     ) -> None:
         self.alone = alone
-        super().__init__(encoder, generator, portraits, held_out, judges, config, device, processes)
+        super().__init__(encoder, generator, portraits, held_out, judges, config, device)
         layout: dict[str, Any] = {"device": device, "memory_format": torch.channels_last}
         self.discriminator = discriminator.train().requires_grad_(True).to(**layout)
         self.critic = list(discriminator.parameters())
         self.optimise_discriminator = MuonAndAdam(self.critic, BETAS, MOMENTUM)
+        self.state = State(
+            both=self.state, discriminator=self.discriminator, optimise_discriminator=self.optimise_discriminator
+        )
 
-    def step(self, step: int) -> dict[str, float]:
+    def step(self, at: Step) -> dict[str, float]:
         """One update; see `loop.Task.step`."""
-        config, processes, count = self.config, self.processes, self.config.batch_size
+        config, count, step = self.config, self.config.batch_size, at.number
         random = at_step(config.seed, step)
-        alone = min(round(self.steps * ALONE_SHARE), ALONE_STEPS) if self.alone else 0
+        alone = min(round(at.total * ALONE_SHARE), ALONE_STEPS) if self.alone else 0
         together = step > alone
         # Not bent: resampling softens, and what a true picture's pixels are like is to be learned here.
-        pictures = self.portraits.batch(count, random, 0.0, processes, self.device)
+        pictures = self.portraits.batch(count, random, 0.0, self.device, at.shard)
         z = torch.randn(count, self.generator.config.z_dim, generator=random)
         between = torch.rand(count, 1, generator=random)
-        noise = random_noise(self.generator, count, random, processes)
-        augment = SharedAugmentation(count, self.size, random, processes)
-        z, between = (processes.shard(x).to(self.device) for x in (z, between))
+        noise = random_noise(self.generator, count, random, at.shard)
+        augment = SharedAugmentation(count, self.size, random, at.shard)
+        z, between = (at.shard(x).to(self.device) for x in (z, between))
         truth = shrunk(pictures, self.size)
         made_up = max(2, round(len(pictures) * MADE_UP_SHARE))
         mapped = torch.arange(len(pictures), device=self.device)[:, None] % 2 == 0
@@ -113,16 +115,16 @@ class PolishTask(AutoencoderTask):
             terms["r1"] = slope.square().sum((1, 2, 3)).mean()
             extra = torch.autograd.grad(terms["r1"] * (R1_GAMMA / 2 * R1_INTERVAL), self.critic, allow_unused=True)
             critic_gradients = tuple(a if b is None else a + b for a, b in zip(critic_gradients, extra, strict=True))
-        gradients: tuple[Tensor, ...] = ()
+        rate = config.learning_rate * schedule(step, at.total)
+        updates = [Update("discriminator", self.optimise_discriminator, self.critic, critic_gradients, rate)]
         if together:
             loss = reconstruction_loss(parts, config) + FEATURE_WEIGHT * matching
             loss = loss + config.adversarial_weight * adversarial
-            gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
-        numbers = require_finite(processes.reduce_losses(terms))
-        set_gradients(self.critic, critic_gradients, processes)
-        self.optimise_discriminator.step(config.learning_rate * schedule(step, self.steps))
+            rate = config.learning_rate * RATE * schedule(step - alone, at.total - alone)
+            updates.append(self._update(loss, rate))
+        numbers = at.apply(terms, *updates)
         if together:
-            self._update(gradients, config.learning_rate * RATE * schedule(step - alone, self.steps - alone))
+            self._move_averages()
         return numbers
 
     def _judged(self, pictures: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -146,14 +148,3 @@ class PolishTask(AutoencoderTask):
     def result(self) -> dict[str, Any]:
         """The averaged encoder and generator, and the discriminator."""
         return super().result() | {"discriminator": self.discriminator.state_dict()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """See `loop.Task.state_dict`; portraits follow from the step's number."""
-        own = {name: getattr(self, name).state_dict() for name in ("discriminator", "optimise_discriminator")}
-        return super().state_dict() | own
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `loop.Task.load_state_dict`."""
-        super().load_state_dict(state)
-        for name in ("discriminator", "optimise_discriminator"):
-            getattr(self, name).load_state_dict(state[name])

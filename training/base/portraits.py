@@ -6,14 +6,12 @@ has, lit and drawn as true faces are: what is learned from them holds for people
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from ..kit.distributed import SINGLE_PROCESS, Processes
 
 KNOTS = 5
 """The bend is given on a grid of so many points a side."""
@@ -58,20 +56,20 @@ class Portraits:
         count: int,
         random: torch.Generator,
         warp: float,
-        processes: Processes = SINGLE_PROCESS,
         device: torch.device | None = None,
+        shard: Callable[[Tensor], Tensor] = lambda batch: batch,
     ) -> Tensor:
-        """This process's share of `count` pictures in -1..1, drawn with their weights, mirrored at random, bent and
-        relit by `warp`, on a device. What is drawn does not depend on device and processes."""
+        """A shard of `count` pictures in -1..1, drawn with their weights, mirrored at random, bent and relit by `warp`,
+        on a device. What is drawn does not depend on device and shard."""
         index = torch.multinomial(self.weights, count, replacement=True, generator=random)
-        mirrored = processes.shard(torch.rand(count, 1, 1, 1, generator=random) < 0.5).to(device)
+        mirrored = shard(torch.rand(count, 1, 1, 1, generator=random) < 0.5).to(device)
         bends, lights = draw_bends(count, random, warp), draw_lights(count, random, warp)
-        pictures = self.images[processes.shard(index)].to(device).float() / 127.5 - 1
+        pictures = self.images[shard(index)].to(device).float() / 127.5 - 1
         pictures = torch.where(mirrored, pictures.flip(3), pictures)
         if not warp:
             return pictures
-        pictures = bent(pictures, *(processes.shard(x).to(device) for x in bends))
-        return relit(pictures, *(processes.shard(x).to(device) for x in lights))
+        pictures = bent(pictures, *(shard(x).to(device) for x in bends))
+        return relit(pictures, *(shard(x).to(device) for x in lights))
 
 
 def draw_bends(count: int, random: torch.Generator, amount: float) -> tuple[Tensor, Tensor]:

@@ -109,16 +109,18 @@ class BaseTraining:
             if start is None
             else fingerprint(start[0].generator, start[0].discriminator, start[1].network),
         }
-        refused = None
-        if processes.is_main:
-            run_dir.mkdir(parents=True, exist_ok=True)
-            try:
-                (check_settings if (run_dir / SETTINGS).exists() else write_settings)(run_dir, self.identity)
-            except CannotResume as error:
-                refused = str(error)
-        refused = processes.broadcast(refused)
+        refused = processes.once(self._refusal)
         if refused is not None:
             raise CannotResume(refused)
+
+    def _refusal(self) -> str | None:
+        """Why the folder cannot be gone on with, if so."""
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            (check_settings if (self.run_dir / SETTINGS).exists() else write_settings)(self.run_dir, self.identity)
+        except CannotResume as error:
+            return str(error)
+        return None
 
     # ------------------------------------------------------------------ stages
     def run(self) -> BaseResult:
@@ -170,9 +172,7 @@ class BaseTraining:
             small = Generator(self.config.generator(size // 2))
             small.load_state_dict(before["generator"])
             generator = grown(small, self.config, size)
-        return AutoencoderTask(
-            encoder, generator, self.portraits, self.held_out, self.judges, self.config, self.device, self.processes
-        )
+        return AutoencoderTask(encoder, generator, self.portraits, self.held_out, self.judges, self.config, self.device)
 
     def _polish(self, encoder: Encoder, generator: Generator, discriminator: Discriminator) -> PolishTask:
         return PolishTask(
@@ -184,7 +184,6 @@ class BaseTraining:
             self.judges,
             self.config,
             self.device,
-            self.processes,
             alone=self.start is None,
         )
 
@@ -201,7 +200,7 @@ class BaseTraining:
     def _stage(self, name: str, make: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
         """The weights of a stage: those of its file, or trained. The last argument is its time in minutes."""
         path, processes = self.run_dir / f"{name}.pt", self.processes
-        if not processes.broadcast(path.exists()):
+        if not processes.once(path.exists):
             log.info("Stage %s", name)
             before, started = self.results().get(name, {}), time.monotonic()
             spent = 0.0 if "steps" in before else before.get("minutes", 0.0)  # by interrupted runs this one continues
@@ -209,17 +208,17 @@ class BaseTraining:
             with torch.random.fork_rng(devices=[]):
                 torch.random.default_generator.manual_seed((zlib.crc32(name.encode()) + self.config.seed) % 2**32)
                 task = make(*arguments[:-1])
-            task.steps = self._steps(name, task, arguments[-1])
+            steps = self._steps(name, task, arguments[-1])
             done: dict[str, Any] = {}
             try:
                 history = train(
                     task,
-                    task.steps,
+                    steps,
                     self.callbacks,
                     self.run_dir / name,
                     resume=True,
                     settings=self.identity | {"stage": name},
-                    preview_interval=max(PREVIEW_STEPS, task.steps // 10),
+                    preview_interval=max(PREVIEW_STEPS, steps // 10),
                     processes=processes,
                 )
                 if processes.is_main:
@@ -233,12 +232,14 @@ class BaseTraining:
 
     def _once(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The weights in a file of the run, which the first process makes where there is none; in all processes."""
-        path, loaded = self.run_dir / f"{name}.pt", None
-        if self.processes.is_main:
+        path = self.run_dir / f"{name}.pt"
+
+        def weights() -> dict[str, Any]:
             if not path.exists():
                 _save(make(), path)
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-        return dict(self.processes.broadcast(loaded))
+            return dict(torch.load(path, map_location="cpu", weights_only=True))
+
+        return dict(self.processes.once(weights))
 
     def _steps(self, name: str, task: Any, minutes: float) -> int:
         """How many steps fit into the time."""
@@ -247,12 +248,11 @@ class BaseTraining:
         known = self.processes.broadcast(plan.get(name))
         if known is not None:
             return int(known)
-        before, times = copy.deepcopy(task.state_dict()), [0.0]
+        before, times = copy.deepcopy(task.state.state_dict()), [0.0]
         # A polish first has steps that are cheaper: of those that are measured, the last are of the dearer kind.
-        task.steps = MEASURED_STEPS
         clock = Callbacks(on_progress=lambda *_: times.append(time.monotonic()))
         train(task, MEASURED_STEPS, clock, processes=self.processes)
-        task.load_state_dict(before)
+        task.state.load_state_dict(before)
         seconds = min(b - a for a, b in zip(times[1:], times[2:], strict=False)) if self.processes.is_main else 1.0
         steps: int = self.processes.broadcast(max(FEWEST_STEPS, round(minutes * 60 / seconds)))
         if self.processes.is_main:

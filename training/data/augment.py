@@ -8,12 +8,11 @@ pictures alone (probability 0.8 at most) that the generator does not learn to ma
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from ..kit.distributed import SINGLE_PROCESS, Processes
 
 MAX_TRANSLATION = 0.125
 """Of the picture's side."""
@@ -177,14 +176,20 @@ class AdaptiveProbability:
 class SharedAugmentation:
     """Brightness, contrast and a shift, the same for the true and the made picture of a face. Differentiable.
 
-    Fewer pictures than were counted get those of the first ones.
+    Of a `shard` of `count` pictures; fewer get those of the first ones.
     """
 
-    def __init__(self, count: int, size: int, random: torch.Generator, processes: Processes = SINGLE_PROCESS) -> None:
-        self.brightness = processes.shard((torch.rand(count, 1, 1, 1, generator=random) - 0.5) * 0.3)
-        self.contrast = processes.shard(torch.rand(count, 1, 1, 1, generator=random) * 0.5 + 0.75)
+    def __init__(
+        self,
+        count: int,
+        size: int,
+        random: torch.Generator,
+        shard: Callable[[Tensor], Tensor] = lambda batch: batch,
+    ) -> None:
+        self.brightness = shard((torch.rand(count, 1, 1, 1, generator=random) - 0.5) * 0.3)
+        self.contrast = shard(torch.rand(count, 1, 1, 1, generator=random) * 0.5 + 0.75)
         self.margin = max(size // 16, 1)
-        self.shift = processes.shard(torch.randint(0, 2 * self.margin + 1, (count, 2), generator=random)).tolist()
+        self.shift = shard(torch.randint(0, 2 * self.margin + 1, (count, 2), generator=random)).tolist()
 
     def __call__(self, pictures: Tensor) -> Tensor:
         mean = pictures.mean((1, 2, 3), keepdim=True)

@@ -12,24 +12,27 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ...core.callbacks import Callbacks
-from ...latents.sampling import w_statistics
+from ...latents.sampling import mixed_w_plus, w_statistics
 from ...models.encoder import Encoder, EncoderConfig
 from ...models.types import FaceEncoder, FaceGenerator, device_of
 from ..kit.distributed import SINGLE_PROCESS, Processes, check_batch
 from ..kit.ema import ExponentialMovingAverage
 from ..kit.fingerprint import fingerprint, generator_fingerprint, settings_of
-from ..kit.loop import require_finite, train
+from ..kit.loop import train
 from ..kit.randomness import at_step
+from ..kit.schedule import warm_up_cosine
+from ..kit.state import State
+from ..kit.step import Step, Update
 from ..losses.reconstruction import (
     ReconstructionLoss,
     check_pictures,
@@ -90,8 +93,9 @@ def train_encoder(
         raise ValueError(
             "This generator draws classes, and an encoder reads codes without one. Use a generator without classes."
         )
+    check_batch(config.batch_size, processes.count, f"{processes.count} processes")
     with torch.inference_mode(False), torch.enable_grad():
-        task = EncoderTask(generator, config, images, processes)
+        task = EncoderTask(generator, config, images)
         history = train(
             task,
             config.steps,
@@ -139,18 +143,11 @@ class EncoderTask:
 
     terms: tuple[str, ...] = ("codes", "pixel", "feature")
 
-    def __init__(
-        self,
-        generator: FaceGenerator,
-        config: EncoderTrainingConfig,
-        images: Tensor | None,
-        processes: Processes = SINGLE_PROCESS,
-    ) -> None:
-        self.config, self.device, self.processes = config, device_of(generator), processes
-        check_batch(config.batch_size, processes.count, f"{processes.count} processes")
+    def __init__(self, generator: FaceGenerator, config: EncoderTrainingConfig, images: Tensor | None) -> None:
+        self.config, self.device = config, device_of(generator)
         self.generator = frozen_copy(generator.generator)
         self.critic = frozen_discriminator(generator, config.feature_weight)
-        self.resolution, self.num_ws = generator.resolution, generator.num_ws
+        self.resolution = generator.resolution
         self.mean, spread = w_statistics(self.generator, generator.mean_latent.to(self.device), config.seed)
         self.variance = spread.square()
         channels = tuple(max(8, 8 * round(c * config.width / 8)) for c in CHANNELS)
@@ -159,7 +156,10 @@ class EncoderTask:
         self.network = _new_encoder(architecture, self.mean, spread, config.seed).to(self.device)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.ema = ExponentialMovingAverage(self.network, self.average, config.ema_decay)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), config.learning_rate, betas=(0.9, 0.99))
+        self.parameters = list(self.network.parameters())
+        self.optimiser = torch.optim.Adam(self.parameters, config.learning_rate, betas=(0.9, 0.99))
+        # Faces follow from the step's number.
+        self.state = State(network=self.network, ema=self.ema, optimiser=self.optimiser)
         self.images = None
         if images is not None and config.image_share > 0:
             self.images = resize(images.detach().float().clone().cpu(), self.resolution)
@@ -167,35 +167,34 @@ class EncoderTask:
         with torch.no_grad():
             self.held_out = self._pictures(self._codes(HELD_OUT, random, mixing=0.0))
 
-    def step(self, step: int) -> dict[str, float]:
+    def step(self, at: Step) -> dict[str, float]:
         """One update; see `loop.Task.step`."""
-        config, processes = self.config, self.processes
-        random = at_step(config.seed, step)
-        with_pictures = step > config.picture_start * config.steps and config.pixel_weight > 0
+        config = self.config
+        random = at_step(config.seed, at.number)
+        with_pictures = at.number > config.picture_start * config.steps and config.pixel_weight > 0
         own = 0
         if with_pictures and self.images is not None:
             own = min(config.batch_size, max(1, round(config.image_share * config.batch_size)))
         # The batch is `sampled` faces, then `own` ones; from here on each process has its share of either.
         sampled = config.batch_size - own
         with torch.no_grad():
-            target = processes.shard(self._codes(sampled, random, config.style_mixing_prob))
+            target = at.shard(self._codes(sampled, random, config.style_mixing_prob))
             truth = self._pictures(target)
             if self.images is not None and own:
                 chosen = torch.randint(len(self.images), (own,), generator=random)
                 mirrored = torch.rand(own, generator=random) < 0.5
-                mine = slice((processes.rank - sampled) % processes.count, None, processes.count)
-                chosen, mirrored = chosen[mine], mirrored[mine]
+                chosen, mirrored = at.shard(chosen, sampled), at.shard(mirrored, sampled)
                 given = torch.where(mirrored[:, None, None, None], self.images[chosen].flip(3), self.images[chosen])
                 truth = torch.cat([truth, given.to(self.device)])
             seen = resize(truth, self.network.config.resolution)
-            seen = degrade_photos(seen, random, config.degrade, processes) if config.degrade else seen
+            seen = degrade_photos(seen, random, config.degrade, at.shard, config.batch_size) if config.degrade else seen
         codes = self.network(seen)
         terms: dict[str, Tensor] = {}
         loss = codes.new_zeros(())
         if sampled:
             apart = (codes[: len(target)] - target).square()
             # Shares may hold more or fewer sampled faces: so weighted, their mean is that of all sampled faces.
-            weight = processes.count * len(target) / sampled
+            weight = at.shards * len(target) / sampled
             terms["codes"] = (apart.mean() if len(target) else codes.new_zeros(())) / self.variance * weight
             loss = loss + config.code_weight * terms["codes"]
         if with_pictures:
@@ -205,17 +204,8 @@ class EncoderTask:
             loss = loss + config.pixel_weight * terms["pixel"]
             if "feature" in terms:
                 loss = loss + config.feature_weight * terms["feature"]
-        numbers = require_finite(processes.reduce_losses(terms))
-        share = step / config.steps
-        for group in self.optimiser.param_groups:
-            group["lr"] = (
-                config.learning_rate * min(1.0, step / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
-            )
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        processes.average_gradients(self.network.parameters())
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
+        rate = config.learning_rate * warm_up_cosine(at.number, at.total, WARM_UP, floor=0.02)
+        numbers = at.apply(terms, Update("encoder", self.optimiser, self.parameters, loss, rate, clip=1.0))
         self.ema.update()
         return numbers
 
@@ -232,32 +222,10 @@ class EncoderTask:
         """Mean squared error of the held-out samples as the averaged encoder reads them."""
         return float(mean_squared_error(self._read_again(self.held_out), self.held_out).mean())
 
-    def state_dict(self) -> dict[str, Any]:
-        """See `loop.Task.state_dict`; faces follow from the step's number."""
-        return {
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "updates": self.ema.updates,
-            "optimiser": self.optimiser.state_dict(),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """See `loop.Task.load_state_dict`."""
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.ema.updates = state["updates"]
-        self.optimiser.load_state_dict(state["optimiser"])
-
     def _codes(self, count: int, random: torch.Generator, mixing: float) -> Tensor:
         """Codes `[count, num_ws, w_dim]` of sampled faces, some with the later layers of another face."""
-        config = self.config
-        z = torch.randn(2 * count, self.generator.config.z_dim, generator=random).to(self.device)
-        w = self.generator.mapping(z) if count else self.mean.new_zeros(0, len(self.mean))
-        first, second = (self.mean + config.truncation_psi * (w - self.mean)).chunk(2)
-        crossover = torch.randint(1, self.num_ws, (count, 1), generator=random)
-        mixed = torch.rand(count, 1, generator=random) < mixing
-        other = (mixed & (torch.arange(self.num_ws)[None] >= crossover)).to(self.device)
-        return torch.where(other[..., None], second[:, None], first[:, None])
+        codes = mixed_w_plus(self.generator, count, mixing, random, self.device)
+        return self.mean + self.config.truncation_psi * (codes - self.mean)
 
     def _pictures(self, codes: Tensor) -> Tensor:
         if not len(codes):
@@ -272,16 +240,20 @@ class EncoderTask:
 
 
 def degrade_photos(
-    pictures: Tensor, random: torch.Generator, amount: float = 1.0, processes: Processes = SINGLE_PROCESS
+    pictures: Tensor,
+    random: torch.Generator,
+    amount: float = 1.0,
+    shard: Callable[[Tensor], Tensor] = lambda batch: batch,
+    count: int | None = None,
 ) -> Tensor:
     """Pictures `[B, 3, S, S]` in -1..1 as cameras spoil them: exposure, tint, blur, noise, a little misalignment.
 
-    processes: the pictures are a share of all that these spoil together.
+    shard, count: the pictures are the shard of a batch of so many.
     """
-    count, size = len(pictures) * processes.count, pictures.shape[-1]
+    count, size = count or len(pictures), pictures.shape[-1]
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return processes.shard(low + (high - low) * torch.rand(*shape, generator=random)).to(pictures)
+        return shard(low + (high - low) * torch.rand(*shape, generator=random)).to(pictures)
 
     reach = 0.15 * min(amount, 2.0)
     gain, tint = uniform(1 - reach, 1 + reach, count, 1, 1, 1), uniform(-0.08, 0.08, count, 3, 1, 1) * amount
@@ -295,7 +267,7 @@ def degrade_photos(
     result = F.grid_sample(result, lattice, padding_mode="reflection", align_corners=False)
     soft = F.interpolate(F.avg_pool2d(result, 2), scale_factor=2, mode="bilinear")
     result = result + (soft - result) * uniform(0, 1, count, 1, 1, 1) * (uniform(0, 1, count, 1, 1, 1) > 0.5)
-    noise = processes.shard(torch.randn(count, 3, size, size, generator=random)).to(result)
+    noise = shard(torch.randn(count, 3, size, size, generator=random)).to(result)
     noise = noise * uniform(0, 0.06, count, 1, 1, 1) * amount
     return (result + noise).clamp(-1, 1)
 

@@ -1,19 +1,20 @@
 """Everything random about a fine-tuning: fresh faces, the order of the style pictures, augmentations.
 
 All of it is drawn on the CPU from one generator, so that a seed means the same on every device, and for whole batches,
-so that it means the same however many processes or parts compute them.
+so that it means the same in however many parts they are computed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from ...latents.sampling import mixed_w_plus
 from ...models.generator import Generator
 from ..data.augment import draw_augmentation, flip
+from ..kit.state import Attributes, State
 from ..losses.semantic import schedule
 from .settings import FinetuneConfig
 
@@ -52,9 +53,10 @@ class FinetuneBatches:
         self.random = torch.Generator().manual_seed(config.seed)
         self.order = torch.randperm(pictures.shape[0], generator=self.random)
         self.position = 0
+        self.state = State(random=self.random, place=Attributes(self, "order", "position"))
 
     def draw(self, step: int, ada_probability: float) -> FinetuneBatch:
-        """All random choices of one step, for the whole batch: the same in every process."""
+        """All random choices of one step, for the whole batch: the same in every part."""
         config = self.config
         w_plus = self.latents(config.batch_size, self.random, mix=True)
         reals = self.next_styles(config.batch_size)
@@ -78,18 +80,10 @@ class FinetuneBatches:
             lazy_r1=self._r1_gamma > 0 and step % config.r1_interval == 0,
         )
 
-    @torch.no_grad()
     def latents(self, count: int, random: torch.Generator, mix: bool) -> Tensor:
         """`w_plus [count, num_ws, w_dim]` of fresh z; with `mix`, later layers of most faces come from a second z."""
-        device, num_ws = self.pictures.device, self._mapping.num_ws
-        z = torch.randn(2 if mix else 1, count, self._mapping.config.z_dim, generator=random).to(device)
-        first = self._mapping.mapping(z[0])[:, None].expand(-1, num_ws, -1)
-        if not mix:
-            return first
-        crossover = torch.randint(1, num_ws, (count, 1), generator=random)
-        mixed = torch.rand(count, 1, generator=random) < self.config.style_mixing_prob
-        from_second = (mixed & (torch.arange(num_ws) >= crossover)).to(device)
-        return torch.where(from_second[:, :, None], self._mapping.mapping(z[1])[:, None], first)
+        probability = self.config.style_mixing_prob if mix else 0.0
+        return mixed_w_plus(self._mapping, count, probability, random, self.pictures.device)
 
     def next_styles(self, count: int) -> Tensor:
         """The next `count` style pictures of an endless shuffled order, mirrored half of the time if allowed."""
@@ -104,12 +98,3 @@ class FinetuneBatches:
             count -= len(part)
         pictures = self.pictures[torch.cat(chosen).to(self.pictures.device)]
         return flip(pictures, self.random) if self.config.flip_styles else pictures
-
-    def state_dict(self) -> dict[str, Any]:
-        """What the next batch follows from."""
-        return {"random": self.random.get_state(), "order": self.order, "position": self.position}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from what `state_dict` gave; other entries are left alone."""
-        self.random.set_state(state["random"])
-        self.order, self.position = state["order"], state["position"]

@@ -26,7 +26,7 @@ from ...core.settings import to_mapping
 from ...models.types import FaceGenerator
 from ..data.inputs import check_source, prepare_style_images, split_pictures, too_few
 from ..guides.protocol import Guide, check_guides, column
-from ..kit.distributed import SINGLE_PROCESS, Processes
+from ..kit.distributed import SINGLE_PROCESS, Processes, check_batch
 from ..kit.fingerprint import FREE_TO_CHANGE, fingerprint, generator_fingerprint, settings_of
 from ..kit.loop import train
 from ..reports.card import make_card, save_card
@@ -91,6 +91,8 @@ def finetune(
     config = config or FinetuneConfig()
     check_source(source)
     check_guides(guides)
+    shards = processes.count * config.accumulate
+    check_batch(config.batch_size, shards, f"{processes.count} processes x {config.accumulate} parts")
     with torch.inference_mode(False), torch.enable_grad():
         pictures = prepare_style_images(style_images, source)
         validation: Tensor | None = None
@@ -102,7 +104,7 @@ def finetune(
             pictures, validation = pictures[kept], pictures[held_out]
         if processes.is_main and (warning := too_few(pictures)):
             log.warning("%s", warning)
-        task = FinetuneTask(source, pictures, config, guides, processes, validation)
+        task = FinetuneTask(source, pictures, config, guides, validation, processes.count)
         with contextlib.ExitStack() as stack:
             if config.tensorboard and run_dir is not None and processes.is_main:
                 callbacks = stack.enter_context(event_files(callbacks or Callbacks(), run_dir))
@@ -119,7 +121,7 @@ def finetune(
             )
         # Ended early between two measurements, the style as it is now competes too. The run's state is kept already
         # and knows nothing of it, so a resumed run goes on as if it had not been.
-        task.measure_the_end()
+        task.measure_the_end(processes.once)
         card = make_card(
             config.style_name,
             to_mapping(config),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ...models.discriminator import Discriminator
-from ..kit.distributed import Processes
+from ..kit.state import Attributes, State
 from ..reports.scoring import Draw, Score, ScoreHistory, Scorer
 from .settings import FinetuneConfig
+
+Once = Callable[[Callable[[], Any]], Any]
+"""Gives what a function makes."""
 
 
 class Snapshots:
@@ -22,7 +25,6 @@ class Snapshots:
         draw_source, critic: the source's, which nothing trains.
         w_plus: `[N, num_ws, w_dim]`: the faces that are measured.
         pictures: `[M, 3, R, R]` in -1..1, of the style, best ones that nothing learns from.
-        processes: of which the first measures and tells the others, so that all come to the same decision.
     """
 
     def __init__(
@@ -33,24 +35,20 @@ class Snapshots:
         w_plus: Tensor,
         pictures: Tensor,
         config: FinetuneConfig,
-        processes: Processes,
     ) -> None:
         self._networks, self._critic, self._draw_source = networks, critic, draw_source
-        self._w_plus, self._pictures, self._processes = w_plus, pictures, processes
+        self._w_plus, self._pictures = w_plus, pictures
         self._keep_best = config.keep_snapshot == "best"
         self.scores = ScoreHistory(config.structure_limit, config.patience)
         self.best_weights: dict[str, dict[str, Tensor]] | None = None
         """Of both networks where they were best, on the CPU."""
         self._scorer: Scorer | None = None
+        self.state = State(scores=self.scores, best=Attributes(self, "best_weights"))
 
-    def measure(self, step: int) -> Score:
-        """Scores the weights as they are after a step, and keeps a copy of them where they are the best so far."""
-        found = None
-        if self._processes.is_main:
-            if self._scorer is None:
-                self._scorer = Scorer(self._draw_source, self._critic, self._w_plus, self._pictures)
-            found = self._scorer(self._networks["average"])
-        score = Score(step, *self._processes.broadcast(found))
+    def measure(self, step: int, once: Once) -> Score:
+        """Scores the weights as they are after a step, `once` for all that train together, so that they come to the
+        same decision, and keeps a copy of them where they are the best so far."""
+        score = Score(step, *once(self._scores))
         if self.scores.add(score) and self._keep_best:
             self.best_weights = {
                 name: {key: value.detach().cpu().clone() for key, value in network.state_dict().items()}
@@ -58,11 +56,16 @@ class Snapshots:
             }
         return score
 
-    def measure_the_end(self, step: int) -> None:
+    def _scores(self) -> tuple[float, float]:
+        if self._scorer is None:
+            self._scorer = Scorer(self._draw_source, self._critic, self._w_plus, self._pictures)
+        return self._scorer(self._networks["average"])
+
+    def measure_the_end(self, step: int, once: Once) -> None:
         """Measures the weights after the last step where that would decide which are kept and has not been done."""
         measured = self.scores.all[-1].step if self.scores.all else 0
         if self._keep_best and measured < step:
-            self.measure(step)
+            self.measure(step, once)
 
     def chosen_step(self, last: int) -> int:
         """The step whose weights are given, where `last` is the last one done."""
@@ -83,12 +86,3 @@ class Snapshots:
         if self.best_weights is not None:
             average.load_state_dict(self.best_weights["average"])
             discriminator.load_state_dict(self.best_weights["discriminator"])
-
-    def state_dict(self) -> dict[str, Any]:
-        """The scores so far and the weights that were best."""
-        return {"scores": self.scores.state_dict(), "best_weights": self.best_weights}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from what `state_dict` gave; other entries are left alone, and missing ones were none."""
-        self.scores.load_state_dict(state["scores"])
-        self.best_weights = state["best_weights"]

@@ -6,7 +6,7 @@ of L_sem come from the same pass as the pictures, and the source is evaluated on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -14,7 +14,6 @@ from torch import Tensor
 
 from ..data.augment import apply_augmentation, apply_diffaugment
 from ..guides.protocol import Guide, column
-from ..kit.distributed import Processes
 from ..kit.precision import autocast
 from ..losses.adversarial import (
     discriminator_loss,
@@ -30,11 +29,12 @@ from .batches import FinetuneBatch
 from .networks import FinetuneNetworks
 from .settings import FinetuneConfig
 
+Mean = Callable[[Sequence[Tensor]], list[Tensor]]
 TEXTURE_MEMORY = 0.9
 """How much of the style pictures' running texture statistics a step keeps."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class RunningStatistics:
     """What a step knows from the steps before it, besides the weights."""
 
@@ -89,15 +89,15 @@ class FinetuneLosses:
         weights: SemanticWeights,
         guides: Sequence[Guide],
         r1_gamma: float,
-        processes: Processes,
     ) -> None:
         self.networks, self.config, self.weights = networks, config, weights
-        self.guides, self.r1_gamma, self.processes = guides, r1_gamma, processes
+        self.guides, self.r1_gamma = guides, r1_gamma
 
     def __call__(
-        self, batch: FinetuneBatch, running: RunningStatistics, loss_scale: float
+        self, batch: FinetuneBatch, running: RunningStatistics, loss_scale: float, mean: Mean
     ) -> tuple[FinetuneGradients, Tensor]:
-        """Losses and gradients on one part of the batch, and D's logits on its real pictures."""
+        """Losses and gradients on one part of the batch, and D's logits on its real pictures; `mean` is taken over the
+        parts that others compute at the same time."""
         config, networks, w_plus, weight = self.config, self.networks, batch.w_plus, batch.weight
         discriminator, d_parameters = networks.discriminator, networks.discriminator_parameters
         reals = self._augment(batch.reals, batch.augmented_reals, batch.probability)
@@ -132,7 +132,7 @@ class FinetuneLosses:
         pull = terms["generator"]
         textures = running.textures
         if config.match_texture > 0.0:
-            moments = self.processes.all_reduce_mean(second_moments(real_features))
+            moments = mean(second_moments(real_features))
             textures = running_statistics(textures, moments, TEXTURE_MEMORY)
             terms["texture"] = texture_distance(second_moments(fake_features), textures)
             pull = pull + config.match_texture * terms["texture"]
@@ -156,7 +156,7 @@ class FinetuneLosses:
         path_gradients: tuple[Tensor, ...] | None = None
         mean_path_length = running.mean_path_length
         if batch.path_w is not None:
-            terms["path_length"], mean_path_length, path_gradients = self._path_length(batch, mean_path_length)
+            terms["path_length"], mean_path_length, path_gradients = self._path_length(batch, mean_path_length, mean)
         found = FinetuneGradients(
             terms,
             g_gradients,
@@ -180,29 +180,26 @@ class FinetuneLosses:
             source = self.networks.source.generator.synthesis(w_plus)
         return [(guide, guide(made.float(), source.float())) for guide in self.guides]
 
-    def _path_length(self, batch: FinetuneBatch, mean_path_length: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    def _path_length(
+        self, batch: FinetuneBatch, mean_path_length: Tensor, mean: Mean
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """The penalty, its new running mean and its gradients, on half a batch, in fp32."""
         config, networks = self.config, self.networks
         assert batch.path_w is not None  # noqa: S101 - for mypy: asked by the caller
         w_plus = batch.path_w.clone().requires_grad_()
         images = networks.target.synthesis(w_plus)
-        penalty, mean = path_length_penalty(
+        penalty, mean_path_length = path_length_penalty(
             images,
             w_plus,
             mean_path_length,
             direction=batch.path_direction,
-            average=lambda length: self.processes.all_reduce_mean([length])[0],
+            average=lambda length: mean([length])[0],
         )
         scaled = penalty * (config.path_length_weight * config.path_length_interval)
         gradients = torch.autograd.grad(
             scaled, networks.generator_parameters, allow_unused=True, materialize_grads=True
         )
-        return penalty, mean, gradients
+        return penalty, mean_path_length, gradients
 
     def _autocast(self, tensor: Tensor) -> torch.autocast:
         return autocast(self.config.precision, tensor.device)
-
-
-def gradient_norms(gradients: Iterable[Tensor] | None, network: str) -> dict[str, Tensor]:
-    """`{gradient of the NETWORK: its norm}`; nothing without gradients."""
-    return {} if gradients is None else {f"gradient of the {network}": torch.nn.utils.get_total_norm(gradients)}

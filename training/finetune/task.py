@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,11 +13,12 @@ from ...core.settings import to_mapping
 from ...models.types import FaceGenerator, device_of
 from ..data.augment import AdaptiveProbability
 from ..guides.protocol import Guide, column
-from ..kit.distributed import SINGLE_PROCESS, Processes, check_batch, shard_batch
+from ..kit.distributed import shard_batch
 from ..kit.ema import ExponentialMovingAverage
-from ..kit.gradients import apply_gradients, lazy_adam
-from ..kit.loop import NonFiniteLoss, require_finite
+from ..kit.optimiser import lazy_adam
 from ..kit.settings import AUTOMATIC
+from ..kit.state import Attributes, State
+from ..kit.step import NonFiniteLoss, Step, Update
 from ..losses.adversarial import r1_gamma_heuristic
 from ..losses.semantic import FEW_SHOTS, SemanticWeights
 from ..reports.scoring import FACES, ScoreHistory
@@ -26,8 +26,8 @@ from .batches import FinetuneBatch, FinetuneBatches
 from .networks import copy_networks, match_palette
 from .preview import PREVIEW_FACES, FinetunePreview
 from .settings import FinetuneConfig
-from .snapshots import Snapshots
-from .step import FinetuneGradients, FinetuneLosses, RunningStatistics, gradient_norms, mean_of
+from .snapshots import Once, Snapshots
+from .step import FinetuneGradients, FinetuneLosses, RunningStatistics, mean_of
 
 PALETTE_FACES = 64
 FIRST_LOSS_SCALE = 4096.0
@@ -60,13 +60,11 @@ class FinetuneTask:
         pictures: Tensor,
         config: FinetuneConfig,
         guides: Sequence[Guide] = (),
-        processes: Processes = SINGLE_PROCESS,
         validation: Tensor | None = None,
+        shards: int = 1,
     ) -> None:
-        """`pictures [N, 3, R, R]` as `prepare_style_images` gives them; `validation` more of them, not trained on."""
-        self.processes = processes
-        self.shares = processes.count * config.accumulate
-        check_batch(config.batch_size, self.shares, f"{processes.count} processes x {config.accumulate} parts")
+        """`pictures [N, 3, R, R]` as `prepare_style_images` gives them; `validation` more of them, not trained on; each
+        batch is divided into so many `shards`, for one process each."""
         assert source.discriminator is not None  # noqa: S101 - check_source has been there
         self.source, self.pictures, self.config = source, pictures, config
         guides = tuple(guide for guide in guides if guide.weight > 0.0)
@@ -84,7 +82,7 @@ class FinetuneTask:
         weights = SemanticWeights(config.keep_shape, config.keep_structure, config.keep_relations if few else 0.0)
         automatic = r1_gamma_heuristic(source.resolution, config.batch_size)
         r1_gamma = automatic if config.r1_gamma == AUTOMATIC else config.r1_gamma
-        self.losses = FinetuneLosses(networks, config, weights, guides, r1_gamma, processes)
+        self.losses = FinetuneLosses(networks, config, weights, guides, r1_gamma)
         self.running = RunningStatistics(torch.zeros((), device=self.device))
         self.generator_optimiser = lazy_adam(
             self.generator_parameters, config.learning_rate, config.path_length_interval, config.path_length_weight > 0
@@ -95,7 +93,7 @@ class FinetuneTask:
         ramp = config.ada_ramp * config.steps * config.batch_size
         self.ada = AdaptiveProbability(config.augment_probability, config.ada_target, ramp)
 
-        self.batches = FinetuneBatches(config, pictures, self.target, self.shares, r1_gamma)
+        self.batches = FinetuneBatches(config, pictures, self.target, shards * config.accumulate, r1_gamma)
         self.steps_done = 0
         draw_source = source.generator.synthesis
         self._preview = FinetunePreview(draw_source, self._faces(PREVIEW_FACES, 1), pictures, config.precision)
@@ -106,29 +104,44 @@ class FinetuneTask:
             self._faces(FACES, 3),
             pictures if validation is None else validation,
             config,
-            processes,
+        )
+        self.state = State(
+            target=self.target.synthesis,
+            ema=self.ema,
+            discriminator=self.discriminator,
+            generator_optimiser=self.generator_optimiser,
+            discriminator_optimiser=self.discriminator_optimiser,
+            ada=self.ada,
+            batches=self.batches.state,
+            snapshots=self.snapshots.state,
+            running=Attributes(self.running, "mean_path_length", "textures", device=self.device),
+            progress=Attributes(self, "loss_scale", "steps_done"),
         )
         if config.match_palette:
             match_palette(networks, self._faces(PALETTE_FACES, 2), pictures, config.precision)
 
-    def step(self, step: int) -> dict[str, float]:
+    def step(self, at: Step) -> dict[str, float]:
         """One update of G_t, D and the average. Nothing but the random generator has moved when it raises."""
-        config, processes = self.config, self.processes
+        config, step = self.config, at.number
         batch = self.batches.draw(step, self.ada.probability)
         self.steps_done = step
         scale = self.loss_scale
+        generator = self.generator_optimiser, self.generator_parameters
+        discriminator = self.discriminator_optimiser, self.discriminator_parameters
         while True:
-            found, real_logits = self.compute(batch)
-            # Averaged, so that every process sees the same numbers and comes to the same decision.
-            terms = processes.reduce_losses(found.terms)
-            g_gradients, d_gradients = (processes.all_reduce_mean(g) for g in (found.g_gradients, found.d_gradients))
-            path_gradients, r1_gradients = (self._averaged(g) for g in (found.path_gradients, found.r1_gradients))
+            found, real_logits = self.compute(batch, at)
+            updates = [
+                Update(name, optimiser, parameters, gradients)
+                for name, optimiser, parameters, gradients in (
+                    ("generator", *generator, found.g_gradients),
+                    ("discriminator", *discriminator, found.d_gradients),
+                    ("R1 penalty", *discriminator, found.r1_gradients),
+                    ("path-length penalty", *generator, found.path_gradients),
+                )
+                if gradients is not None
+            ]
             try:
-                # Everything is known and finite before anything changes.
-                norms = gradient_norms(g_gradients, "generator") | gradient_norms(d_gradients, "discriminator")
-                lazy = gradient_norms(r1_gradients, "R1 penalty")
-                lazy |= gradient_norms(path_gradients, "path-length penalty")
-                numbers = require_finite(terms | norms | lazy)
+                numbers = at.apply(found.terms, *updates)
                 break
             except NonFiniteLoss as error:
                 # In fp16 a gradient may only have been too large for the format: the same step, scaled down.
@@ -136,28 +149,24 @@ class FinetuneTask:
                     self.loss_scale = scale
                     raise
                 self.loss_scale /= 4.0
-        apply_gradients(self.generator_optimiser, self.generator_parameters, g_gradients)
-        apply_gradients(self.generator_optimiser, self.generator_parameters, path_gradients)
-        apply_gradients(self.discriminator_optimiser, self.discriminator_parameters, d_gradients)
-        apply_gradients(self.discriminator_optimiser, self.discriminator_parameters, r1_gradients)
-        self.running = found.running
+        vars(self.running).update(vars(found.running))
         self.ema.update()
         if config.augment == "ada":
-            self.ada.update(processes.gather(real_logits))
+            self.ada.update(at.gather(real_logits))
         reported = {name: numbers[name] for name in self.terms if name in numbers}
         reported |= {"semantic_weight": batch.weight, "augment_probability": batch.probability}
         if config.score_interval and (step % config.score_interval == 0 or step == config.steps):
-            score = self.snapshots.measure(step)
+            score = self.snapshots.measure(step, at.once)
             reported |= {"style_distance": score.style_distance, "structure_distance": score.structure_distance}
         return reported
 
-    def compute(self, batch: FinetuneBatch) -> tuple[FinetuneGradients, Tensor]:
+    def compute(self, batch: FinetuneBatch, at: Step) -> tuple[FinetuneGradients, Tensor]:
         """The mean over this process's parts of the batch, and D's logits on its real pictures."""
-        first = self.processes.rank * self.config.accumulate
+        count = self.config.accumulate
         parts, logits = [], []
-        for index in range(first, first + self.config.accumulate):
-            share = shard_batch(batch, index, self.shares)
-            part, real_logits = self.losses(share, self.running, self.loss_scale)
+        for index in range(at.rank * count, (at.rank + 1) * count):
+            share = shard_batch(batch, index, at.shards * count)
+            part, real_logits = self.losses(share, self.running, self.loss_scale, at.mean)
             parts.append(part)
             logits.append(real_logits)
         return mean_of(parts), torch.cat(logits)
@@ -177,9 +186,9 @@ class FinetuneTask:
         """The step whose weights `result` gives."""
         return self.snapshots.chosen_step(self.steps_done)
 
-    def measure_the_end(self) -> None:
-        """Lets the weights as they are now compete for the best, too."""
-        self.snapshots.measure_the_end(self.steps_done)
+    def measure_the_end(self, once: Once) -> None:
+        """Lets the weights as they are now compete for the best, too, measured `once` for all that train together."""
+        self.snapshots.measure_the_end(self.steps_done, once)
 
     def result(self) -> FaceGenerator:
         """The averaged generator, as it is now or as it was best, with its discriminator, style name and provenance."""
@@ -205,43 +214,6 @@ class FinetuneTask:
         """A grid `[3, 4R, 5R]` in 0..1 of the same faces; rows: source, now, what `result` would give, nearest style
         picture."""
         return self._preview(self.target.synthesis, self.snapshots.chosen())
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that changes while training."""
-        return {
-            "target": self.target.synthesis.state_dict(),
-            "average": self.average.synthesis.state_dict(),
-            "average_updates": self.ema.updates,
-            "discriminator": self.discriminator.state_dict(),
-            "generator_optimiser": self.generator_optimiser.state_dict(),
-            "discriminator_optimiser": self.discriminator_optimiser.state_dict(),
-            "ada": self.ada.state_dict(),
-            "mean_path_length": self.running.mean_path_length,
-            "textures": self.running.textures,
-            "loss_scale": self.loss_scale,
-            "steps_done": self.steps_done,
-            **self.batches.state_dict(),
-            **self.snapshots.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from what `state_dict` gave."""
-        self.target.synthesis.load_state_dict(state["target"])
-        self.average.synthesis.load_state_dict(state["average"])
-        self.ema.updates = state["average_updates"]
-        self.discriminator.load_state_dict(state["discriminator"])
-        self.generator_optimiser.load_state_dict(state["generator_optimiser"])
-        self.discriminator_optimiser.load_state_dict(state["discriminator_optimiser"])
-        self.ada.load_state_dict(state["ada"])
-        textures = [texture.to(self.device) for texture in state["textures"]]
-        self.running = RunningStatistics(state["mean_path_length"].to(self.device), textures)
-        self.loss_scale = state["loss_scale"]
-        self.steps_done = state["steps_done"]
-        self.batches.load_state_dict(state)
-        self.snapshots.load_state_dict(state)
-
-    def _averaged(self, gradients: Sequence[Tensor] | None) -> list[Tensor] | None:
-        return None if gradients is None else self.processes.all_reduce_mean(gradients)
 
     def _faces(self, count: int, purpose: int) -> Tensor:
         """`w_plus [count, num_ws, w_dim]` of faces that are the same in every run with this seed, for one purpose."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 
 Batch = TypeVar("Batch")
 """A dataclass of tensors `[N, ...]` with a row for each picture, and of what all pictures share."""
@@ -48,9 +48,9 @@ class Processes:
         """What process 0 has, everywhere. The others' `value` is ignored."""
         return value
 
-    def shard(self, batch: Tensor) -> Tensor:
-        """The rows of a batch that this process works on, see `shard_rows`."""
-        return shard_rows(batch, self.rank, self.count)
+    def once(self, make: Callable[[], Any]) -> Any:
+        """What process 0 makes, everywhere."""
+        return self.broadcast(make() if self.is_main else None)
 
     def unshard(self, part: Tensor) -> Tensor:
         """The batch again, in its own order, of which every process has computed its `share`."""
@@ -75,13 +75,10 @@ class Processes:
         sums, counts = self.all_reduce_mean([sums, counts])
         return {name: sums[i] / counts[i] for i, name in enumerate(names) if counts[i] > 0}
 
-    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Puts the mean over all processes in the place of the gradients that `backward` has left."""
-        if self.count == 1:
-            return
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        for gradient, mean in zip(gradients, self.all_reduce_mean(gradients), strict=True):
-            gradient.copy_(mean)
+    def mean_of_gradients(self, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """`all_reduce_mean` of those that are there, in all processes the same."""
+        means = iter(self.all_reduce_mean([gradient for gradient in gradients if gradient is not None]))
+        return [None if gradient is None else next(means) for gradient in gradients]
 
     @contextmanager
     def main_process_first(self) -> Iterator[None]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +19,7 @@ class ExponentialMovingAverage:
 
     def __init__(self, live: nn.Module, average: nn.Module, decay: float) -> None:
         moving = [(a, b) for a, b in zip(average.parameters(), live.parameters(), strict=True) if b.requires_grad]
+        self._network = average
         self._average: list[Tensor] = [a for a, _ in moving]
         self._live: list[Tensor] = [b for _, b in moving]
         self._buffers = list(zip(average.buffers(), live.buffers(), strict=True))
@@ -30,3 +34,12 @@ class ExponentialMovingAverage:
         torch._foreach_lerp_(self._average, self._live, 1.0 - decay)
         for target, source in self._buffers:
             target.copy_(source)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The average's weights and how often it has moved."""
+        return {"network": self._network.state_dict(), "updates": self.updates}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues from what `state_dict` gave."""
+        self._network.load_state_dict(state["network"])
+        self.updates = state["updates"]

@@ -15,11 +15,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any
 
 log = logging.getLogger(__name__)
-
-Found = TypeVar("Found")
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 """Ctrl-C, what `kill` and launchers send, a closed terminal, and Ctrl-Break."""
@@ -97,14 +95,14 @@ def held_back() -> Iterator[Interrupts]:
         _interrupts.raise_if_any()
 
 
-def hand_over(keep: Callable[[Found], Any] | None, found: Callable[[], Found]) -> None:
-    """Gives `keep` what was found before an exception, which the caller raises again: no error of saving it, nor
+def hand_over(keep: Callable[[], Any] | None) -> None:
+    """Lets `keep` save what was found before an exception, which the caller raises again: no error of saving it, nor
     another signal, takes its place."""
     if keep is None:
         return
     with held_back():
         try:
-            keep(found())
+            keep()
         except Exception as error:
             log.error("The best so far could not be saved: %s", error)
 

@@ -1,6 +1,6 @@
 """The one training loop: steps, progress, previews, interruption, saved state and exact resumption.
 
-A training is a `Task`: something that can do one step, draw a preview and hand out its state. `train` drives it.
+A training is a `Task`: something that can do one step, draw a preview and name its state. `train` drives it.
 A resumed run continues bit for bit where the state saved in its folder (`run_folder`) was, whether it was cancelled or
 killed. A file `stop` put into the folder ends the run in good order after the step at hand, with the result so far.
 """
@@ -10,9 +10,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,9 +21,11 @@ from torch import Tensor
 
 from ...core.callbacks import Callbacks
 from .distributed import SINGLE_PROCESS, Processes
-from .interrupts import Interrupts, held_back
+from .interrupts import Interrupts, hand_over, held_back
 from .kept import CannotResume
 from .run_folder import RunFolder
+from .state import State
+from .step import NonFiniteLoss, Step
 
 log = logging.getLogger(__name__)
 
@@ -57,27 +58,16 @@ class Task(Protocol):
     terms: tuple[str, ...]
     """Names of all numbers a step may report, the columns of the loss table."""
 
-    def step(self, step: int) -> dict[str, float]:
-        """Does update number `step`, counted from 1, and reports numbers; raises `NonFiniteLoss` before updating."""
+    state: State
+    """Everything that changes while training: weights, optimisers, random generators, data order."""
+
+    def step(self, at: Step) -> dict[str, float]:
+        """Does one update and reports numbers; raises `NonFiniteLoss` before updating."""
 
     def preview(self) -> Tensor:
         """A picture `[3, H, W]` in 0..1; must not change what is trained, nor any random generator it uses."""
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that changes while training: weights, optimisers, random generators, data order."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from what `state_dict` gave."""
-
     # A task may also have `finished: bool`: true after a step, or after loading a state, ends the training there.
-
-
-class NonFiniteLoss(ArithmeticError):
-    """A step came out as NaN or infinite and was not applied; `term` says where."""
-
-    def __init__(self, term: str) -> None:
-        super().__init__(f"The term `{term}` is not a finite number.")
-        self.term = term
 
 
 class TrainingDiverged(RuntimeError):
@@ -92,18 +82,6 @@ class OutOfMemory(MemoryError):
     """A step did not fit into memory."""
 
 
-def require_finite(terms: Mapping[str, Tensor]) -> dict[str, float]:
-    """The terms as numbers; `NonFiniteLoss` names the first that is not finite. One synchronisation."""
-    if not terms:
-        return {}
-    values = torch.stack([term.detach().float().reshape(()) for term in terms.values()]).tolist()
-    numbers = dict(zip(terms, values, strict=True))
-    for name, value in numbers.items():
-        if not math.isfinite(value):
-            raise NonFiniteLoss(name)
-    return numbers
-
-
 def train(
     task: Task,
     steps: int,
@@ -114,6 +92,7 @@ def train(
     snapshot_interval: int = 100,
     preview_interval: int = 0,
     processes: Processes = SINGLE_PROCESS,
+    on_interrupt: Callable[[], Any] | None = None,
 ) -> list[dict[str, float]]:
     """Runs a task for `steps` steps and returns the loss table, a row of numbers per step.
 
@@ -122,6 +101,7 @@ def train(
     settings  what must be equal for a state to fit, as plain values; kept beside the state.
     processes where several train together: the first writes and calls back, all start from its state. The task has to
               come to the same numbers, and the same `NonFiniteLoss`, in each.
+    on_interrupt  called when an exception is about to propagate, to keep the best so far; what it raises is logged.
 
     An exception from a callback (an interrupt) propagates after the state has been saved. Signals such as Ctrl-C wait
     for the end of the step at hand, and raise KeyboardInterrupt then, in all processes. A step that is not finite is
@@ -149,7 +129,7 @@ def train(
                 may_save = False
                 losses = None
                 try:
-                    losses = task.step(done + 1)
+                    losses = task.step(Step(done + 1, steps, processes, task.terms))
                     bad_steps = 0
                 except NonFiniteLoss as error:
                     bad_steps += 1
@@ -163,10 +143,9 @@ def train(
                 except (RuntimeError, MemoryError) as error:
                     if not _is_out_of_memory(error):
                         raise
-                    raise OutOfMemory(
-                        f"Memory ran out in step {done + 1}. Lower `batch_size`, raise `accumulate`, or start fewer "
-                        + ("processes." if run_dir is None else f"processes. {saved_state_note(saved)}")
-                    ) from error
+                    more = "" if run_dir is None else ", raise `accumulate`, or start fewer processes"
+                    note = "" if run_dir is None else f" {saved_state_note(saved)}"
+                    raise OutOfMemory(f"Memory ran out in step {done + 1}. Lower `batch_size`{more}.{note}") from error
                 done += 1
                 may_save = True
 
@@ -178,7 +157,7 @@ def train(
                         folder.append(row)
                 due = done % snapshot_interval == 0 or time.monotonic() - saved_at > SAVE_SECONDS
                 if folder is not None and due:
-                    folder.save(task, done, bad_steps)
+                    folder.save(task.state, done, bad_steps)
                     saved, saved_at = done, time.monotonic()
                 ends = done == steps or _finished(task)
                 if preview_interval and (done % preview_interval == 0 or ends) and processes.is_main:
@@ -187,7 +166,7 @@ def train(
                 if callbacks.on_progress is not None:
                     callbacks.on_progress(done, steps, losses or {})
             if folder is not None and saved != done:
-                folder.save(task, done, bad_steps)
+                folder.save(task.state, done, bad_steps)
                 saved = done
             if _asked(None, None, interrupts, processes) == INTERRUPT:
                 together = True
@@ -198,7 +177,7 @@ def train(
             # After an exception inside a step, or on a full disk, the last saved state stands.
             if folder is not None and may_save and saved != done:
                 try:
-                    folder.save(task, done, bad_steps)
+                    folder.save(task.state, done, bad_steps)
                     saved = done
                 except OSError as refused:
                     # What ended the run is what is shown; what is lost by it is said beside it.
@@ -207,6 +186,7 @@ def train(
                 log.info("The run in %s has ended early. %s", folder.path, saved_state_note(saved))
                 if isinstance(error, KeyboardInterrupt) and not error.args:
                     error.args = (f"The run is in {folder.path}. {saved_state_note(saved)}",)
+            hand_over(on_interrupt)
             if together:
                 # A launcher that sees one process end ends the others: they wait for the one that writes.
                 processes.broadcast(None)
@@ -227,7 +207,7 @@ def _open(
     refused: CannotResume | None = None
     if folder is not None:
         try:
-            begun = folder.open(task, settings, resume)
+            begun = folder.open(task.state, settings, resume)
         except CannotResume as error:
             if processes.count == 1:
                 raise
@@ -235,12 +215,12 @@ def _open(
     if processes.count == 1 or not kept:
         return begun
     # The others may be on machines that do not see the folder, and must not wait for a process that has given up.
-    state = task.state_dict() if processes.is_main and begun[0] else None
+    state = task.state.state_dict() if processes.is_main and begun[0] else None
     begun, state, refusal = processes.broadcast((begun, state, str(refused) if refused else None))
     if refusal is not None:
         raise CannotResume(refusal)
     if state is not None and not processes.is_main:
-        task.load_state_dict(state)
+        task.state.load_state_dict(state)
     return begun
 
 

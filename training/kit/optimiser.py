@@ -1,4 +1,4 @@
-"""Muon for the weights that are matrices, Adam for everything else, behind one learning rate.
+"""Adam as StyleGAN2 uses it; and Muon for the weights that are matrices, Adam for everything else, as one optimiser.
 
 A regression of pictures on face parameters goes through long, narrow valleys, where Adam crawls. Muon (Jordan et al.
 2024) makes every direction of a weight matrix move equally far. PyTorch's takes plain matrices; convolution weights are
@@ -13,11 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .gradients import laid_out_like
-
 SMALLEST_SIDE, LARGEST_SIDE = 16, 4096
 """A weight with fewer rows or columns than the first (a projection to RGB, a bias) has no spectrum worth balancing; one
 with more than the second (the readout of whole maps) costs too much to balance."""
+
+
+def lazy_adam(parameters: list[nn.Parameter], rate: float, interval: int, lazy: bool) -> torch.optim.Adam:
+    """Adam with betas (0, 0.99), corrected for an extra regularisation update every `interval` steps (StyleGAN2, B)."""
+    ratio = interval / (interval + 1) if lazy else 1.0
+    fused = parameters[0].device.type in ("cpu", "cuda")
+    return torch.optim.Adam(parameters, lr=rate * ratio, betas=(0.0, 0.99**ratio), eps=1e-8, fused=fused)
 
 
 def as_matrix(weight: Tensor) -> Tensor:
@@ -31,7 +36,8 @@ class MuonAndAdam:
     """One optimiser made of `torch.optim.Muon` and a fused `torch.optim.Adam`.
 
     Args:
-        parameters: what to train; those that need no gradient are left out.
+        parameters: what to train; those that need no gradient are left out. The learning rate is 1 until set in all
+            `param_groups`.
         betas: Adam's.
         momentum: Muon's.
     """
@@ -48,8 +54,8 @@ class MuonAndAdam:
             balanced = min(sides) >= SMALLEST_SIDE and max(sides) <= LARGEST_SIDE
             (matrices if balanced else rest).append(parameter)
         self.matrices = matrices
-        self.views = [nn.Parameter(as_matrix(parameter.detach())) for parameter in matrices]
         self.parameters = matrices + rest
+        self.views = [nn.Parameter(as_matrix(parameter.detach())) for parameter in matrices]
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
         if matrices:
             self.optimisers["muon"] = torch.optim.Muon(
@@ -58,19 +64,13 @@ class MuonAndAdam:
         if rest:
             self.optimisers["adam"] = torch.optim.Adam(rest, lr=1.0, betas=betas, fused=True)
 
-    def zero_grad(self) -> None:
-        """Forgets the gradients."""
-        for parameter in self.parameters:
-            parameter.grad = None
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Those of both."""
+        return [group for optimiser in self.optimisers.values() for group in optimiser.param_groups]
 
-    def step(self, lr: float) -> None:
-        """One update with the gradients that lie in the parameters."""
-        for optimiser in self.optimisers.values():
-            for group in optimiser.param_groups:
-                group["lr"] = lr
-        for parameter in self.parameters:
-            if parameter.grad is not None:
-                parameter.grad = laid_out_like(parameter.grad, parameter.detach())
+    def step(self) -> None:
+        """One update with the gradients that lie in the parameters, laid out in memory as these are."""
         for view, parameter in zip(self.views, self.matrices, strict=True):
             view.grad = None if parameter.grad is None else as_matrix(parameter.grad)
         for optimiser in self.optimisers.values():

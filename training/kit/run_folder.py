@@ -15,7 +15,7 @@ import pickle  # noqa: S403 - only the name of its error
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,12 +23,9 @@ from torch import Tensor
 from ...core.files import make_folder, write_atomically
 from .kept import CannotResume, check_run, kept_states
 
-if TYPE_CHECKING:
-    from .loop import Task
-
 log = logging.getLogger(__name__)
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 STATES_KEPT = 2
 UNREADABLE = (
     RuntimeError,
@@ -59,15 +56,15 @@ class RunFolder:
         self._ahead: list[str] = []
         """Those that stand behind them, from before it was resumed."""
 
-    def open(self, task: Task, settings: Mapping[str, Any], resume: bool) -> tuple[int, list[dict[str, float]], int]:
-        """Prepares the folder and, to resume, restores the task; returns steps done, loss rows, bad steps in a row."""
+    def open(self, state: Any, settings: Mapping[str, Any], resume: bool) -> tuple[int, list[dict[str, float]], int]:
+        """Prepares the folder and, to resume, restores the state; returns steps done, loss rows, bad steps in a row."""
         check_run(self.path, resume)
         make_folder(self.path / "state")
         states, known = kept_states(self.path), self._read_rows()
         done, bad_steps = 0, 0
         if states:
             check_settings(self.path, settings)
-            done, bad_steps = self._restore(task, states)
+            done, bad_steps = self._restore(state, states)
         else:
             if known:
                 kept = self._put_aside()
@@ -112,11 +109,11 @@ class RunFolder:
         self._table.write(line)
         self._table.flush()
 
-    def save(self, task: Task, done: int, bad_steps: int) -> None:
+    def save(self, state: Any, done: int, bad_steps: int) -> None:
         """Writes the state after `done` steps and removes all but the newest two."""
-        state = {"format": STATE_FORMAT, "step": done, "bad_steps": bad_steps, "task": task.state_dict()}
+        kept = {"format": STATE_FORMAT, "step": done, "bad_steps": bad_steps, "task": state.state_dict()}
         path = self.path / "state" / f"step-{done:08d}.pt"
-        write_atomically(path, lambda file: torch.save(state, file))
+        write_atomically(path, lambda file: torch.save(kept, file))
         for old in kept_states(self.path)[STATES_KEPT:]:
             old.unlink(missing_ok=True)
 
@@ -141,21 +138,24 @@ class RunFolder:
         if self._table is not None:
             self._table.close()
 
-    def _restore(self, task: Task, states: list[Path]) -> tuple[int, int]:
+    def _restore(self, state: Any, states: list[Path]) -> tuple[int, int]:
         damaged = []
         for path in states:
             try:
-                state = torch.load(path, map_location="cpu", weights_only=True)
-                known = state["format"] == STATE_FORMAT
+                kept = torch.load(path, map_location="cpu", weights_only=True)
+                known = kept["format"] == STATE_FORMAT
                 if known:
-                    task.load_state_dict(state["task"])
-                    done, bad_steps = int(state["step"]), int(state["bad_steps"])
+                    state.load_state_dict(kept["task"])
+                    done, bad_steps = int(kept["step"]), int(kept["bad_steps"])
             except UNREADABLE as error:
                 log.warning("The state %s cannot be read (%s); trying the one before.", path.name, error)
                 damaged.append(path)
                 continue
             if not known:
-                raise CannotResume(f"{path} is of format {state['format']!r}; this version reads {STATE_FORMAT}.")
+                raise CannotResume(
+                    f"{path} is of format {kept['format']!r}; this version reads {STATE_FORMAT}. Start again in an "
+                    "empty folder."
+                )
             # They would be tried first again, and count as kept.
             for newer in damaged:
                 newer.replace(self.path / f"damaged-{newer.name}")

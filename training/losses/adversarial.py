@@ -56,7 +56,7 @@ def path_length_penalty(
     w_plus      `[N,num_ws,w_dim]`, requiring gradient.
     mean_length scalar running mean of the length, 0 at the start of training.
     generator   draws the random picture direction on the CPU, unless `direction [N,3,R,R]` gives it.
-    average     of the mean length over processes, where there are several.
+    average     of the mean length over the parts of a batch that are computed elsewhere.
     Returns the unweighted penalty and the new running mean (detached).
     """
     if direction is None:

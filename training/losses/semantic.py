@@ -13,13 +13,14 @@ Both generators get the same w and the same fixed noise; what they make of them 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ..kit.schedule import cosine_fall
 
 Features = Mapping[int, Tensor]
 """`{r: [N, C_r, r, r]}`."""
@@ -49,8 +50,7 @@ def schedule(kind: str, progress: float) -> float:
     if kind == "ramp_up":
         return min(progress / FULL_SHARE, 1.0)
     if kind == "cosine":
-        falling = max(progress - FULL_SHARE, 0.0) / (1.0 - FULL_SHARE)
-        return COSINE_END + (1.0 - COSINE_END) * 0.5 * (1.0 + math.cos(math.pi * min(falling, 1.0)))
+        return cosine_fall(progress, FULL_SHARE, COSINE_END)
     raise ValueError(f"Unknown schedule {kind!r}; choose cosine, constant or ramp_up.")
 
 

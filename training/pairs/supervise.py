@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,15 +24,18 @@ from torch import Tensor
 
 from ...core.callbacks import Callbacks
 from ...core.settings import to_mapping
-from ...latents.sampling import w_statistics
+from ...latents.sampling import mixed_w_plus, w_statistics
 from ...models.types import FaceGenerator, device_of
 from ..data.inputs import check_source
 from ..kit.distributed import SINGLE_PROCESS, Processes, check_batch
 from ..kit.ema import ExponentialMovingAverage
 from ..kit.fingerprint import generator_fingerprint, settings_of
 from ..kit.freezing import shallow_synthesis, to_rgb_layers
-from ..kit.loop import require_finite, train
+from ..kit.loop import train
 from ..kit.precision import autocast
+from ..kit.schedule import warm_up_cosine
+from ..kit.state import State
+from ..kit.step import Step, Update
 from ..losses.adversarial import discriminator_loss, generator_loss, r1_penalty
 from ..losses.pictures import edge_distance, feature_distance, importance, pixel_distance
 from ..losses.semantic import HIGHEST_RESOLUTION, SemanticWeights, schedule, self_similarity_distance, semantic_terms
@@ -99,8 +101,10 @@ def supervise(
         raise ValueError(
             "None of these pairs starts from a code (all are photos); make some synthetic or anchor pairs."
         )
+    for name in ("batch_size", "free_batch_size"):
+        check_batch(getattr(config, name), processes.count, f"{processes.count} processes", name)
     with torch.inference_mode(False), torch.enable_grad():
-        task = PairSupervisionTask(source, style, usable, config, processes)
+        task = PairSupervisionTask(source, style, usable, config)
         history = train(
             task,
             config.steps,
@@ -155,11 +159,7 @@ class PairSupervisionTask:
         style: FaceGenerator,
         pairs: StylePairs,
         config: PairSupervisionConfig,
-        processes: Processes = SINGLE_PROCESS,
     ) -> None:
-        for name in ("batch_size", "free_batch_size"):
-            check_batch(getattr(config, name), processes.count, f"{processes.count} processes", name)
-        self.processes = processes
         assert style.discriminator is not None  # noqa: S101 - check_source has been there
         self.source, self.style, self.pairs, self.config = source, style, pairs, config
         self.device = device_of(style)
@@ -179,7 +179,7 @@ class PairSupervisionTask:
         weights = self.g_parameters[: len(self.g_parameters) - len(sheets)]
         groups: list[dict[str, Any]] = [{"params": weights}]
         if sheets:
-            groups.append({"params": sheets, "faster": NOISE_LR_FACTOR})
+            groups.append({"params": sheets, "lr_factor": NOISE_LR_FACTOR})
         self.optimise_g = torch.optim.Adam(groups, lr=1.0, betas=(0.0, 0.99))
         self.optimise_d = torch.optim.Adam(self.d_parameters, lr=1.0, betas=(0.0, 0.99))
         given = pairs.w_plus if pairs.target_w_plus is None else pairs.target_w_plus
@@ -192,7 +192,17 @@ class PairSupervisionTask:
         self.is_anchor = pairs.origin == ANCHOR
         self.random = torch.Generator().manual_seed(config.seed)
         preview = torch.Generator().manual_seed(config.seed + 1)
-        self._preview_w = self._fresh(PREVIEW_FACES, preview, mix=False)
+        self._preview_w = mixed_w_plus(self.target, PREVIEW_FACES, 0.0, preview, self.device)
+        self.state = State(
+            target=self.target.synthesis,
+            ema=self.ema,
+            discriminator=self.discriminator,
+            optimise_g=self.optimise_g,
+            optimise_d=self.optimise_d,
+            optimise_codes=self.optimise_codes,
+            codes=self.codes,
+            random=self.random,
+        )
 
     def _release_noise(self) -> list[Tensor]:
         """Lets the generator's noise learn as far as the settings say; the noise maps that do."""
@@ -209,15 +219,18 @@ class PairSupervisionTask:
                     sheets.append(convolution.noise_const.requires_grad_(True))
         return sheets
 
-    def step(self, step: int) -> dict[str, float]:
+    def step(self, at: Step) -> dict[str, float]:
         """One update of G_t, D, the anchors' codes and the average; nothing has moved when it raises."""
-        config, processes = self.config, self.processes
+        config, step = self.config, at.number
         # Drawn for the whole batch; from here on each process has its share.
         every_row = self._rows()
-        rows, fresh = processes.shard(every_row), self._fresh(config.free_batch_size, self.random, mix=True)
-        fresh, others = (processes.shard(drawn) for drawn in (fresh, self._style_rows(config.free_batch_size)))
-        learning = step > config.discriminator_alone
-        rate = _rate(step - config.discriminator_alone, config.steps - config.discriminator_alone)
+        fresh = mixed_w_plus(self.target, config.free_batch_size, STYLE_MIXING, self.random, self.device)
+        others = self._style_rows(config.free_batch_size)
+        rows, fresh, others = (at.shard(drawn) for drawn in (every_row, fresh, others))
+        learning, rate = step > config.discriminator_alone, 1.0
+        if learning:
+            passed = step - config.discriminator_alone
+            rate = warm_up_cosine(passed, at.total - config.discriminator_alone, WARM_UP, floor=0.05)
         wanted = self.painter.targets(rows).clamp(-1.0, 1.0)
         codes = self.codes[rows.to(self.device)]
         reals = torch.cat([wanted, self.painter.targets(others).clamp(-1.0, 1.0)])
@@ -240,7 +253,8 @@ class PairSupervisionTask:
             )
             d_gradients = tuple(a + b for a, b in zip(d_gradients, extra, strict=True))
 
-        g_gradients: Sequence[Tensor] = ()
+        d_rate = config.discriminator_learning_rate * rate
+        updates = [Update("discriminator", self.optimise_d, self.d_parameters, d_gradients, d_rate)]
         weight = config.semantic_weight * schedule(config.semantic_schedule, step / (config.steps + 1))
         if learning:
             loss, found = self._pair_loss(made[: len(rows)], wanted, fake_features, real_features, rows)
@@ -255,22 +269,17 @@ class PairSupervisionTask:
                 semantic, found = semantic_terms(after, before, self.weights)
                 loss = loss + weight * semantic
                 terms |= found
-            g_gradients = torch.autograd.grad(
+            *g_gradients, codes_gradient = torch.autograd.grad(
                 loss, [*self.g_parameters, codes], allow_unused=True, materialize_grads=True
             )
+            g_rate = config.learning_rate * rate
+            updates.append(Update("generator", self.optimise_g, self.g_parameters, g_gradients, g_rate))
+            codes_gradient = at.unshard(codes_gradient / at.shards)
+            terms["gradient of the codes"] = codes_gradient.norm()
 
-        # Averaged, so that every process sees the same numbers and comes to the same decision.
-        d_gradients = tuple(processes.all_reduce_mean(d_gradients))
+        numbers = at.apply(terms, *updates)
         if learning:
-            codes_gradient = processes.unshard(g_gradients[-1] / processes.count)
-            g_gradients = [*processes.all_reduce_mean(g_gradients[:-1]), codes_gradient]
-        gradients = {"gradient of the discriminator": d_gradients, "gradient of the generator": g_gradients}
-        norms = {name: torch.nn.utils.get_total_norm(list(found)) for name, found in gradients.items() if found}
-        numbers = require_finite(processes.reduce_losses(terms, self.terms) | norms)
-        _update(self.optimise_d, self.d_parameters, d_gradients, config.discriminator_learning_rate * rate)
-        if learning:
-            _update(self.optimise_g, self.g_parameters, g_gradients[:-1], config.learning_rate * rate)
-            self._refine(every_row, g_gradients[-1], rate)
+            self._refine(every_row, codes_gradient, rate)
             self.ema.update()
         return {name: numbers[name] for name in self.terms if name in numbers} | {"semantic_weight": weight}
 
@@ -342,17 +351,6 @@ class PairSupervisionTask:
             known = torch.arange(len(self.pairs))
         return known[torch.randint(len(known), (count,), generator=self.random)]
 
-    @torch.no_grad()
-    def _fresh(self, count: int, random: torch.Generator, mix: bool) -> Tensor:
-        """`[count, num_ws, w_dim]` of fresh z; with `mix`, half of them take later layers from a second."""
-        network = self.target
-        z = torch.randn(2, count, network.config.z_dim, generator=random).to(self.device)
-        crossover = torch.randint(1, network.num_ws, (count, 1), generator=random)
-        mixed = torch.rand(count, 1, generator=random) < STYLE_MIXING * mix
-        second = (mixed & (torch.arange(network.num_ws) >= crossover)).to(self.device)
-        a, b = network.mapping(z.flatten(0, 1)).unflatten(0, (2, count))
-        return torch.where(second[:, :, None], b[:, None], a[:, None])
-
     def _autocast(self) -> torch.autocast:
         return autocast(self.config.precision, self.device)
 
@@ -376,50 +374,6 @@ class PairSupervisionTask:
         networks = (self.source.generator, self.style.generator, self.target, self.average)
         rows = [torch.cat(list(network.synthesis(self._preview_w).float()), 2) for network in networks]
         return (torch.cat(rows, 1).clamp(-1.0, 1.0) + 1.0) / 2.0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that changes while training."""
-        return {
-            "target": self.target.synthesis.state_dict(),
-            "average": self.average.synthesis.state_dict(),
-            "average_updates": self.ema.updates,
-            "discriminator": self.discriminator.state_dict(),
-            "optimise_g": self.optimise_g.state_dict(),
-            "optimise_d": self.optimise_d.state_dict(),
-            "optimise_codes": self.optimise_codes.state_dict(),
-            "codes": self.codes.detach(),
-            "random": self.random.get_state(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from what `state_dict` gave."""
-        self.target.synthesis.load_state_dict(state["target"])
-        self.average.synthesis.load_state_dict(state["average"])
-        self.ema.updates = state["average_updates"]
-        self.discriminator.load_state_dict(state["discriminator"])
-        for name in ("optimise_g", "optimise_d", "optimise_codes"):
-            getattr(self, name).load_state_dict(state[name])
-        with torch.no_grad():
-            self.codes.copy_(state["codes"])
-        self.random.set_state(state["random"])
-
-
-def _rate(step: int, steps: int) -> float:
-    """Multiplier of the learning rates: rises for 30 steps, then falls as a cosine to a twentieth."""
-    progress = min(max(step, 0) / max(steps, 1), 1.0)
-    fall = 0.05 + 0.475 * (1.0 + float(torch.cos(torch.tensor(torch.pi * progress))))
-    return min(max(step, 1) / WARM_UP, 1.0) * fall if step > 0 else 1.0
-
-
-def _update(
-    optimiser: torch.optim.Optimizer, parameters: Sequence[Tensor], gradients: Sequence[Tensor], rate: float
-) -> None:
-    for group in optimiser.param_groups:
-        group["lr"] = rate * group.get("faster", 1.0)
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
 
 
 def _soft_luma(pictures: Tensor) -> Tensor:

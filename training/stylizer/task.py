@@ -21,7 +21,10 @@ from ..data.inputs import digest
 from ..kit.distributed import SINGLE_PROCESS, Processes, check_batch, round_robin_batches
 from ..kit.ema import ExponentialMovingAverage
 from ..kit.fingerprint import fingerprint, settings_of
-from ..kit.loop import require_finite, train
+from ..kit.loop import train
+from ..kit.schedule import warm_up_cosine
+from ..kit.state import State
+from ..kit.step import Step, Update
 from ..losses.adversarial import discriminator_loss, generator_loss
 from .dataset import Batch, Source
 from .settings import AUTOMATIC_MEDIUM, StylizerConfig
@@ -70,8 +73,9 @@ def train_stylizer(
     Raises:
         ValueError: `start` draws with another medium.
     """
+    check_batch(config.batch_size, processes.count, f"{processes.count} processes")
     with torch.inference_mode(False), torch.enable_grad():
-        task = StylizerTask(config, source, medium, device, processes, start)
+        task = StylizerTask(config, source, medium, device, start, round_robin_batches(source, processes))
         settings = run_identity(config, medium, start, shown)
         history = train(
             task,
@@ -135,7 +139,7 @@ class PatchDiscriminator(nn.Module):
 
 
 class StylizerTask:
-    """See `loop.Task`."""
+    """See `loop.Task`. `shards` gives this process's shard of each batch of `source`, None all of it."""
 
     terms: tuple[str, ...] = ("pixel", "gradient", "adversarial", "discriminator")
 
@@ -145,52 +149,46 @@ class StylizerTask:
         source: Source,
         medium: str,
         device: torch.device | str,
-        processes: Processes = SINGLE_PROCESS,
         start: FaceStylizer | None = None,
+        shards: Source | None = None,
     ) -> None:
         self.config, self.source, self.device = config, source, torch.device(device)
-        check_batch(config.batch_size, processes.count, f"{processes.count} processes")
-        self.processes, self._share = processes, round_robin_batches(source, processes)
+        self._shards = shards or source
         fast: Any = {"device": self.device, "memory_format": torch.channels_last}
         self.network = new_network(config, medium) if start is None else continued_network(start, medium)
         self.network.to(**fast)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.ema = ExponentialMovingAverage(self.network, self.average, config.ema_decay)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), config.learning_rate, betas=(0.9, 0.99))
+        self.parameters = list(self.network.parameters())
+        self.optimiser = torch.optim.Adam(self.parameters, config.learning_rate, betas=(0.9, 0.99))
         self.critic: PatchDiscriminator | None = None
+        judge: dict[str, Any] = {}
         if config.adversarial_weight > 0:
             self.critic = seeded_network(PatchDiscriminator, config.seed + 1).to(**fast)
-            self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), 2e-4, betas=(0.5, 0.99))
+            self.critic_parameters = list(self.critic.parameters())
+            self.critic_optimiser = torch.optim.Adam(self.critic_parameters, 2e-4, betas=(0.5, 0.99))
+            judge = {"critic": self.critic, "critic_optimiser": self.critic_optimiser}
+        # Pictures follow from the step's number.
+        self.state = State(network=self.network, ema=self.ema, optimiser=self.optimiser, **judge)
 
-    def step(self, step: int) -> dict[str, float]:
+    def step(self, at: Step) -> dict[str, float]:
         """One update; see `loop.Task.step`."""
-        config = self.config
-        batch = self._share(step)
+        config, updates = self.config, []
+        batch = self._shards(at.number)
         given, laid, wanted, level = (t.to(self.device) for t in (batch.given, batch.laid, batch.wanted, batch.level))
         drawn = self.network(given, level, laid)
         terms = {"pixel": (drawn - wanted).abs().mean(), "gradient": gradient_distance(drawn, wanted)}
         loss = config.pixel_weight * terms["pixel"] + config.gradient_weight * terms["gradient"]
-        judged = self.critic is not None and step > config.adversarial_start * config.steps
-        if self.critic is not None and judged:
+        if self.critic is not None and at.number > config.adversarial_start * config.steps:
             fake, real = self.critic(drawn.detach()), self.critic(wanted)
             terms["discriminator"] = discriminator_loss(fake, real)
-            self.critic.requires_grad_(False)
             terms["adversarial"] = generator_loss(self.critic(drawn))
-            self.critic.requires_grad_(True)
             loss = loss + config.adversarial_weight * terms["adversarial"]
-        numbers = require_finite(self.processes.reduce_losses(terms))
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(config, step)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.processes.average_gradients(self.network.parameters())
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
-        if self.critic is not None and judged:
-            self.critic_optimiser.zero_grad(set_to_none=True)
-            terms["discriminator"].backward()
-            self.processes.average_gradients(self.critic.parameters())
-            self.critic_optimiser.step()
+            critic = self.critic_optimiser, self.critic_parameters, terms["discriminator"]
+            updates.append(Update("discriminator", *critic))
+        rate = config.learning_rate * warm_up_cosine(at.number, at.total, WARM_UP, floor=0.02)
+        updates.append(Update("stylizer", self.optimiser, self.parameters, loss, rate, clip=1.0))
+        numbers = at.apply(terms, *updates)
         self.ema.update()
         return numbers
 
@@ -204,28 +202,6 @@ class StylizerTask:
         )
         rows = [torch.cat(list(row), 2) for row in (batch.given[some], drawn.cpu(), batch.wanted[some])]
         return (torch.cat(rows, 1).clamp(-1, 1) + 1) / 2
-
-    def state_dict(self) -> dict[str, Any]:
-        """See `loop.Task.state_dict`; pictures follow from the step's number."""
-        state = {
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "updates": self.ema.updates,
-            "optimiser": self.optimiser.state_dict(),
-        }
-        if self.critic is not None:
-            state |= {"critic": self.critic.state_dict(), "critic_optimiser": self.critic_optimiser.state_dict()}
-        return state
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `loop.Task.load_state_dict`."""
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.ema.updates = state["updates"]
-        self.optimiser.load_state_dict(state["optimiser"])
-        if self.critic is not None:
-            self.critic.load_state_dict(state["critic"])
-            self.critic_optimiser.load_state_dict(state["critic_optimiser"])
 
 
 def new_network(config: StylizerConfig, medium: str) -> FastStylizer:
@@ -271,12 +247,6 @@ def initialise_from_medium(network: FastStylizer, drawing: slice) -> None:
                 bias[colour, entry] = sign * fitted[-1]
         # What random layers would add to the drawing would have to be unlearned first.
         network.head2.weight.mul_(0.02)
-
-
-def learning_rate(config: StylizerConfig, step: int) -> float:
-    """Rises over the first steps, then falls to a fiftieth along a cosine."""
-    share = min(1.0, step / config.steps)
-    return config.learning_rate * min(1.0, step / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
 
 
 def gradient_distance(a: Tensor, b: Tensor) -> Tensor:
