@@ -129,14 +129,14 @@ def test_an_interrupt_writes_the_best_so_far(
 def test_an_interrupted_tuning_saves_the_best_so_far(
     faces: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = pivotal._Tuning.step
+    step = pivotal.PivotalTask.step
 
-    def interrupted(self: Any) -> Any:
-        if self.done == 3:
+    def interrupted(self: Any, at: Any) -> Any:
+        if at.number == 4:
             raise KeyboardInterrupt
-        return step(self)
+        return step(self, at)
 
-    monkeypatch.setattr(pivotal._Tuning, "step", interrupted)
+    monkeypatch.setattr(pivotal.PivotalTask, "step", interrupted)
     np.save("start.npy", np.zeros((2, 8, 8), np.float32))
     assert (
         main(

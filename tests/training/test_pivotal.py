@@ -116,7 +116,7 @@ def test_cancelling_keeps_the_best(source: FaceGenerator, pivots: FaceLatent, fa
     )
     config = PivotalConfig(steps=40, preview_interval=5, learning_rate=5e-3)
     stopped = tune_to_faces(faces, source, pivots, config, callbacks)
-    assert seen == [1, 2, 3, 4, 5, 6] and [tuple(p.shape) for p in previews] == [(3, 96, 96)]
+    assert seen == [1, 2, 3, 4, 5, 6] and [tuple(p.shape) for p in previews] == [(3, 96, 96)] * 2
     assert stopped.error_after.mean() < stopped.error_before.mean()
 
     kept: list[PivotalResult] = []

@@ -112,7 +112,7 @@ def test_progress_previews_and_a_stop(source: FaceGenerator, known: tuple[FaceLa
     )
     config = ReferenceConfig(steps=10, several="batch", preview_interval=2, batch_size=2)
     found = encode_reference(known[1][:2], source, config, callbacks=callbacks)
-    assert len(found) == 2 and steps == [(2, 20), (4, 20), (6, 20), (8, 20)]
+    assert len(found) == 2 and steps == [(1, 10), (2, 10), (3, 10), (4, 10)]
     assert len(shown) == 2 and shown[0].shape == (3, 64, 64)
 
 

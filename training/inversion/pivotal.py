@@ -22,7 +22,9 @@ from torch import Tensor
 from ...core.callbacks import Callbacks
 from ...latents.sampling import w_statistics
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent, device_of, name_of
-from ..kit.interrupts import hand_over, held_back
+from ..kit.loop import train
+from ..kit.state import State
+from ..kit.step import Step
 from ..losses.reconstruction import (
     ReconstructionLoss,
     check_pictures,
@@ -75,31 +77,21 @@ def tune_to_faces(
     The result has the weights with the least mean loss over all steps; the source and its mapping network are left as
     they are. Works under `torch.inference_mode()`. Raises ValueError for faces or latents that do not fit.
     """
-    config, callbacks = config or PivotalConfig(), callbacks or Callbacks()
+    config = config or PivotalConfig()
     check_pictures(images)
     _check_pivots(latent, images, generator)
-    with torch.inference_mode(False), torch.enable_grad(), held_back() as interrupts:
-        tuning = _Tuning(images, generator, latent, config, encoder)
-        try:
-            for step in range(1, config.steps + 1):
-                if callbacks.should_stop is not None and callbacks.should_stop():
-                    break
-                interrupts.raise_if_any()
-                losses = tuning.step()
-                due = config.preview_interval and (step % config.preview_interval == 0 or step == config.steps)
-                if due and callbacks.on_preview is not None:
-                    callbacks.on_preview(step, comparison_grid(tuning.wanted, tuning.drawn_before, tuning.drawn))
-                if callbacks.on_progress is not None:
-                    callbacks.on_progress(step, config.steps, losses)
-        except BaseException:
-            hand_over(keep, tuning.result)
-            raise
-        tuning.judge()
-        return tuning.result()
+    with torch.inference_mode(False), torch.enable_grad():
+        task = PivotalTask(images, generator, latent, config, encoder)
+        best = None if keep is None else lambda: keep(task.result())
+        train(task, config.steps, callbacks, preview_interval=config.preview_interval, on_interrupt=best)
+        task.judge()
+        return task.result()
 
 
-class _Tuning:
-    """The state of one tuning."""
+class PivotalTask:
+    """One tuning, a `loop.Task`."""
+
+    terms: tuple[str, ...] = ("pixel", "feature", "code", "locality")
 
     def __init__(
         self,
@@ -128,6 +120,7 @@ class _Tuning:
         self.random = torch.Generator().manual_seed(config.seed)
         self.reach = config.locality_distance * float(spread) * source.w_dim**0.5
 
+        self.state = State(network=self.network.synthesis, optimiser=self.optimiser, random=self.random)
         self.done = self.best_step = 0
         self.drawn = torch.cat([self._draw(self.before, faces).detach() for faces in self._parts()])
         self.drawn_before = self.drawn
@@ -135,7 +128,11 @@ class _Tuning:
         self.best_error, self.least_loss = self.error_before, math.inf
         self.best = [p.detach().clone() for p in self.parameters]
 
-    def step(self) -> dict[str, float]:
+    def preview(self) -> Tensor:
+        """Rows: wanted, drawn by the source, drawn now."""
+        return comparison_grid(self.wanted, self.drawn_before, self.drawn)
+
+    def step(self, at: Step) -> dict[str, float]:
         """One update from all faces; what is judged and kept as the best are the weights before it."""
         config, count = self.config, len(self.wanted)
         totals: dict[str, float] = {}
@@ -158,7 +155,7 @@ class _Tuning:
             local.backward()
             totals["locality"] = float(local.detach())
         self.optimiser.step()
-        self.done += 1
+        self.done = at.number
         return totals
 
     @torch.no_grad()

@@ -10,7 +10,7 @@ Its appearance codes then replace those of the face (`latents/appearance.py`), a
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,22 +19,18 @@ from torch import Tensor
 
 from ...core.callbacks import Callbacks
 from ...latents.appearance import layer_amounts, resolve_layer_cut, swap_appearance
-from ...latents.sampling import w_statistics
 from ...latents.settings import ApplyConfig
 from ...models.discriminator import Discriminator
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent, device_of, name_of
 from ..losses.reconstruction import (
     check_pictures,
-    comparison_grid,
     discriminator_features,
     feature_distance,
-    frozen_copy,
     frozen_discriminator,
-    mean_squared_error,
     resize,
 )
-from .search import invert_with_encoder, learning_rate_factor
-from .settings import ReferenceConfig
+from .search import Judge, PartwiseSearch, SearchContext, invert_with_encoder
+from .settings import InversionConfig, ReferenceConfig
 
 POOLED = 64
 """Pixels are compared at this size: what is where in which colour, and no single line."""
@@ -103,22 +99,18 @@ def encode_reference(
             )
         device = device_of(style)
         wanted = resize(pictures.detach().to(device, torch.float32).clone(), style.resolution)
-        start = _start(wanted, style, encoder, anchors, critic)
-        parts = [
-            _search(
-                wanted[first : first + config.batch_size],
-                start[first : first + config.batch_size],
-                style,
-                critic,
-                config,
-                callbacks,
-                first,
-                len(wanted),
-            )
-            for first in range(0, len(wanted), config.batch_size)
-        ]
-        w_plus = torch.cat([part[0] for part in parts])
-        error: Tensor | None = torch.cat([part[1] for part in parts])
+        search = InversionConfig(
+            steps=max(config.steps, 1),
+            learning_rate=config.learning_rate,
+            delta_penalty=0.0,
+            batch_size=config.batch_size,
+            preview_interval=config.preview_interval,
+            seed=config.seed,
+        )
+        context = SearchContext(style, search, judge=_judge_of(critic, config), modulate="activations")
+        start = FaceLatent(_start(wanted, style, encoder, anchors, critic))
+        found = PartwiseSearch(wanted, context, start).run(config.steps, callbacks)
+    w_plus, error = found.w_plus, found.reconstruction_error
     if config.several == "average" and len(w_plus) > 1:
         w_plus, error = w_plus.mean(0, keepdim=True), None
     return FaceLatent(w_plus, None, style.w_space, error, style.style)
@@ -181,57 +173,24 @@ def _start(
     return style.mean_latent.to(wanted).expand(len(wanted), style.num_ws, -1).clone()
 
 
-def _search(
-    wanted: Tensor,
-    start: Tensor,
-    style: FaceGenerator,
-    critic: Discriminator | None,
-    config: ReferenceConfig,
-    callbacks: Callbacks,
-    first: int,
-    count: int,
-) -> tuple[Tensor, Tensor]:
-    """Each reference's best codes of all steps, and the mean squared error of their pictures."""
-    network = frozen_copy(style.generator)
-    mean, spread = w_statistics(network, style.mean_latent.to(wanted.device), config.seed)
-    # What is optimised is measured in standard deviations of w, so that one learning rate fits every generator.
-    moved = torch.zeros_like(start, requires_grad=True)
-    optimiser = torch.optim.Adam([moved], lr=config.learning_rate, betas=(0.9, 0.999))
-    pool = min(POOLED, style.resolution)
-    small = F.adaptive_avg_pool2d(wanted, pool)
-    features = [] if critic is None else [f.detach() for f in discriminator_features(critic, wanted)]
-    best_loss = wanted.new_full((len(wanted),), math.inf)
-    best, best_error = start.clone(), best_loss.clone()
-    before, total = first * config.steps, count * config.steps
-    for step in range(config.steps + 1):
-        w_plus = start + moved * spread
-        with torch.set_grad_enabled(step < config.steps):
-            picture = network.synthesis(w_plus, modulate="activations")
-            terms = {"pixel": (F.adaptive_avg_pool2d(picture, pool) - small).abs().mean((1, 2, 3))}
+def _judge_of(critic: Discriminator | None, config: ReferenceConfig) -> Callable[[Tensor, SearchContext], Judge]:
+    """The loss above, whatever it is compared with."""
+
+    def make(wanted: Tensor, setting: SearchContext) -> Judge:
+        pool = min(POOLED, wanted.shape[2])
+        small = F.adaptive_avg_pool2d(wanted, pool)
+        features = [] if critic is None else [f.detach() for f in discriminator_features(critic, wanted)]
+
+        def judge(pictures: Tensor, w_plus: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+            terms = {"pixel": (F.adaptive_avg_pool2d(pictures, pool) - small).abs().mean((1, 2, 3))}
             if critic is not None:
-                terms["feature"] = feature_distance(discriminator_features(critic, picture), features)
-            terms["mean"] = ((w_plus - mean) / spread).square().mean((1, 2))
+                terms["feature"] = feature_distance(discriminator_features(critic, pictures), features)
+            terms["mean"] = ((w_plus - setting.mean) / setting.spread).square().mean((1, 2))
             loss = config.pixel_weight * terms["pixel"] + config.mean_penalty * terms["mean"]
             if critic is not None:
                 loss = loss + config.feature_weight * terms["feature"]
-        with torch.no_grad():
-            better = loss.detach() < best_loss
-            best_loss = torch.where(better, loss.detach(), best_loss)
-            best = torch.where(better[:, None, None], w_plus.detach(), best)
-            best_error = torch.where(better, mean_squared_error(picture.detach(), wanted), best_error)
-        if step == config.steps:
-            break
-        for group in optimiser.param_groups:
-            group["lr"] = config.learning_rate * learning_rate_factor(step / config.steps)
-        optimiser.zero_grad(set_to_none=True)
-        # The sum, not the mean: the step of one reference must not depend on how many others there are.
-        loss.sum().backward()
-        optimiser.step()
-        done = before + (step + 1) * len(wanted)
-        if config.preview_interval and (step + 1) % config.preview_interval == 0 and callbacks.on_preview is not None:
-            callbacks.on_preview(done, comparison_grid(wanted, picture))
-        if callbacks.on_progress is not None:
-            callbacks.on_progress(done, total, {name: float(term.detach().mean()) for name, term in terms.items()})
-        if callbacks.should_stop is not None and callbacks.should_stop():
-            break
-    return best, best_error
+            return terms, loss
+
+        return judge
+
+    return make

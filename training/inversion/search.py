@@ -18,8 +18,12 @@ from ...core.callbacks import Callbacks
 from ...latents.encoding import default_steps, initial_w_plus, refined_w_plus
 from ...latents.mixing import part_of
 from ...latents.sampling import w_statistics
+from ...models.generator import Modulate
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent, device_of
-from ..kit.interrupts import hand_over, held_back
+from ..kit.loop import train
+from ..kit.schedule import warm_up_cosine
+from ..kit.state import State
+from ..kit.step import Step
 from ..losses.reconstruction import (
     ReconstructionLoss,
     check_pictures,
@@ -33,8 +37,8 @@ from ..losses.reconstruction import (
 )
 from .settings import InversionConfig
 
-WARM_UP, COOL_DOWN = 0.05, 0.4
-"""Shares of the steps in which the learning rate rises and falls."""
+WARM_UP, HOLD = 0.05, 0.6
+"""Shares of the steps in which the learning rate rises, and after which it falls."""
 LEAST_NOISE_SIDE = 8
 """Noise smaller than this is left to the regulariser's coarser scales."""
 
@@ -131,52 +135,96 @@ def invert_by_optimisation(
     check_pictures(images)
     if start is not None:
         _check_start(start, images, generator)
-    with torch.inference_mode(False), torch.enable_grad(), held_back() as interrupts:
-        setting = SearchContext(generator, config, encoder)
-        parts = [slice(first, first + config.batch_size) for first in range(0, len(images), config.batch_size)]
-        searches: list[LatentSearch] = []
-        stopped = False
+    with torch.inference_mode(False), torch.enable_grad():
+        search = PartwiseSearch(images, SearchContext(generator, config, encoder), start)
+        return search.run(config.steps, callbacks, None if keep is None else lambda: keep(search.best()))
 
-        def best() -> FaceLatent:
-            untouched = [
-                LatentSearch(images[faces], setting, None if start is None else part_of(start, faces))
-                for faces in parts[len(searches) :]
-            ]
-            return combined_latents(searches + untouched, start)
 
-        try:
-            for number, faces in enumerate(parts):
-                search = LatentSearch(images[faces], setting, None if start is None else part_of(start, faces))
-                searches.append(search)
-                before, total = number * config.steps, len(parts) * config.steps
-                for step in range(1, config.steps + 1):
-                    stopped = stopped or (callbacks.should_stop is not None and callbacks.should_stop())
-                    if stopped:
-                        break
-                    interrupts.raise_if_any()
-                    losses = search.step(step)
-                    due = config.preview_interval and (step % config.preview_interval == 0 or step == config.steps)
-                    if due and callbacks.on_preview is not None:
-                        callbacks.on_preview(before + step, comparison_grid(search.wanted, search.picture))
-                    if callbacks.on_progress is not None:
-                        callbacks.on_progress(before + step, total, losses)
-                search.finish()
-        except BaseException:
-            if searches:
-                hand_over(keep, best)
-            raise
-        return combined_latents(searches, start)
+Judge = Callable[[Tensor, Tensor], tuple[dict[str, Tensor], Tensor]]
+"""Of pictures `[N, 3, R, R]` and their latents `[N, num_ws, w_dim]`: terms by name and the loss, `[N]` each."""
 
 
 class SearchContext:
-    """What all searches of one generator share."""
+    """What all searches of one generator share.
 
-    def __init__(self, generator: FaceGenerator, config: InversionConfig, encoder: FaceEncoder | None) -> None:
+    `judge` makes what compares with given pictures; by default the likeness that `config` weighs.
+    """
+
+    def __init__(
+        self,
+        generator: FaceGenerator,
+        config: InversionConfig,
+        encoder: FaceEncoder | None = None,
+        judge: Callable[[Tensor, SearchContext], Judge] | None = None,
+        modulate: Modulate = "auto",
+    ) -> None:
         self.source, self.config, self.device = generator, config, device_of(generator)
+        self.judge, self.modulate = judge or likeness, modulate
         self.network = frozen_copy(generator.generator)
         self.critic = frozen_discriminator(generator, config.feature_weight)
         self.mean, self.spread = w_statistics(self.network, generator.mean_latent.to(self.device), config.seed)
         self.codes = codes_of(encoder, generator, config.code_weight, self.spread)
+
+
+def likeness(wanted: Tensor, setting: SearchContext) -> Judge:
+    """Pixels, features and what an encoder reads, weighed by the settings."""
+    loss = ReconstructionLoss(wanted, setting.critic, setting.codes)
+
+    def judge(pictures: Tensor, _: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        terms = loss.terms(pictures)
+        return terms, likeness_loss(terms, setting.config)
+
+    return judge
+
+
+class PartwiseSearch:
+    """A `loop.Task`: one `LatentSearch` after the other, each of `batch_size` faces and with all of its steps."""
+
+    terms: tuple[str, ...] = ()
+
+    def __init__(self, images: Tensor, setting: SearchContext, start: FaceLatent | None) -> None:
+        size = setting.config.batch_size
+        self.parts = [slice(first, first + size) for first in range(0, len(images), size)]
+        self.images, self.setting, self.start = images, setting, start
+        self.searches: list[LatentSearch] = []
+        self.state = State()
+
+    def run(self, steps: int, callbacks: Callbacks, on_interrupt: Callable[[], Any] | None = None) -> FaceLatent:
+        """The best latent of each face after so many steps, or where `callbacks` end it."""
+        interval = self.setting.config.preview_interval
+        train(self, steps * len(self.parts), callbacks, preview_interval=interval, on_interrupt=on_interrupt)
+        while len(self.searches) < len(self.parts):
+            self._begin()
+        self.searches[-1].finish()
+        return combined_latents(self.searches, self.start)
+
+    def step(self, at: Step) -> dict[str, float]:
+        """One update of the part whose turn it is."""
+        number = (at.number - 1) % self.setting.config.steps
+        if number == 0:
+            self._begin()
+        return self.searches[-1].step(number + 1)
+
+    def preview(self) -> Tensor:
+        """Faces of the part whose turn it is: wanted, and found below."""
+        if not self.searches:
+            self._begin()
+        return comparison_grid(self.searches[-1].wanted, self.searches[-1].picture)
+
+    def best(self) -> FaceLatent:
+        """What was found so far."""
+        untouched = [self._search(faces) for faces in self.parts[len(self.searches) :]]
+        return combined_latents(self.searches + untouched, self.start)
+
+    def _begin(self) -> None:
+        if self.searches:
+            self.searches[-1].finish()
+        self.searches.append(self._search(self.parts[len(self.searches)]))
+
+    def _search(self, faces: slice) -> LatentSearch:
+        return LatentSearch(
+            self.images[faces], self.setting, None if self.start is None else part_of(self.start, faces)
+        )
 
 
 class LatentSearch:
@@ -187,7 +235,7 @@ class LatentSearch:
         self.setting, self.config, self.network = setting, config, setting.network
         self.wanted = resize(images.detach().to(device, torch.float32).clone(), source.resolution)
         self.picture = self.wanted
-        self.likeness = ReconstructionLoss(self.wanted, setting.critic, setting.codes)
+        self.judge = setting.judge(self.wanted, setting)
         count = len(self.wanted)
 
         # What is optimised is measured in standard deviations of w, so that one learning rate fits every generator.
@@ -221,13 +269,12 @@ class LatentSearch:
     def step(self, step: int) -> dict[str, float]:
         """One update; what is judged and kept as the best is the latent before it."""
         config = self.config
-        rate = config.learning_rate * learning_rate_factor((step - 1) / config.steps)
+        rate = config.learning_rate * warm_up_cosine(step - 1, config.steps, WARM_UP * config.steps, HOLD, start=0.02)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         w_plus = self._w_plus(step)
-        self.picture = self.network.synthesis(w_plus, noise=self.noise)
-        terms = self.likeness.terms(self.picture)
-        loss = likeness_loss(terms, config)
+        self.picture = self._draw(w_plus)
+        terms, loss = self.judge(self.picture, w_plus)
         self._keep_best(w_plus, loss)
         if step > self.w_steps and config.delta_penalty > 0:
             terms["delta"] = self.deltas.square().mean((1, 2))
@@ -248,9 +295,13 @@ class LatentSearch:
     def finish(self) -> None:
         """Judges the latent after the last update too, and lets go of what only further steps would need."""
         w_plus = self._w_plus(self.config.steps)
-        self.picture = self.network.synthesis(w_plus, noise=self.noise)
-        self._keep_best(w_plus, likeness_loss(self.likeness.terms(self.picture), self.config))
-        del self.likeness, self.optimiser
+        self.picture = self._draw(w_plus)
+        self._keep_best(w_plus, self.judge(self.picture, w_plus)[1])
+        del self.judge, self.optimiser
+
+    def _draw(self, w_plus: Tensor) -> Tensor:
+        picture: Tensor = self.network.synthesis(w_plus, noise=self.noise, modulate=self.setting.modulate)
+        return picture
 
     def _w_plus(self, step: int) -> Tensor:
         moved = self.shared if step <= self.w_steps else self.shared + self.deltas
@@ -308,13 +359,6 @@ def noise_regulariser(noises: list[Tensor]) -> Tensor:
                 break
             noise = F.avg_pool2d(noise, 2) * 2.0
     return total
-
-
-def learning_rate_factor(progress: float) -> float:
-    """Multiplier of the learning rate at `progress` 0..1: a linear rise, a plateau and a cosine fall."""
-    rise = min((progress + 1e-3) / WARM_UP, 1.0)
-    fall = min((1.0 - progress) / COOL_DOWN, 1.0)
-    return rise * (0.5 - 0.5 * math.cos(math.pi * fall))
 
 
 def _check_start(start: FaceLatent, images: Tensor, generator: FaceGenerator) -> None:
