@@ -63,7 +63,7 @@ def shrunk(pictures: Tensor, size: int) -> Tensor:
 def random_noise(
     generator: Generator, count: int, random: torch.Generator, shard: Callable[[Tensor], Tensor]
 ) -> list[Tensor]:
-    """Noise inputs of a shard of `count` pictures, which several processes draw as one would."""
+    """Noise inputs of a shard of `count` pictures; what is drawn does not depend on it."""
     return [shard(torch.randn(count, *shape[1:], generator=random)) for shape in generator.noise_shapes]
 
 
