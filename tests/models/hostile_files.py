@@ -92,10 +92,12 @@ def raw_bytes(data: bytes) -> bytes:
 
 
 def archive(pickled: bytes, root: str = "file", compress: bool = False, **members: bytes) -> bytes:
+    """With the `version` that PyTorch asks for before it reads the pickle: these attack it, too."""
     buffer = io.BytesIO()
     method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with zipfile.ZipFile(buffer, "w", method) as file:
         file.writestr(f"{root}/data.pkl", pickled)
+        file.writestr(f"{root}/version", b"3\n")
         for member, data in members.items():
             file.writestr(f"{root}/{member.replace('__', '/')}", data)
     return buffer.getvalue()
@@ -371,6 +373,16 @@ def archives() -> dict[str, bytes]:
         "entry beyond the file": patched(central + 42, "<I", 0x7FFFFFFF),
         "size beyond the file": patched(central + 20, "<II", 0x7FFFFFF0, 0x7FFFFFF0),
         "encrypted": patched(central + 8, "<H", 1),
+        "name with a zero": good[:central] + good[central:end].replace(b"file/data/0", b"file/data\0x") + good[end:],
+        "two parts of a name": good[:central]
+        + good[central:end].replace(b"file/version", b"file/data.pkl"[:12])
+        + good[end:],
+        "table of many entries": with_table(good, [b"file/data/%07d" % i for i in range(50_000)]),
+        "entries of many extras": with_table(good, [b"file/data/%d" % i for i in range(200)], bytes(65_532)),
+        "doubled tuple as a name": archive(stored(dictionary((doubling(60, b"t"), NONE)), 2)),
+        "doubled tuple in a set": archive(stored(b"\x8f" + MARK + doubling(60, b"t") + b"\x90")),
+        "doubled tuple in a frozen set": archive(stored(MARK + doubling(60, b"t") + b"\x91")),
+        "doubled tuple as an old name": archive(stored(MARK + doubling(60, b"t") + NONE + b"d", 2)),
         "torchscript": archive(plain, constants__pkl=b"x", **{"constants.pkl": stored(b")"), "data__0": one}),
         "big endian": archive(plain, byteorder=b"big", data__0=one),
         "no values": archive(plain),
@@ -395,6 +407,20 @@ def archives() -> dict[str, bytes]:
         ),
         "legacy keys that do not fit": legacy(dictionary((text(MARKED), tensor("0", 1, 0, (1,), (1,)))), b"]", one),
     }
+
+
+def with_table(good: bytes, titles: list[bytes], extra: bytes = b"") -> bytes:
+    """An archive whose table has an entry for each of `titles`, all of its first part."""
+    start = good.find(b"PK\x01\x02")
+    table = b"".join(
+        b"PK\x01\x02"
+        + struct.pack("<HHHHHHIIIHHHHHII", 20, 20, *[0] * 7, len(title), len(extra), *[0] * 5)
+        + title
+        + extra
+        for title in titles
+    )
+    count = min(len(titles), 0xFFFE)
+    return good[:start] + table + b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, count, count, len(table), start, 0)
 
 
 def overlapping(plain: bytes) -> bytes:
