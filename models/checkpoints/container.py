@@ -104,7 +104,7 @@ def _read(path: Path, file: MappedFile, head: bytes) -> Contents:
         return Contents(path, "torch", _checked(value), file=file)
     # Asked before the pickles: the header's length may well begin with the byte that every pickle begins with.
     if head[8:9] == b"{" and head[7:8] == b"\0":
-        tensors, metadata = read_safetensors(data)
+        tensors, metadata = read_safetensors(path, data)
         return Contents(path, "safetensors", tensors, metadata, file)
     if head[:1] == b"\x80" and LEGACY_TORCH_MAGIC in head[:32]:
         return Contents(path, "torch", _checked(read_stream(data, budget)), file=file)
