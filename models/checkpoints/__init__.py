@@ -1,7 +1,7 @@
 """Checkpoint files: what they are (`inspect`), their networks (`load_*`), and this project's own format (`save_*`).
 
 One module per format, each with `detect(contents) -> bool` and `read(contents) -> Weights`; FORMATS is their registry,
-tried in order. Nothing in a file is ever executed: no unpickler is used at all (`machine.py`). Wherever a path is
+tried in order. Nothing in a file is ever executed (`unpickler.py`). Wherever a path is
 accepted, so are the names of the shipped networks: `embedded`, `embedded:cartoon`, ...
 """
 

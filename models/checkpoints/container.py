@@ -1,7 +1,7 @@
 """Reads a file from disk as plain data, whatever it is called: safetensors, PyTorch (zip or legacy), pickle, dlib's
 networks, TensorFlow.js' weights.
 
-No unpickler is used, neither Python's nor PyTorch's: `machine.py` reads the structure, `storages.py` the tensors.
+`unpickler.py` reads the structure as data, `storages.py` the tensors; nothing in a file is ever executed.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from . import foreign
 from .contents import ACCEPTED, CheckpointError, Contents
 from .dlib_stream import MAGIC as DLIB_MAGIC
 from .dlib_stream import read_dlib
-from .machine import Budget, CorruptFile, RestrictedUnpickler, TruncatedFile
 from .names import InertModule, torch_names
 from .numpy_values import NumpyArray
-from .pickles import read_pickle
 from .safetensors_file import read_safetensors
 from .storages import MappedFile
 from .tfjs import ENDING, manifest_of, read_tfjs
-from .torch_files import read_archive, read_stream
+from .torch_files import read_archive, read_pickle, read_stream
+from .unpickler import Budget, CorruptFile, RestrictedUnpickler, TruncatedFile
 
 LEGACY_TORCH_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa850")
 MAX_DEPTH = 100

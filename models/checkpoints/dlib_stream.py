@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .machine import CorruptFile, TruncatedFile
+from .unpickler import CorruptFile, TruncatedFile
 
 MAGIC = b"\x01\x01\x01\x0dloss_metric_2"
 MOST_LAYERS = 1000
@@ -49,8 +49,8 @@ def read_dlib(data: memoryview) -> list[Layer]:
     """The layers, from the input to the output.
 
     Raises:
-        CutOff: the bytes end before the network does.
-        Damaged: they are of another network, or say what cannot be.
+        TruncatedFile: the bytes end before the network does.
+        CorruptFile: they are of another network, or say what cannot be.
     """
     stream = _Stream(data, len(MAGIC))
     stream.skip("ff")

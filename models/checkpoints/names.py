@@ -10,10 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from .contents import CheckpointError
-from .machine import Budget, Builder, CorruptFile, Find, Record, SafeCall, as_mapping, plain_key
 from .numpy_values import numpy_names, numpy_number, numpy_type
 from .storages import STORAGE_TYPES, StorageType, integers
 from .storages import tensor as build_tensor
+from .unpickler import Budget, Builder, CorruptFile, Find, Record, SafeCall, as_mapping, plain_key
 
 MAX_DEPTH = 32
 MAX_MODULES = 20_000

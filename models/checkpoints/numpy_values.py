@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .machine import Budget, Builder, CorruptFile, SafeCall
 from .storages import integers
+from .unpickler import Budget, Builder, CorruptFile, SafeCall
 
 NUMBER = re.compile(r"[biuf][1248]")
 OBJECTS = ("O", "O4", "O8")

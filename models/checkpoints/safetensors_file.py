@@ -11,11 +11,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .contents import CheckpointError
-from .machine import CorruptFile
 from .storages import contiguous, integers
+from .unpickler import CorruptFile
 
 HEADER_LIMIT = 8_000_000
-"""The library reads a hundred megabytes of header; the largest checkpoint's has a quarter of one."""
+"""The library would read a hundred megabytes; a checkpoint has some hundred bytes of header for each tensor."""
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -36,7 +36,7 @@ def read_safetensors(path: Path, data: memoryview) -> tuple[dict[str, Tensor], d
 
     Raises:
         CheckpointError: the file is cut off or its header is too large.
-        Damaged: the header is no header, or says what cannot be.
+        CorruptFile: the header is no header, or says what cannot be.
     """
     length = int.from_bytes(data[:8], "little")
     if length > HEADER_LIMIT:

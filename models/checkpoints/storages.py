@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .contents import CheckpointError
-from .machine import Budget, CorruptFile
+from .unpickler import Budget, CorruptFile
 
 MAX_DIMENSIONS = 8
 SHARED_ELEMENTS = 1 << 20
@@ -75,7 +75,7 @@ def integers(values: Any) -> list[int]:
     """`values`, a list or tuple of a few numbers that are not negative.
 
     Raises:
-        Damaged: it is something else.
+        CorruptFile: it is something else.
     """
     if not isinstance(values, (tuple, list)) or len(values) > MAX_DIMENSIONS:
         raise CorruptFile("a tensor without a proper shape")
@@ -88,7 +88,7 @@ def tensor(storage: Any, offset: Any, size: Any, stride: Any, budget: Budget) ->
     """The tensor that these values describe, a view of the storage.
 
     Raises:
-        Damaged: it would reach beyond its storage, or is described wrongly.
+        CorruptFile: it would reach beyond its storage, or is described wrongly.
         CheckpointError: it stands for far more data than the file holds.
     """
     if not isinstance(storage, Storage):

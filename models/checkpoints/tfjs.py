@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from .contents import CheckpointError
-from .machine import CorruptFile, TruncatedFile
 from .storages import integers
+from .unpickler import CorruptFile, TruncatedFile
 
 ENDING = "-weights_manifest.json"
 LARGEST_MANIFEST = 4 << 20
@@ -37,7 +37,7 @@ def read_tfjs(manifest: Path) -> dict[str, Tensor]:
 
     Raises:
         CheckpointError: a file that the manifest names is not beside it.
-        CutOff, Damaged: the bytes are fewer or more than it says, or it is no manifest.
+        TruncatedFile, CorruptFile: the bytes are fewer or more than it says, or it is no manifest.
         OSError: a file cannot be read.
     """
     if manifest.stat().st_size > LARGEST_MANIFEST:

@@ -1,7 +1,7 @@
 """PyTorch's files: the zip archive that torch.save writes since 1.6, and the older stream of pickles.
 
 Both keep the values of tensors as plain bytes beside one pickle that says what they are. The pickle goes through
-`machine.py`, and the bytes are mapped, so nothing but the structure is copied.
+`unpickler.py`, and the bytes are mapped, so nothing but the structure is copied.
 
 Source of the layouts: `torch/serialization.py`; of the archive: the .ZIP File Format Specification (APPNOTE.TXT).
 """
@@ -16,9 +16,9 @@ from typing import Any
 import torch
 
 from .contents import CheckpointError
-from .machine import Budget, CorruptFile, RestrictedUnpickler, SafeCall, TruncatedFile
-from .names import torch_names
+from .names import network_names, torch_names
 from .storages import Storage, StorageType
+from .unpickler import Budget, CorruptFile, RestrictedUnpickler, SafeCall, TruncatedFile
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 MAX_MEMBERS = 20_000
@@ -43,7 +43,7 @@ def read_archive(data: memoryview, budget: Budget) -> Any:
 
     Raises:
         CheckpointError: it is cut off, compressed, no PyTorch file, or asks for what is not allowed.
-        Damaged: its parts do not fit.
+        CorruptFile: its parts do not fit.
     """
     members = _members(data)
     names = {member.name.partition("/")[2]: member for member in members}
@@ -189,13 +189,13 @@ def read_stream(data: memoryview, budget: Budget) -> Any:
 
     Raises:
         CheckpointError: it asks for what is not allowed.
-        Damaged: it ends early or its parts do not fit.
+        CorruptFile: it ends early or its parts do not fit.
     """
     find = torch_names(budget)
     position = 0
     head = []
     for _ in range(3):
-        value, position = RestrictedUnpickler(data, find, budget, text=True).run(position)
+        value, position = RestrictedUnpickler(data, find, budget, text=True, start=position).run()
         head.append(value)
     if head[0] != LEGACY_MAGIC or head[1] != 1001:
         raise CorruptFile("another version of the older layout")
@@ -211,8 +211,8 @@ def read_stream(data: memoryview, budget: Budget) -> Any:
             raise CorruptFile(f"{count} values are announced, which is more than the file holds")
         return Storage(dtype, memoryview(b""))
 
-    _, end = RestrictedUnpickler(data, _without_tensors(find), budget, note, text=True).run(position)
-    keys, start = RestrictedUnpickler(data, find, budget, text=True).run(end)
+    _, end = RestrictedUnpickler(data, _without_tensors(find), budget, note, text=True, start=position).run()
+    keys, start = RestrictedUnpickler(data, find, budget, text=True, start=end).run()
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or set(keys) != set(wanted):
         raise CorruptFile("its list of values does not fit")
     storages: dict[str, Storage] = {}
@@ -232,7 +232,34 @@ def read_stream(data: memoryview, budget: Budget) -> Any:
         view = pid[5] if len(pid) > 5 else None
         return storage if view is None else _view(storage, view)
 
-    value, _ = RestrictedUnpickler(data, find, budget, persistent, text=True).run(position)
+    value, _ = RestrictedUnpickler(data, find, budget, persistent, text=True, start=position).run()
+    return value
+
+
+def read_pickle(data: memoryview, budget: Budget) -> Any:
+    """The object in a plain pickle, where tensors are files of PyTorch's within it; NVIDIA's networks become records.
+
+    The official loader executes the source text that these files carry. Here the text stays text.
+
+    Raises:
+        CheckpointError: the pickle asks for a name that is not on the list, or for too much.
+        CorruptFile: it ends early or makes no sense.
+    """
+
+    def load_storage(payload: Any = None) -> Storage:
+        # What torch.save wrote for one storage, as bytes within the pickle; it is read by the same rules.
+        if isinstance(payload, bytes):
+            budget.spend_copy(len(payload))
+            payload = memoryview(bytearray(payload))
+        if not isinstance(payload, memoryview):
+            raise CorruptFile("a tensor without its bytes")
+        read = read_archive if bytes(payload[:4]) == b"PK\x03\x04" else read_stream
+        storage = read(payload, budget)
+        if not isinstance(storage, Storage):
+            raise CheckpointError("a tensor in it is no tensor. Take another copy from a source you trust.")
+        return storage
+
+    value, _ = RestrictedUnpickler(data, network_names(budget, load_storage), budget).run()
     return value
 
 
