@@ -9,8 +9,8 @@ Source of the layouts: `torch/serialization.py`; of the archive: the .ZIP File F
 from __future__ import annotations
 
 import struct
+import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,21 +21,11 @@ from .storages import Storage, StorageType
 from .unpickler import Budget, CorruptFile, RestrictedUnpickler, SafeCall, TruncatedFile
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-MAX_MEMBERS = 20_000
-END_RECORD = b"PK\x05\x06"
-END_SEARCH = (1 << 16) + 22
+TABLE_LIMIT = 1 << 21
+"""Bytes of an archive's table of contents: some twenty thousand tensors. A longer one can keep `zipfile` busy."""
+LOCAL_HEADER, LOCAL_MAGIC = 30, b"PK\x03\x04"
 PROGRAM = ("constants.pkl", "archive_format", "serialized_exported_program.json")
 CUT_OFF = "it is cut off: its end is missing, as after an interrupted download. Download it again."
-
-
-@dataclass(frozen=True)
-class Member:
-    """One file of an archive, stored as it is."""
-
-    name: str
-    start: int
-    """Where its local header begins."""
-    size: int
 
 
 def read_archive(data: memoryview, budget: Budget) -> Any:
@@ -46,28 +36,26 @@ def read_archive(data: memoryview, budget: Budget) -> Any:
         CorruptFile: its parts do not fit.
     """
     members = _members(data)
-    names = {member.name.partition("/")[2]: member for member in members}
+    names = {name.partition("/")[2]: content for name, content in members.items()}
     if "data.pkl" not in names:
-        if any(name.endswith(".npy") for name in names) or any(member.name.endswith(".npy") for member in members):
+        if any(name.endswith(".npy") for name in members):
             raise CheckpointError("this is a numpy archive (.npz), not a network. Choose a checkpoint file.")
         raise CheckpointError(
             "this is an ordinary zip archive. Unpack it, and choose the checkpoint file that was in it."
         )
-    if len({member.name.partition("/")[0] for member in members}) != 1:
+    if len({name.partition("/")[0] for name in members}) != 1:
         raise CorruptFile("an archive with several roots")
-    order = names.get("byteorder")
-    if order is not None and bytes(_content(data, order)[:8]) != b"little":
+    if bytes(names.get("byteorder", b"little")[:8]) != b"little":
         raise CheckpointError("it was written on a big-endian machine. Save it again as .safetensors there.")
 
     storages: dict[str, Storage] = {}
 
     def persistent(pid: Any) -> Storage:
         dtype, key, count = _described(pid)
-        member = names.get(f"data/{key}")
-        if member is None:
+        content = names.get(f"data/{key}")
+        if content is None:
             raise CorruptFile(f"the values {key[:40]!r} are missing")
         if key not in storages:
-            content = _content(data, member)
             if count * dtype.itemsize != len(content):
                 raise CorruptFile(f"{count} values are announced where {len(content)} bytes are")
             storages[key] = Storage(dtype, content)
@@ -75,73 +63,40 @@ def read_archive(data: memoryview, budget: Budget) -> Any:
             return Storage(dtype, storages[key].data)
         return storages[key]
 
-    pickle = _content(data, names["data.pkl"])
-    value, _ = RestrictedUnpickler(pickle, torch_names(budget), budget, persistent, text=True).run()
+    value, _ = RestrictedUnpickler(names["data.pkl"], torch_names(budget), budget, persistent, text=True).run()
     return value
 
 
-def _members(data: memoryview) -> list[Member]:
-    """The archive's table of contents, each entry checked."""
-    tail = bytes(data[-END_SEARCH:])
-    found = tail.rfind(END_RECORD)
-    if found < 0 or len(tail) - found < 22:
-        raise CheckpointError(CUT_OFF)
-    count, size, start = struct.unpack_from("<HII", tail, found + 10)
-    if count == 0xFFFF or size == 0xFFFFFFFF or start == 0xFFFFFFFF:
-        count, size, start = _end_64(data, len(data) - len(tail) + found)
-    if count > MAX_MEMBERS:
-        raise CheckpointError(f"it is an archive of {count} files, which no checkpoint is, so it was not loaded.")
-    if start + size > len(data):
-        raise CheckpointError(CUT_OFF)
-    members, position = [], start
-    for _ in range(count):
-        member, position = _entry(data, position)
-        members.append(member)
-    ordered = sorted(members, key=lambda member: member.start)
-    ends = [member.start for member in ordered[1:]] + [start]
-    for member, end in zip(ordered, ends, strict=True):
-        if member.start + 30 + member.size > end:
-            raise CheckpointError(
-                "its parts overlap, as in a decompression bomb, so it was not loaded. "
-                "Take another copy from a source you trust."
-            )
-    if len({member.name for member in members}) != len(members):
-        raise CorruptFile("two parts of the same name")
+def _members(data: memoryview) -> dict[str, memoryview]:
+    """The files of an archive by their names, as views; the table is read by `zipfile`, and each entry checked."""
+    file: Any = _File(data)
+    try:
+        if not zipfile.is_zipfile(file):
+            raise CheckpointError(CUT_OFF)
+        with zipfile.ZipFile(file) as archive:
+            entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
+            table = archive.start_dir
+    except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
+        raise CorruptFile("the archive's table of contents is no such table") from error
+    members: dict[str, memoryview] = {}
+    ends = [entry.header_offset for entry in entries[1:]] + [table]
+    for entry, end in zip(entries, ends, strict=True):
+        _check(entry)
+        if entry.orig_filename in members:
+            raise CorruptFile("two parts of the same name")
+        members[entry.orig_filename] = _content(data, entry, end)
     return members
 
 
-def _end_64(data: memoryview, end_record: int) -> tuple[int, int, int]:
-    """The same three numbers where the archive is too large for the short record."""
-    locator = bytes(data[max(end_record - 20, 0) : end_record])
-    if len(locator) != 20 or locator[:4] != b"PK\x06\x07":
-        raise CheckpointError(CUT_OFF)
-    (position,) = struct.unpack_from("<Q", locator, 8)
-    record = bytes(data[position : position + 56]) if position < len(data) else b""
-    if len(record) != 56 or record[:4] != b"PK\x06\x06":
-        raise CheckpointError(CUT_OFF)
-    count, size, start = struct.unpack_from("<QQQ", record, 32)
-    return count, size, start
-
-
-def _entry(data: memoryview, position: int) -> tuple[Member, int]:
-    head = bytes(data[position : position + 46])
-    if len(head) != 46 or head[:4] != b"PK\x01\x02":
-        raise CorruptFile("the archive's table of contents is no such table")
-    flags, method = struct.unpack_from("<HH", head, 8)
-    packed, size, name_length, extra_length, comment_length = struct.unpack_from("<IIHHH", head, 20)
-    (start,) = struct.unpack_from("<I", head, 42)
-    name_end = position + 46 + name_length
-    name = bytes(data[position + 46 : name_end]).decode("utf-8", "replace")
-    if 0xFFFFFFFF in (packed, size, start):
-        extra = bytes(data[name_end : name_end + extra_length])
-        size, packed, start = _wide(extra, size, packed, start)
+def _check(entry: zipfile.ZipInfo) -> None:
+    name = entry.orig_filename
     inner = name.partition("/")[2]
     if inner in PROGRAM or inner.startswith("code/"):
         raise CheckpointError(
             "this is a program of torch.jit (TorchScript) or torch.export, not weights; loading it would run code, so "
             "it was not loaded. Choose the original checkpoint."
         )
-    if method != 0 or flags & 1 or packed != size:
+    if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 or entry.compress_size != entry.file_size:
         raise CheckpointError(
             "it is a compressed or encrypted archive, which PyTorch does not write, so it was not loaded (it could be "
             "a decompression bomb). If a checkpoint lies in it, unpack it and choose that."
@@ -152,34 +107,46 @@ def _entry(data: memoryview, position: int) -> tuple[Member, int]:
             "it is an archive with a path in it that leads out of it, as an attack does, so it was not loaded. "
             "Take another copy from a source you trust."
         )
-    if start + 30 + size > len(data):
-        raise CheckpointError(CUT_OFF)
-    return Member(name, start, size), name_end + extra_length + comment_length
 
 
-def _wide(extra: bytes, size: int, packed: int, start: int) -> tuple[int, int, int]:
-    """The 64-bit numbers of an entry that does not fit into 32 bits."""
-    position = 0
-    while position + 4 <= len(extra):
-        tag, length = struct.unpack_from("<HH", extra, position)
-        position += 4
-        if tag == 1:
-            values = iter(struct.unpack_from(f"<{min(length, len(extra) - position) // 8}Q", extra, position))
-            wide = [next(values, value) if value == 0xFFFFFFFF else value for value in (size, packed, start)]
-            return wide[0], wide[1], wide[2]
-        position += length
-    return size, packed, start
-
-
-def _content(data: memoryview, member: Member) -> memoryview:
-    head = bytes(data[member.start : member.start + 30])
-    if head[:4] != b"PK\x03\x04":
+def _content(data: memoryview, entry: zipfile.ZipInfo, end: int) -> memoryview:
+    """Its bytes, which follow its own header and end before the next part begins."""
+    begin = entry.header_offset
+    head = bytes(data[begin : begin + LOCAL_HEADER]) if begin >= 0 else b""
+    if len(head) < LOCAL_HEADER or not head.startswith(LOCAL_MAGIC):
         raise CorruptFile("a part of the archive is not where its table says")
-    name_length, extra_length = struct.unpack_from("<HH", head, 26)
-    start = member.start + 30 + name_length + extra_length
-    if start + member.size > len(data):
-        raise CheckpointError(CUT_OFF)
-    return data[start : start + member.size]
+    begin += LOCAL_HEADER + sum(struct.unpack_from("<HH", head, 26))
+    if begin + entry.file_size > end:
+        raise CheckpointError(
+            "its parts overlap, as in a decompression bomb, so it was not loaded. "
+            "Take another copy from a source you trust."
+        )
+    return data[begin : begin + entry.file_size]
+
+
+class _File:
+    """What `zipfile` needs of a file, over bytes that stay where they are."""
+
+    def __init__(self, data: memoryview) -> None:
+        self.data, self.place = data, 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self.place = offset + (0, self.place, len(self.data))[whence]
+        if self.place < 0:
+            raise OSError("before the beginning")
+        return self.place
+
+    def tell(self) -> int:
+        return self.place
+
+    def read(self, size: int = -1) -> bytes:
+        found = self.data[self.place :] if size < 0 else self.data[self.place : self.place + size]
+        if len(found) > TABLE_LIMIT:
+            raise CheckpointError(
+                "it is an archive of more files than any checkpoint has, so it was not loaded. Take another copy."
+            )
+        self.place += len(found)
+        return bytes(found)
 
 
 def read_stream(data: memoryview, budget: Budget) -> Any:
