@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .container import read_contents, read_object_array
-from .contents import ACCEPTED
-from .entries import MEANS, as_tensor
-from .numpy_values import NumpyArray
+from .allowed_names import NumpyArray
+from .errors import ACCEPTED
+from .reader import read_contents, read_object_array
+from .state_dicts import MEANS, as_tensor
 
 NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"
 BARE = "the array"

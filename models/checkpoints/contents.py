@@ -18,17 +18,7 @@ from ..psp import PspConfig
 from ..stylizer import FastStylizerConfig
 
 if TYPE_CHECKING:
-    from .storages import MappedFile
-
-
-ACCEPTED = (
-    "Accepted are NVIDIA stylegan2-ada-pytorch .pkl, rosinality stylegan2-pytorch .pt and what was fine-tuned from it, "
-    "pSp, e4e and ReStyle encoders, ArcFace's and dlib's face recognition, and this project's .safetensors"
-)
-
-
-class CheckpointError(ValueError):
-    """A file that cannot be used, with a sentence saying why and what to do."""
+    from .tensors import MappedFile
 
 
 @dataclass(frozen=True)

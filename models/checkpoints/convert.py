@@ -20,7 +20,7 @@ from . import (
     save_generator,
     save_identity,
 )
-from .contents import CheckpointError
+from .errors import CheckpointError
 from .export import (
     LAYOUTS,
     discriminator_to_nvidia,
@@ -31,7 +31,7 @@ from .export import (
     to_psp,
     to_rosinality,
 )
-from .facestylist import save_bytes, write
+from .formats.facestylist import save_bytes, write
 
 OURS = "facestylist"
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .unpickler import CorruptFile, TruncatedFile
+from .errors import CorruptFile, TruncatedFile
 
 MAGIC = b"\x01\x01\x01\x0dloss_metric_2"
 MOST_LAYERS = 1000

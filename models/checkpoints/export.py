@@ -18,8 +18,8 @@ from ..irse import ArcFace
 from ..ops import fir_kernel
 from ..psp import PspEncoder
 from ..types import FaceEncoder, FaceGenerator
-from . import nvidia, psp, rosinality
-from .contents import CheckpointError
+from .errors import CheckpointError
+from .formats import nvidia, psp, rosinality
 
 LAYOUTS = ("rosinality", "nvidia", "psp", "arcface")
 

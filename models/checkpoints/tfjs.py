@@ -14,9 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .contents import CheckpointError
-from .storages import integers
-from .unpickler import CorruptFile, TruncatedFile
+from .errors import CheckpointError, CorruptFile, TruncatedFile
+from .tensors import integers
 
 ENDING = "-weights_manifest.json"
 LARGEST_MANIFEST = 4 << 20

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from .contents import CheckpointError
-from .names import network_names, torch_names
-from .storages import Storage, StorageType
-from .unpickler import Budget, CorruptFile, RestrictedUnpickler, SafeCall, TruncatedFile
+from .allowed_names import allowed_names
+from .errors import CheckpointError, CorruptFile, TruncatedFile
+from .tensors import Storage, StorageType
+from .unpickler import Budget, RestrictedUnpickler, SafeCall
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 TABLE_LIMIT = 1 << 21
@@ -63,7 +63,7 @@ def read_archive(data: memoryview, budget: Budget) -> Any:
             return Storage(dtype, storages[key].data)
         return storages[key]
 
-    value, _ = RestrictedUnpickler(names["data.pkl"], torch_names(budget), budget, persistent, text=True).run()
+    value, _ = RestrictedUnpickler(names["data.pkl"], allowed_names(budget), budget, persistent, text=True).run()
     return value
 
 
@@ -76,7 +76,7 @@ def _members(data: memoryview) -> dict[str, memoryview]:
         with zipfile.ZipFile(file) as archive:
             entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
             table = archive.start_dir
-    except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, OSError, struct.error) as error:
         raise CorruptFile("the archive's table of contents is no such table") from error
     members: dict[str, memoryview] = {}
     ends = [entry.header_offset for entry in entries[1:]] + [table]
@@ -158,7 +158,7 @@ def read_stream(data: memoryview, budget: Budget) -> Any:
         CheckpointError: it asks for what is not allowed.
         CorruptFile: it ends early or its parts do not fit.
     """
-    find = torch_names(budget)
+    find = allowed_names(budget)
     position = 0
     head = []
     for _ in range(3):
@@ -226,7 +226,7 @@ def read_pickle(data: memoryview, budget: Budget) -> Any:
             raise CheckpointError("a tensor in it is no tensor. Take another copy from a source you trust.")
         return storage
 
-    value, _ = RestrictedUnpickler(data, network_names(budget, load_storage), budget).run()
+    value, _ = RestrictedUnpickler(data, allowed_names(budget, load_storage), budget).run()
     return value
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable
 from contextlib import suppress
 from typing import Any
 
-from .contents import CheckpointError
+from .errors import CheckpointError, CorruptFile, TruncatedFile
 
 OPERATIONS = 300_000
 """Instructions in one file; the largest public checkpoint (three networks of 1024 px) takes some 100,000."""
@@ -74,14 +74,6 @@ def _oversized() -> CheckpointError:
     )
 
 
-class CorruptFile(ValueError):
-    """The instructions do not make sense; the text says where."""
-
-
-class TruncatedFile(CorruptFile):
-    """The data ends before what it announces."""
-
-
 class SafeCall:
     """A name on the list that may be called: the wrapped function, and nothing else of it."""
 
@@ -125,7 +117,10 @@ class _Stream:
         return line + end
 
 
-class RestrictedUnpickler(pickle._Unpickler):
+_Unpickler: Any = pickle._Unpickler  # undocumented, and the same in every Python 3
+
+
+class RestrictedUnpickler(_Unpickler):
     """Reads one pickle.
 
     Args:
@@ -148,7 +143,7 @@ class RestrictedUnpickler(pickle._Unpickler):
         start: int = 0,
     ) -> None:
         self.stream = _Stream(data, start)
-        super().__init__(self.stream)  # type: ignore[arg-type]  # views stand for bytes
+        super().__init__(self.stream)
         self.find, self.budget, self.persistent, self.text = find, budget, persistent, text
 
     def run(self) -> tuple[Any, int]:
@@ -195,7 +190,7 @@ class RestrictedUnpickler(pickle._Unpickler):
             raise CorruptFile(f"a number of {size} bytes")
         self.append(int.from_bytes(self.read(size), "little", signed=True))
 
-    load_bytearray8 = pickle._Unpickler.load_binbytes8
+    load_bytearray8 = _Unpickler.load_binbytes8
 
     def load_setitem(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
@@ -256,7 +251,7 @@ def _counted(name: str) -> Callable[[RestrictedUnpickler], None]:
 
 RestrictedUnpickler.dispatch = {
     code: _counted(name)
-    for code, function in pickle._Unpickler.dispatch.items()
+    for code, function in _Unpickler.dispatch.items()
     if (name := function.__name__.removeprefix("load_")) in COSTS
 }
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from torch import Tensor, nn
 
-from facestylist.models.checkpoints import nvidia
+from facestylist.models.checkpoints.formats import nvidia
 from facestylist.models.ops import fir_kernel
 from facestylist.models.types import FaceGenerator
 

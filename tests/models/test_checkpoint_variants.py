@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from facestylist.models import checkpoints
 from facestylist.models.checkpoints import CheckpointError
-from facestylist.models.checkpoints.container import read_contents
 from facestylist.models.checkpoints.convert import convert, report
 from facestylist.models.checkpoints.export import to_nvidia, to_rosinality
+from facestylist.models.checkpoints.reader import read_contents
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
 from facestylist.models.generator import Generator, GeneratorConfig
 from facestylist.models.types import FaceGenerator

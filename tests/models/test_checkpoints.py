@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from facestylist.core import files
 from facestylist.models import checkpoints
-from facestylist.models.checkpoints import CheckpointError, rosinality
+from facestylist.models.checkpoints import CheckpointError
+from facestylist.models.checkpoints.formats import rosinality
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
 from facestylist.models.encoder import Encoder, EncoderConfig
 from facestylist.models.generator import Generator, GeneratorConfig

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from facestylist.latents.encoding import default_steps, initial_w_plus, refined_w_plus
 from facestylist.models import checkpoints
-from facestylist.models.checkpoints import CheckpointError, rosinality
+from facestylist.models.checkpoints import CheckpointError
 from facestylist.models.checkpoints.convert import convert
 from facestylist.models.checkpoints.export import to_rosinality
+from facestylist.models.checkpoints.formats import rosinality
 from facestylist.models.generator import Generator, GeneratorConfig
 from facestylist.models.identity import identity_similarity
 from facestylist.models.irse import ArcFace, ArcFaceConfig, TrunkConfig, crop_for_arcface

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from facestylist.models.checkpoints import inspect, load_generator
-from facestylist.models.checkpoints.container import read_contents
 from facestylist.models.checkpoints.convert import convert
+from facestylist.models.checkpoints.reader import read_contents
 
 FILES = [("ros_g64_narrow.pt", "rosinality"), ("nv_g64_narrow.pkl", "nvidia"), ("ros_d64_narrow.pt", "rosinality")]
 

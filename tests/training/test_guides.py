@@ -12,7 +12,7 @@ from tolerances import assert_close, layers, rounding, roundings
 from torch import Tensor
 
 from facestylist.models.checkpoints import CheckpointError, load_identity
-from facestylist.models.checkpoints.guide_networks import (
+from facestylist.models.checkpoints.guides import (
     dino_from_state,
     find_lpips_linear,
     load_bisenet,

@@ -27,8 +27,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...models.checkpoints import load_generator, nvidia, save_generator
+from ...models.checkpoints import load_generator, save_generator
 from ...models.checkpoints.export import to_rosinality
+from ...models.checkpoints.formats import nvidia
 from ...models.discriminator import Discriminator, DiscriminatorConfig
 from ...models.generator import Generator, GeneratorConfig
 from ...models.ops import fir_kernel

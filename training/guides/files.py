@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ...models.checkpoints import load_identity
-from ...models.checkpoints.guide_networks import dino_from_state, find_lpips_linear, load_bisenet, load_dino, load_lpips
+from ...models.checkpoints.guides import dino_from_state, find_lpips_linear, load_bisenet, load_dino, load_lpips
 from .hints import KINDS, SUGGESTED_WEIGHTS
 from .networks import DinoGuide, IdentityGuide, LpipsGuide, NetworkGuide, ParsingGuide
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..contents import Contents, Weights
+from ..state_dicts import tensors_of
 from . import rosinality
-from .contents import Contents, Weights
-from .entries import tensors_of
 
 FAMILY = "jojogan"
 TRAINING_ENTRIES = ("g_ema", "d", "args")

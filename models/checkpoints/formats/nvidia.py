@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..discriminator import DiscriminatorConfig
-from ..generator import GeneratorConfig, resolutions_up_to
-from ..ops import fir_kernel
-from .contents import ACCEPTED, CheckpointError, Contents, State, Weights
-from .entries import extra_options, find_state
-from .names import InertModule, plain_text
+from ...discriminator import DiscriminatorConfig
+from ...generator import GeneratorConfig, resolutions_up_to
+from ...ops import fir_kernel
+from ..allowed_names import InertModule
+from ..contents import Contents, State, Weights
+from ..errors import ACCEPTED, CheckpointError
+from ..state_dicts import extra_options, find_state, plain_text
 
 FAMILY = "nvidia"
 GENERATOR_ENTRIES = ("G_ema", "g_ema", "generator_ema", "G", "g", "generator", "state_dict", "model")

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ..dlib import DlibConfig
-from .contents import Contents, Weights
-from .dlib_stream import Layer
+from ...dlib import DlibConfig
+from ..contents import Contents, Weights
+from ..dlib_stream import Layer
 
 FAMILY = "dlib"
 STEM = "conv32_down"

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..discriminator import DiscriminatorConfig
-from ..generator import GeneratorConfig
-from ..ops import fir_kernel
-from .contents import CheckpointError, Contents, State, Weights
-from .entries import extra_options, find_mean, find_state
-from .names import number, plain_text
+from ...discriminator import DiscriminatorConfig
+from ...generator import GeneratorConfig
+from ...ops import fir_kernel
+from ..contents import Contents, State, Weights
+from ..errors import CheckpointError
+from ..state_dicts import extra_options, find_mean, find_state, number, plain_text
 
 FAMILY = "rosinality"
 GENERATOR_MARK = "conv1.conv.modulation.weight"

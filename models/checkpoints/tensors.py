@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .contents import CheckpointError
-from .unpickler import Budget, CorruptFile
+from .errors import CheckpointError, CorruptFile
+from .unpickler import Budget
 
 MAX_DIMENSIONS = 8
 SHARED_ELEMENTS = 1 << 20

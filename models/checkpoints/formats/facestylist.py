@@ -19,15 +19,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...core.files import replacing, write_atomically
-from ..discriminator import DiscriminatorConfig
-from ..dlib import DlibConfig
-from ..encoder import EncoderConfig
-from ..generator import GeneratorConfig
-from ..irse import ArcFaceConfig
-from ..psp import PspConfig
-from ..stylizer import FastStylizerConfig
-from .contents import CheckpointError, Contents, Weights
+from ....core.files import replacing, write_atomically
+from ...discriminator import DiscriminatorConfig
+from ...dlib import DlibConfig
+from ...encoder import EncoderConfig
+from ...generator import GeneratorConfig
+from ...irse import ArcFaceConfig
+from ...psp import PspConfig
+from ...stylizer import FastStylizerConfig
+from ..contents import Contents, Weights
+from ..errors import CheckpointError
 
 FAMILY = "facestylist"
 FORMAT_VERSION = 1

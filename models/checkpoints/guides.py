@@ -16,11 +16,11 @@ from torch import Tensor
 from ..bisenet import BiSeNet, bisenet_config
 from ..dinov2 import Vit, vit_config
 from ..lpips import BACKBONES, Lpips, LpipsConfig, convolution_indices
-from .container import read_contents
-from .contents import CheckpointError
-from .entries import tensors_of
-from .filling import build_network, check_config, outside_inference_mode
-from .storages import MappedFile
+from .build import build_network, check_config, outside_inference_mode
+from .errors import CheckpointError, in_words
+from .reader import read_contents
+from .state_dicts import tensors_of
+from .tensors import MappedFile
 
 LINEAR_STAGES = 5
 LPIPS_SLICES = {
@@ -90,7 +90,7 @@ def load_lpips(backbone: str | Path, linear: str | Path | None = None) -> Lpips:
                 f"`{kind}.pth` of lpips (`lpips/weights/v0.1`)."
             )
     indices = convolution_indices(kind)
-    with _Understanding(file):
+    with in_words(file):
         config = LpipsConfig(kind, tuple(features[f"features.{index}.weight"].shape[0] for index in indices))
         check_config(config)
     ends = stage_widths(config)
@@ -181,7 +181,7 @@ def load_bisenet(path: str | Path) -> BiSeNet:
             f"{file}: it holds {_described(state)} and no face-parsing network. Choose `79999_iter.pth` of "
             "face-parsing.PyTorch."
         )
-    with _Understanding(file):
+    with in_words(file):
         config = bisenet_config(state)
         check_config(config)
     return _built(lambda: BiSeNet(config), state, file, mapped)
@@ -189,7 +189,7 @@ def load_bisenet(path: str | Path) -> BiSeNet:
 
 def _dino(file: Path, state: State, mapped: MappedFile | None) -> Vit:
     renamed = None
-    with _Understanding(file):
+    with in_words(file):
         if "patch_embed.proj.weight" in state and "blocks.0.attn.qkv.weight" in state:
             renamed = _from_authors(state)
         elif "embeddings.patch_embeddings.projection.weight" in state:
@@ -292,11 +292,8 @@ def _is_backbone(kind: str, features: State) -> bool:
 def _read(path: str | Path) -> tuple[Path, State, MappedFile | None]:
     """A state dict by its names, without the prefixes that wrappers leave."""
     file = Path(path)
-    try:
-        with torch.inference_mode(False):
-            contents = read_contents(file)
-    except CheckpointError as error:
-        raise CheckpointError(f"{file}: {error}") from error
+    with in_words(file), torch.inference_mode(False):
+        contents = read_contents(file)
     return file, _state(contents.data), contents.file
 
 
@@ -326,27 +323,6 @@ def _described(state: Mapping[str, Tensor]) -> str:
         return "a classifier (VGG16 or AlexNet)"
     shown = ", ".join(sorted(name[:60] for name in list(state)[:1000])[:3])
     return f"other tensors ({shown}, ...)" if shown else "no tensors"
-
-
-class _Understanding:
-    """Turns what a damaged file raises into a sentence that names it."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, CheckpointError):
-            if str(error).startswith(str(self.file)):
-                return
-            raise CheckpointError(f"{self.file}: {error}") from error
-        if isinstance(error, (LookupError, TypeError, ValueError, AttributeError, RuntimeError)):
-            reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-            raise CheckpointError(
-                f"{self.file}: it is incomplete or damaged ({reason}). Download it again, or take another copy."
-            ) from error
 
 
 def _built(make: Callable[[], Any], state: State, file: Path, mapped: MappedFile | None) -> Any:

@@ -14,11 +14,12 @@ from typing import Any
 
 from torch import Tensor
 
-from ..generator import GeneratorConfig
-from ..psp import PspConfig, psp_config
+from ...generator import GeneratorConfig
+from ...psp import PspConfig, psp_config
+from ..contents import Contents, State, Weights
+from ..errors import CheckpointError
+from ..state_dicts import find_mean, mappings, tensors_of
 from . import rosinality
-from .contents import CheckpointError, Contents, State, Weights
-from .entries import find_mean, mappings, tensors_of
 
 ENTRIES = ("state_dict", "model", "net", "params")
 STEM = "input_layer.0.weight"

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .numpy_values import NumpyArray
+from .allowed_names import NumpyArray
 
 DEPTH = 2
 """How far below the usual entries is looked."""
@@ -123,3 +123,28 @@ def as_tensor(value: Any) -> Tensor | None:
         with suppress(ValueError, TypeError, RuntimeError, OverflowError):
             return torch.tensor(value, dtype=torch.float32)
     return None
+
+
+def plain_text(value: Any, limit: int = 200) -> str:
+    """A short text for a value of a file; a nested one is named by its kind, since writing it out might never end."""
+    if value is None or isinstance(value, (bool, float)):
+        return str(value)
+    if isinstance(value, int):
+        return str(value) if abs(value) < 1 << 200 else "a huge number"
+    if isinstance(value, str):
+        return value if len(value) <= limit else value[:limit] + "..."
+    if isinstance(value, (list, tuple)) and len(value) <= 32 and all(_is_short(item) for item in value):
+        return str(list(value))
+    return f"({type(value).__name__})"
+
+
+def number(value: Any) -> float | None:
+    """A finite number of a file, None for anything else."""
+    plain = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9
+    return float(value) if plain else None
+
+
+def _is_short(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) < 100
+    return value is None or isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < 1 << 64)

@@ -7,29 +7,47 @@ networks, TensorFlow.js' weights.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from . import foreign
-from .contents import ACCEPTED, CheckpointError, Contents
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from . import other_files
+from .allowed_names import InertModule, NumpyArray, allowed_names
+from .contents import Contents
 from .dlib_stream import MAGIC as DLIB_MAGIC
 from .dlib_stream import read_dlib
-from .names import InertModule, torch_names
-from .numpy_values import NumpyArray
-from .safetensors_file import read_safetensors
-from .storages import MappedFile
+from .errors import ACCEPTED, CheckpointError, CorruptFile, in_words
+from .tensors import MappedFile, contiguous, integers
 from .tfjs import ENDING, manifest_of, read_tfjs
 from .torch_files import read_archive, read_pickle, read_stream
-from .unpickler import Budget, CorruptFile, RestrictedUnpickler, TruncatedFile
+from .unpickler import Budget, RestrictedUnpickler
 
 LEGACY_TORCH_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa850")
 MAX_DEPTH = 100
 MAX_NODES = 500_000
 TEXT_PER_NODE = 64
-Read = TypeVar("Read")
+HEADER_LIMIT = 8_000_000
+"""The library would read a hundred megabytes; a checkpoint has some hundred bytes of header for each tensor."""
+DTYPES: dict[str, torch.dtype] = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+"""Tensors of other types, which only other models use, are passed over."""
 
 
+@in_words()
 def read_contents(path: Path) -> Contents:
     """The data in `path`; its kind is told by its first bytes, not by its name.
 
@@ -40,40 +58,13 @@ def read_contents(path: Path) -> Contents:
         raise CheckpointError("this is a folder. Choose the checkpoint file inside it.")
     if not path.is_file():
         raise CheckpointError("there is no such file.")
-    try:
-        if not path.stat().st_size:
-            raise CheckpointError("it is empty, as after a download that failed. Download it again.")
-        file = MappedFile(path)
-    except OSError as error:
-        raise CheckpointError(f"it cannot be read ({error.strerror or error}). Check its permissions.") from error
-    head = bytes(file.view[:512])
-    return _in_words(lambda: _read(path, file, head))
+    if not path.stat().st_size:
+        raise CheckpointError("it is empty, as after a download that failed. Download it again.")
+    file = MappedFile(path)
+    return _read(path, file, bytes(file.view[:512]))
 
 
-def _in_words(read: Callable[[], Read]) -> Read:
-    """What `read` gives; whatever it cannot make sense of becomes a sentence."""
-    try:
-        return read()
-    except TruncatedFile as error:
-        raise CheckpointError(
-            f"it is cut off, as after an interrupted download ({error}). Download it again."
-        ) from error
-    except CorruptFile as error:
-        raise CheckpointError(
-            f"it is damaged or not a checkpoint ({error}). Download it again, or take another copy."
-        ) from error
-    except CheckpointError:
-        raise
-    except OSError as error:
-        raise CheckpointError(f"it cannot be read ({error.strerror or error}). Check its permissions.") from error
-    except (ValueError, TypeError, LookupError, OverflowError, RuntimeError, MemoryError) as error:
-        # Data that no check foresaw: a sentence all the same, and nothing was run.
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"it is damaged or not a checkpoint ({reason}). Download it again, or take another copy."
-        ) from error
-
-
+@in_words()
 def read_object_array(data: memoryview) -> Any:
     """The objects in a numpy array of objects (the bytes of a `.npy` file), which is a pickle behind a header.
 
@@ -83,9 +74,8 @@ def read_object_array(data: memoryview) -> Any:
     width = 2 if data[6] == 1 else 4
     start = 8 + width + int.from_bytes(data[8 : 8 + width], "little")
     budget = Budget(len(data))
-    return _in_words(
-        lambda: _checked(RestrictedUnpickler(data[start:], torch_names(budget), budget, text=True).run()[0])
-    )
+    value, _ = RestrictedUnpickler(data, allowed_names(budget), budget, text=True, start=start).run()
+    return _checked(value)
 
 
 def _read(path: Path, file: MappedFile, head: bytes) -> Contents:
@@ -99,7 +89,7 @@ def _read(path: Path, file: MappedFile, head: bytes) -> Contents:
         try:
             value = read_archive(data, budget)
         except CheckpointError as error:
-            raise foreign.clarified(error, data) from error
+            raise other_files.clarified(error, data) from error
         return Contents(path, "torch", _checked(value), file=file)
     # Asked before the pickles: the header's length may well begin with the byte that every pickle begins with.
     if head[8:9] == b"{" and head[7:8] == b"\0":
@@ -111,13 +101,45 @@ def _read(path: Path, file: MappedFile, head: bytes) -> Contents:
         try:
             value = read_pickle(data, budget)
         except CheckpointError as error:
-            raise foreign.clarified(error, data) from error
+            raise other_files.clarified(error, data) from error
         return Contents(path, "pickle", _checked(value), file=file)
     if path.suffix.lower() == ".bin":
         raise CheckpointError(
             f"this may be weights of TensorFlow.js: put their manifest, {path.stem}{ENDING}, beside it. {ACCEPTED}."
         )
-    raise CheckpointError(foreign.what(head, len(file)) or f"this is not a checkpoint. {ACCEPTED}.")
+    raise CheckpointError(other_files.describe_bytes(head, len(file)) or f"this is not a checkpoint. {ACCEPTED}.")
+
+
+def read_safetensors(path: Path, data: memoryview) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(tensors by name as views of `data`, metadata) of the file `path`, which is mapped in `data`.
+
+    Raises:
+        CheckpointError: the file is cut off or its header is too large.
+        CorruptFile: the header is no header, or says what cannot be.
+    """
+    # The library would map the file a second time, and keep it in memory beside the network that is filled from it.
+    length = int.from_bytes(data[:8], "little")
+    if length > HEADER_LIMIT:
+        raise CheckpointError(
+            f"its header announces {length} bytes of description, which no checkpoint needs, so it was not loaded. "
+            "Take another copy from a source you trust."
+        )
+    try:
+        with safe_open(path, framework="numpy"):
+            header = json.loads(bytes(data[8 : 8 + length]))
+    except SafetensorError as error:
+        if any(reason in str(error).lower().replace(" ", "") for reason in ("incomplete", "invalidheaderlength")):
+            raise CheckpointError(
+                f"it is cut off or damaged: it has {len(data)} bytes, and its header announces another number. "
+                "Download it again."
+            ) from error
+        raise CorruptFile("its header breaks the rules of safetensors") from error
+    metadata, body, tensors = header.pop("__metadata__", None) or {}, data[8 + length :], {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        if entry["dtype"] in DTYPES:
+            tensors[name] = contiguous(body[begin:end], DTYPES[entry["dtype"]], integers(entry["shape"]))
+    return tensors, metadata
 
 
 def _checked(value: Any) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..contents import Contents, Weights
 from . import rosinality
-from .contents import Contents, Weights
 
 FAMILY = "stylegan_nada"
 TRAINING_ENTRIES = ("g", "d", "args")

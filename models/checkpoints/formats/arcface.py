@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ..irse import arcface_config
-from .contents import Contents, Weights
-from .entries import find_state
+from ...irse import arcface_config
+from ..contents import Contents, Weights
+from ..state_dicts import find_state
 
 FAMILY = "arcface"
 ENTRIES = ("state_dict", "model", "backbone")

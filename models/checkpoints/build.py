@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from .contents import CheckpointError, State
-from .storages import MappedFile
+from .contents import State
+from .errors import CheckpointError
+from .tensors import MappedFile
 
 Network = TypeVar("Network", bound=nn.Module)
 

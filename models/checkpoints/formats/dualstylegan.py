@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
+from ..contents import Contents, Weights
+from ..state_dicts import mappings, tensors_of
 from . import rosinality
-from .contents import Contents, Weights
-from .entries import mappings, tensors_of
 
 FAMILY = "dualstylegan"
 ENTRIES = ("g_ema", "g", "state_dict")
