@@ -162,10 +162,10 @@ def _run_modes(made: _Made, style: str, console: Console) -> None:
     """One style varied, and led by pictures of other people in it."""
     import torch
 
-    from ...core.settings import to_mapping
-    from ...latents.settings import ApplyConfig, VariationConfig
     from ...core.pictures import tensor_to_image
+    from ...core.settings import to_mapping
     from ...latents.sampling import sample_latent, synthesise
+    from ...latents.settings import ApplyConfig, VariationConfig
     from ...nodes.reference import ApplyReference, EncodeReference
     from ...nodes.variations import StyleVariations
 
