@@ -27,9 +27,9 @@ def thumbnail(canvas: Canvas, titles: Sequence[str]) -> Image.Image:
             nodes = {node.get("title"): node for node in canvas.nodes}
             sheet = Image.new("RGB", (2 * width, -(-len(titles) // 2) * height))
             for index, title in enumerate(titles):
-                loaded = nodes[title]["type"] == "LoadImage"
-                name = str(nodes[title]["widgets_values"][0])
-                files = [find_input(name)] if loaded else result.files_of(str(nodes[title]["id"]))
+                node = nodes[title]
+                loaded = node["type"] == "LoadImage"
+                files = [find_input(node["widgets_values"][0])] if loaded else result.files_of(str(node["id"]))
                 alone = index == len(titles) - 1 and index % 2 == 0
                 tile = mosaic(files[:3] if alone else files[:6], width * (1 + alone), height)
                 sheet.paste(tile, (index % 2 * width, index // 2 * height))
