@@ -69,6 +69,8 @@ def check_config(config: Any) -> None:
             continue
         limit = {"resolution": HIGHEST, "mapping_layers": MOST_LAYERS, "blocks": MOST_LAYERS}.get(field.name, LARGEST)
         parts = value if isinstance(value, (tuple, list)) else (value,)
+        if any(isinstance(part, str) for part in parts) and "str" not in str(field.type):
+            raise CheckpointError(f"its `{field.name}` is a text, where numbers belong. Take another copy.")
         numbers = [part for part in parts if isinstance(part, (int, float)) and not isinstance(part, bool)]
         fits = len(parts) <= MOST_LAYERS and all(0 <= number <= limit for number in numbers)
         if not fits or any(isinstance(part, (dict, list, tuple)) for part in parts):

@@ -59,4 +59,6 @@ def _sentence(error: Exception) -> str:
         return f"it cannot be read ({error.strerror or error}). Check its permissions."
     # Data that no check foresaw: nothing was run.
     reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    if not reason.isprintable():
+        reason = reason.encode("unicode_escape").decode()
     return f"it is incomplete or damaged ({reason}). Download it again, or take another copy."

@@ -479,7 +479,9 @@ def lying_headers() -> dict[str, bytes]:
         "ours, not a number": ours(conv_clamp=float("nan")),
         "ours, nested numbers": ours(channels=[[4], [4]]),
         "ours, text for numbers": ours(resolution="8"),
+        "ours, text for a rate": ours(mapping_lr_multiplier="0.01"),
         "ours, another argument": ours(__class__="x"),
+        "ours, an argument with a control sign": ours(**{"arch\x7f\x1b[31m": "x"}),
         "ours, deep configuration": safetensors(
             {"__metadata__": {"format": "facestylist", "config": "[" * 100_000}, "a": entry([1], 0, 4)}, bytes(4)
         ),
