@@ -56,7 +56,7 @@ def test_restyle_takes_one_picture_with_a_generator_or_both_pictures(
     assert_close(np.load("w.npy"), direct, roundings(network))
     capsys.readouterr()
     assert main(["encode", "alone.safetensors", "--images", "one.npy", "--raw", "w.npy"]) == 2
-    assert "needs --generator" in capsys.readouterr().err
+    assert "name one with --generator" in capsys.readouterr().err
 
 
 def test_a_missing_mean_is_the_generators_or_said(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tolerances import assert_close, roundings
 
-from facestylist.core.assets import list_embedded
+from facestylist.core.assets import list_embedded, resolve
 from facestylist.models import checkpoints, stylizer
 from facestylist.models.stylizer import FastStylizer, FastStylizerConfig, draw
 from facestylist.models.types import FaceStylizer
@@ -87,7 +87,7 @@ def test_other_files_are_refused() -> None:
 def test_the_shipped_students_draw(name: str) -> None:
     student = checkpoints.load_stylizer(name)
     assert student.provenance["licence"]
-    path = Path(checkpoints.embedded.resolve(name, "stylizer"))
+    path = Path(resolve(name, "stylizer"))
     assert path.stat().st_size < 2.5e6
     given = stylizer.F.avg_pool2d(pictures(96, 96), 9, 1, 4)
     drawn = draw(student.network, given)

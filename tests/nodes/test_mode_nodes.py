@@ -77,7 +77,7 @@ def test_anchors_come_with_their_pictures(
         "EncodeReference", image=pictures[1:], anchor_latent=latent, anchor_image=pictures, **given
     )
     assert torch.equal(reference.w_plus, latent.w_plus[1:])
-    with pytest.raises(ValueError, match="connect anchor_latent and anchor_image"):
+    with pytest.raises(ValueError, match="Connect both, or neither"):
         run_node("EncodeReference", image=pictures, anchor_latent=latent, **given)
 
 

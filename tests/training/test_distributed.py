@@ -165,6 +165,7 @@ def test_torchrun_trains_with_two_processes_and_one_goes_on(tmp_path: Path, caps
         "2",
         "--style-name",
         "ink",
+        "--match-palette",
         "--device",
         "cpu",
     ]

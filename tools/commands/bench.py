@@ -194,7 +194,7 @@ def _styles(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _style_pictures(name: str, given: dict[str, str], size: int, args: argparse.Namespace, count: int) -> Any:
-    """Pictures of a style: those of its folder, else rendered ones of the look of this name, else None."""
+    """Pictures of a style: those of its folder; of the rendered cast's, rendered ones; else None."""
     from ...procedural import LOOKS
     from ...runtime.folders import model_dirs
     from ...training.data.style_images import largest_face_aligner, load_style_folder
@@ -203,7 +203,7 @@ def _style_pictures(name: str, given: dict[str, str], size: int, args: argparse.
     if name in given:
         align = largest_face_aligner(size, "auto", model_dirs("face_detection")) if args.align else False
         return load_style_folder(given[name], size, align).images
-    if name not in LOOKS:
+    if name not in LOOKS or not str(args.generator).startswith("rendered"):
         return None
     import torch
 

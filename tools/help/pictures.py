@@ -74,7 +74,7 @@ def load_generator(s: Studio) -> Sequence[Tile]:
 
 
 def save_generator(s: Studio) -> Sequence[Tile]:
-    shown = grid(list(s.decoded(s.people[1], s.style("chibi"))[:4]), 2)
+    shown = grid(list(s.decoded(s.people[1], s.style("caricature"))[:4]), 2)
     return [
         ("a generator", shown),
         ARROW,
@@ -96,7 +96,7 @@ def sample(s: Studio) -> Sequence[Tile]:
 
 
 def blend(s: Studio) -> Sequence[Tile]:
-    style = s.style("chibi")
+    style = s.style("caricature")
     drawn = []
     for structure, appearance in ((0.0, 1.0), (1.0, 0.0)):
         (mixed,) = s.node("BlendGenerators", source=s.source, style=style, structure=structure, appearance=appearance)
