@@ -127,7 +127,7 @@ def register_model_folders() -> None:
 
 
 def copy_samples_once() -> None:
-    """Puts the samples into ComfyUI's input folder, unless they are there.
+    """Puts each sample into ComfyUI's input folder once: one that was deleted stays deleted.
 
     The bundled workflows load them with ComfyUI's own nodes, whose lists hold what lies in that folder; the front end
     marks any other name, even of a file that can be read, as missing media.
@@ -137,9 +137,17 @@ def copy_samples_once() -> None:
     folder = Path(folder_paths.get_input_directory())
     for name, asset in SAMPLES.items():
         try:
-            if asset.is_file() and not (folder / name).exists():
+            if not asset.is_file():
+                continue
+            what = f"{folder / name} {asset.stat().st_size}"
+            offered = cache_dir() / "samples" / hashlib.sha256(what.encode()).hexdigest()[:16]
+            if offered.exists():
+                continue
+            if not (folder / name).exists():
                 folder.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(asset, folder / name)
+            offered.parent.mkdir(parents=True, exist_ok=True)
+            offered.touch()
         except OSError as error:
             logger.warning("The sample %s of the bundled workflows could not be copied to %s: %s", name, folder, error)
 

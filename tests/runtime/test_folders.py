@@ -107,9 +107,11 @@ def test_the_sample_is_offered_once(comfyui: ModuleType, monkeypatch: pytest.Mon
     folders.copy_samples_once()
     assert placed.read_text() == "the user's own"
     placed.unlink()
-    sample.unlink()
     folders.copy_samples_once()
-    assert not placed.exists()
+    assert not placed.exists(), "it was deleted"
+    sample.write_text("a newer picture")
+    folders.copy_samples_once()
+    assert placed.read_text() == "a newer picture"
 
 
 def test_registration_keeps_the_users_paths(comfyui: ModuleType, tmp_path: Path) -> None:
