@@ -12,7 +12,8 @@ import json
 import logging
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,7 @@ class BaseTraining:
             weights: dict[str, Any] = {}
             for size in self.config.sizes:
                 weights = self._stage(f"{size}px", self._autoencoder, size, weights, self.config.stage_minutes(size))
-            with torch.random.fork_rng(devices=[]):  # networks draw initial weights though others are loaded over them
+            with self._own_random_numbers("networks"):
                 encoder, generator = self._new_encoder(), Generator(self.config.generator(self.config.size))
                 discriminator = Discriminator(self.config.discriminator())
             self._whiten("whitened", encoder, generator, weights)
@@ -197,6 +198,13 @@ class BaseTraining:
         text = json.dumps(self.results() | {name: numbers}, indent=2)
         write_atomically(self.run_dir / "results.json", text.encode())
 
+    @contextmanager
+    def _own_random_numbers(self, name: str) -> Iterator[None]:
+        """Initial weights come from the global generator: it is set aside, and seeded anew under each name."""
+        with torch.random.fork_rng(devices=[]):
+            torch.random.default_generator.manual_seed((zlib.crc32(name.encode()) + self.config.seed) % 2**32)
+            yield
+
     def _stage(self, name: str, make: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
         """The weights of a stage: those of its file, or trained. The last argument is its time in minutes."""
         path, processes = self.run_dir / f"{name}.pt", self.processes
@@ -204,9 +212,7 @@ class BaseTraining:
             log.info("Stage %s", name)
             before, started = self.results().get(name, {}), time.monotonic()
             spent = 0.0 if "steps" in before else before.get("minutes", 0.0)  # by interrupted runs this one continues
-            # Initial weights come from the global generator: it is set aside, and seeded anew for each stage.
-            with torch.random.fork_rng(devices=[]):
-                torch.random.default_generator.manual_seed((zlib.crc32(name.encode()) + self.config.seed) % 2**32)
+            with self._own_random_numbers(name):
                 task = make(*arguments[:-1])
             steps = self._steps(name, task, arguments[-1])
             done: dict[str, Any] = {}
