@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from facestylist.tools.bench.interrupts import Training, Trials, run, trainings
+from facestylist.tools.bench.interrupts import Trials, run
+from facestylist.tools.bench.small_trainings import Training, trainings
 from facestylist.training.kit.kept import kept_losses, kept_step
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="trials are forks of this process")
