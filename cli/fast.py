@@ -53,5 +53,5 @@ def stylise_with_stylizer(args: argparse.Namespace, console: Console) -> None:
                 console.line(str(path))
             count = {} if faces is None else {"faces": len(faces)}
             records.append({"photo": photo, **count, "files": [str(path) for path in files]})
-    console.result({"style": label, "photos": records, **photos.told()})
+    console.result({"style": label, "photos": records, **photos.as_json()})
     photos.check()

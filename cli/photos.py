@@ -84,9 +84,9 @@ class Photos:
                     yield photo, stem, content
                 progress.update(index + 1)
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """What a JSON result says of them, beside the results."""
-        return {"missing": self.missing, **self.shard.told()}
+        return {"missing": self.missing, **self.shard.as_json()}
 
     def check(self) -> None:
         """Raises MissingPhotos, which ends the command with a summary and exit status 1, where any is missing."""

@@ -35,13 +35,13 @@ class Shard:
         """How many of `count` this process does: those of all processes add up to it."""
         return len(range(self.rank, count, self.world_size))
 
-    def named(self, path: Path) -> Path:
+    def path_of_rank(self, path: Path) -> Path:
         """Where this process writes what one process alone would write to `path`."""
         if self.world_size == 1:
             return path
         return path.with_name(f"{path.stem}-{self.rank:05}-of-{self.world_size:05}{path.suffix}")
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """What a JSON result says of the share; nothing where there is one process."""
         return {} if self.world_size == 1 else {"rank": self.rank, "world_size": self.world_size}
 

@@ -82,7 +82,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
                 }
             )
             console.line(str(path))
-    console.result({"size": args.size, "faces": records, **photos.told()})
+    console.result({"size": args.size, "faces": records, **photos.as_json()})
     photos.check()
 
 

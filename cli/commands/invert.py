@@ -168,7 +168,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         console.line(path)
     if warning:
         console.note(warning)
-    console.result({"files": files, "shape": list(latent.w_plus.shape), "images": records, **photos.told()})
+    console.result({"files": files, "shape": list(latent.w_plus.shape), "images": records, **photos.as_json()})
     photos.check()
 
 

@@ -83,7 +83,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
     # What would only be found wrong after minutes of work is asked for first.
     fill_in(args.prompt, style="", level="", degree="", origin="")
-    export_dir = args.export and shard.named(args.export)
+    export_dir = args.export and shard.path_of_rank(args.export)
     if export_dir and export_dir.exists() and any(export_dir.iterdir()):
         raise ValueError(f"{export_dir} exists already and is not empty. Choose another folder.")
     source, target = load_generator(args.source or source_of(args.target)), load_generator(style_file(args.target))
@@ -92,10 +92,10 @@ def run(args: argparse.Namespace, console: Console) -> None:
     anchors = _anchors(args, source, target, shard)
     with ProgressReporter(config.count, "pairs") as progress:
         pairs = make_pairs(source, target, config, anchors, photos, progress.callbacks(), identity)
-    files = [save_pairs(pairs, shard.named(args.out))]
+    files = [save_pairs(pairs, shard.path_of_rank(args.out))]
     if args.preview:
         sheet = preview_pairs(pairs, source, target)
-        files.append(write_picture(sheet.permute(1, 2, 0), shard.named(args.preview)))
+        files.append(write_picture(sheet.permute(1, 2, 0), shard.path_of_rank(args.preview)))
     if export_dir:
         with ProgressReporter(len(pairs), "export") as progress:
             callbacks = progress.callbacks()
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         console.note(line)
     for path in files:
         console.line(str(path))
-    console.result({"files": [str(path) for path in files], "pairs": len(pairs), **pairs.report, **shard.told()})
+    console.result({"files": [str(path) for path in files], "pairs": len(pairs), **pairs.report, **shard.as_json()})
 
 
 def _photos(args: argparse.Namespace, source: FaceGenerator, shard: Shard) -> PicturesWithLatents | None:

@@ -62,10 +62,10 @@ def run(args: argparse.Namespace, console: Console) -> None:
         "labels": {label.name.lower(): int(label) for label in Label},
         "faces": faces,
     }
-    landmarks_file = shard.named(args.out / "landmarks.json")
+    landmarks_file = shard.path_of_rank(args.out / "landmarks.json")
     write_atomically(landmarks_file, lambda file: file.write(json.dumps(record).encode()))
     console.line(str(landmarks_file))
-    console.result({"out": str(args.out), **record, **shard.told()})
+    console.result({"out": str(args.out), **record, **shard.as_json()})
 
 
 def _write_labels(labels: object, path: Path, colours: object) -> None:

@@ -202,7 +202,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
                     "identity_distances": None if distances is None else distances.tolist(),
                 }
             )
-    console.result({"style": label, "photos": records, **photos.told()})
+    console.result({"style": label, "photos": records, **photos.as_json()})
     photos.check()
 
 

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...models.checkpoints import load_identity
     from ...runtime.devices import memory_for_training
     from ...runtime.progress import ProgressReporter
-    from ...training.base.losses import Judges
+    from ...training.base.losses import LossNetworks
     from ...training.base.people import read_people
     from ...training.base.run import BaseTraining, save_base
 
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
                 run_dir / "portraits.safetensors",
                 callbacks,
             )
-        judges = Judges(identity, _perceptual(console))
+        judges = LossNetworks(identity, _perceptual(console))
         training = BaseTraining(
             learned, held_out, config, run_dir, judges, processes.device or device, callbacks, processes, start
         )

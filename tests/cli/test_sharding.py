@@ -19,9 +19,9 @@ def test_the_shares_are_all_of_it_and_disjoint() -> None:
     assert sorted(item for shard in shards for item in shard.part(items)) == items
     assert [shard.share(11) for shard in shards] == [4, 4, 3]
     assert current_shard({}) == Shard(0, 1) and current_shard({}).part(items) == items
-    assert Shard().named(Path("a/b.json")) == Path("a/b.json")
-    assert shards[1].named(Path("a/b.json")) == Path("a/b-00001-of-00003.json")
-    assert Shard().told() == {} and shards[2].told() == {"rank": 2, "world_size": 3}
+    assert Shard().path_of_rank(Path("a/b.json")) == Path("a/b.json")
+    assert shards[1].path_of_rank(Path("a/b.json")) == Path("a/b-00001-of-00003.json")
+    assert Shard().as_json() == {} and shards[2].as_json() == {"rank": 2, "world_size": 3}
 
 
 @pytest.mark.parametrize("rank,world", [("3", "3"), ("-1", "2"), ("x", "2"), ("0", "0")])

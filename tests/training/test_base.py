@@ -24,7 +24,7 @@ from facestylist.models.ops import upsample
 from facestylist.models.types import FaceEncoder, FaceGenerator
 from facestylist.training.base.autoencoder import AutoencoderTask, draw, grown, schedule
 from facestylist.training.base.card import write_card
-from facestylist.training.base.losses import Judges
+from facestylist.training.base.losses import LossNetworks
 from facestylist.training.base.mapping import SPREAD, fill_mapping, whiten
 from facestylist.training.base.people import read_people
 from facestylist.training.base.portraits import Portraits, bent, draw_bends, draw_lights, relit
@@ -222,7 +222,7 @@ def test_faces_are_cut_out_of_photos(tmp_path: Path, identity: DlibFace) -> None
 
 def test_the_descriptors_distance_is_learned_from(identity: DlibFace) -> None:
     encoder, generator = networks()
-    judges = Judges(identity, lambda pictures: [pictures, torch.nn.functional.avg_pool2d(pictures, 4)])
+    judges = LossNetworks(identity, lambda pictures: [pictures, torch.nn.functional.avg_pool2d(pictures, 4)])
     task = AutoencoderTask(encoder, generator, portraits(8), portraits(3, seed=1), judges, TINY, torch.device("cpu"))
     first = task.step(Step(1, 40))
     assert set(first) == {"pixel", "chroma", "edges", "perceptual", "identity"}
@@ -236,7 +236,7 @@ def test_a_training_is_resumed_to_the_same_bits_and_becomes_files(tmp_path: Path
     learned, held_out = portraits(8, 128), portraits(3, 128, seed=1)
 
     def training(folder: str, callbacks: Callbacks | None = None, config: BaseTrainingConfig = TINY) -> BaseTraining:
-        return BaseTraining(learned, held_out, config, tmp_path / folder, Judges(identity), callbacks=callbacks)
+        return BaseTraining(learned, held_out, config, tmp_path / folder, LossNetworks(identity), callbacks=callbacks)
 
     for folder in ("whole", "parts"):
         (tmp_path / folder).mkdir()
@@ -285,7 +285,7 @@ def test_a_base_goes_on_from_another(tmp_path: Path, identity: DlibFace) -> None
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "plan.json").write_text('{"polish": 3}')
     config = replace(TINY, resolution="256")
-    result = BaseTraining(learned, held_out, config, tmp_path / "run", Judges(identity), start=start).run()
+    result = BaseTraining(learned, held_out, config, tmp_path / "run", LossNetworks(identity), start=start).run()
     assert set(result.figures) == {"polish", "samples"} and result.figures["polish"]["steps"] == 3
     assert result.generator.resolution == 64, "the start decides sizes"
     assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())

@@ -23,7 +23,7 @@ from ..kit.randomness import at_step
 from ..kit.schedule import warm_up_cosine
 from ..kit.state import State
 from ..kit.step import Step, Update
-from .losses import Judges, centre_weights, reconstruction_loss, reconstruction_terms
+from .losses import LossNetworks, centre_weights, reconstruction_loss, reconstruction_terms
 from .measures import PREVIEWED, comparison, measure
 from .portraits import Portraits
 from .settings import ENCODER_SIZE, BaseTrainingConfig
@@ -97,7 +97,7 @@ class AutoencoderTask:
         generator: Generator,
         portraits: Portraits,
         held_out: Portraits,
-        judges: Judges,
+        judges: LossNetworks,
         config: BaseTrainingConfig,
         device: torch.device,
     ) -> None:

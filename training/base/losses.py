@@ -17,14 +17,14 @@ EDGE_SCALES = 3
 
 
 @dataclass(frozen=True)
-class Judges:
+class LossNetworks:
     """Frozen networks that compare; each may be missing."""
 
     identity: IdentityNetwork | None = None
     perceptual: Callable[[Tensor], list[Tensor]] | None = None
     """A module: pictures `[N, 3, S, S]` in -1..1 -> feature maps `[N, C, h, w]`."""
 
-    def to(self, device: torch.device) -> Judges:
+    def to(self, device: torch.device) -> LossNetworks:
         """Both on a device, in the layout that convolutions are fast in."""
         for network in (self.identity, self.perceptual):
             if isinstance(network, nn.Module):
@@ -66,7 +66,7 @@ def identity_distance(network: IdentityNetwork, drawn: Tensor, truth: Tensor) ->
 
 
 def reconstruction_terms(
-    drawn: Tensor, truth: Tensor, person: Tensor, weights: Tensor, judges: Judges
+    drawn: Tensor, truth: Tensor, person: Tensor, weights: Tensor, judges: LossNetworks
 ) -> dict[str, Tensor]:
     """`pixel`, `chroma`, `edges`, and with judges `perceptual` and `identity`, each a number.
 

@@ -23,7 +23,7 @@ from ..kit.state import State
 from ..kit.step import Step, Update
 from ..losses.reconstruction import feature_distance
 from .autoencoder import AutoencoderTask, draw, random_noise, schedule, shrunk
-from .losses import Judges, reconstruction_loss, reconstruction_terms
+from .losses import LossNetworks, reconstruction_loss, reconstruction_terms
 from .measures import COLUMNS, PREVIEWED, comparison
 from .portraits import Portraits
 from .settings import ENCODER_SIZE, BaseTrainingConfig
@@ -54,7 +54,7 @@ class PolishTask(AutoencoderTask):
         discriminator: Discriminator,
         portraits: Portraits,
         held_out: Portraits,
-        judges: Judges,
+        judges: LossNetworks,
         config: BaseTrainingConfig,
         device: torch.device,
         alone: bool = True,

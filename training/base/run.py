@@ -37,7 +37,7 @@ from ..kit.loop import interrupting, train
 from ..kit.run_folder import SETTINGS, check_settings, write_settings
 from .autoencoder import AutoencoderTask, grown
 from .card import write_card
-from .losses import Judges
+from .losses import LossNetworks
 from .mapping import fill_mapping, whiten
 from .measures import nearest
 from .people import descriptors
@@ -88,7 +88,7 @@ class BaseTraining:
         held_out: Portraits,
         config: BaseTrainingConfig,
         run_dir: Path,
-        judges: Judges | None = None,
+        judges: LossNetworks | None = None,
         device: torch.device | None = None,
         callbacks: Callbacks | None = None,
         processes: Processes = SINGLE_PROCESS,
@@ -99,7 +99,7 @@ class BaseTraining:
         self.start = start
         check_batch(config.batch_size, processes.count, f"{processes.count} processes")
         self.portraits, self.held_out, self.config, self.run_dir = portraits, held_out, config, run_dir
-        self.judges, self.device = judges or Judges(), device or torch.device("cpu")
+        self.judges, self.device = judges or LossNetworks(), device or torch.device("cpu")
         self.callbacks, self.processes = interrupting(callbacks or Callbacks()), processes
         self.identity = {
             **settings_of(config),

@@ -161,7 +161,7 @@ class CandidateScoring:
                 after, after_features = _draw(self.levels[level], target_codes)
                 structure = generator_structure(features, after_features)
             judged = {
-                "quality": quality(self.judges.critic_of(level), after),
+                "quality": quality(self.judges.discriminator_of(level), after),
                 "structure": structure,
                 "saturation": saturation(before, after),
                 "contrast": contrast(before, after),

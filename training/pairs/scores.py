@@ -50,7 +50,7 @@ class PairScorers:
         network = None if identity is None else frozen_copy(identity).to(source.mean_latent.device)
         return cls(_lone_critic(source.discriminator), _lone_critic(target.discriminator), network)
 
-    def critic_of(self, level: int) -> Discriminator | None:
+    def discriminator_of(self, level: int) -> Discriminator | None:
         """Who knows what pictures of this level should look like: level 0 is not stylised."""
         return self.source_critic if level == 0 else self.target_critic
 

@@ -166,7 +166,7 @@ class PairSupervisionTask:
         self.painter = PairRenderer(pairs, source, style)
         self.target = copy.deepcopy(style.generator).requires_grad_(False).train()
         self.target.synthesis.requires_grad_(True)
-        sheets = self._release_noise()
+        sheets = self._unfreeze_noise()
         if config.freeze_palette:
             for to_rgb in to_rgb_layers(self.target.synthesis):
                 to_rgb.requires_grad_(False)
@@ -204,7 +204,7 @@ class PairSupervisionTask:
             random=self.random,
         )
 
-    def _release_noise(self) -> list[Tensor]:
+    def _unfreeze_noise(self) -> list[Tensor]:
         """Lets the generator's noise learn as far as the settings say; the noise maps that do."""
         config, size = self.config, self.style.resolution
         # Noise of the full size by itself becomes grain and not strokes.

@@ -60,7 +60,7 @@ def train_stylizer(
 
     Args:
         config: its settings; `medium` "auto" there stands for the argument here.
-        source: from `twin_source` or `pair_source`.
+        source: from `rendered_pair_batches` or `pair_batches`.
         medium: what the source lays out.
         provenance: entries for the file.
         callbacks, run_dir, resume: see `loop.train`.
