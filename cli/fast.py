@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from ..pipeline.faces import face_finder
 from .console import Console
-from .files import face_finder, load_stylizer, write_pictures
+from .files import load_stylizer, write_pictures
 from .photos import Photos
 
 if TYPE_CHECKING:

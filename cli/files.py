@@ -217,19 +217,6 @@ def error_context(subject: object) -> Iterator[None]:
         raise ValueError(said if said.startswith(str(subject)) else f"{subject}: {said}") from error
 
 
-def face_finder(
-    detector: str, min_confidence: float, download_if_missing: bool = False, keep_unsure: bool = False
-) -> Any:
-    """`photo [3, H, W] -> faces`, with the detector of this name; see `detect_faces` for `keep_unsure`."""
-    from functools import partial
-
-    from ..detection.detectors import detect_faces, load_detector
-    from ..runtime.folders import model_dirs
-
-    network = load_detector(detector, model_dirs("face_detection"), download_if_missing)
-    return partial(detect_faces, network, min_confidence=min_confidence, keep_unsure=keep_unsure)
-
-
 def require(condition: bool, sentence: str) -> None:
     """Ends the command with exit status 2 unless the condition holds."""
     if not condition:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..core.pixels import finite
 from ..faces.types import Detection
+from .settings import MIN_CONFIDENCE
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class FaceDetector(Protocol):
 def detect_faces(
     detector: FaceDetector,
     photo: Tensor,
-    min_confidence: float = 0.6,
+    min_confidence: float = MIN_CONFIDENCE,
     max_faces: int = 0,
     keep_unsure: bool = False,
 ) -> list[Detection]:

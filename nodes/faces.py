@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..detection.settings import MIN_CONFIDENCE
+from ..pipeline.faces import face_finder
 from .declare import choice, integer, number, seed, socket, switch
 
 if TYPE_CHECKING:
@@ -21,21 +23,7 @@ if TYPE_CHECKING:
     from ..faces.types import Detection, FaceCrops
 
 CATEGORY = "FaceStylist/Faces"
-MIN_CONFIDENCE = 0.6
 FACES_AT_A_TIME = 8
-
-
-def face_finder(
-    detector: str, min_confidence: float, download_if_missing: bool = False, keep_unsure: bool = False
-) -> Callable[[Tensor], Sequence[Detection]]:
-    """The function `photo [3, H, W] -> faces` of a detector by its name; see `detect_faces` for `keep_unsure`."""
-    from functools import partial
-
-    from ..detection.detectors import detect_faces, load_detector
-    from ..runtime.folders import model_dirs
-
-    network = load_detector(detector, model_dirs("face_detection"), download_if_missing)
-    return partial(detect_faces, network, min_confidence=min_confidence, keep_unsure=keep_unsure)
 
 
 class AlignFaces:

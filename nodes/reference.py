@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.settings import fields_of
 from ..latents.settings import ApplyConfig
+from ..pipeline.faces import face_finder
 from ..training.inversion.settings import ALIGNMENTS, ReferenceConfig
 from .declare import WithSettings, choice, from_spec, number, read_settings, settings_of, socket
-from .faces import face_finder
 from .generators import placed
 
 if TYPE_CHECKING:

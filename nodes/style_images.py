@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from ..pipeline.faces import face_finder
 from .declare import integer, number, switch, text
-from .faces import MIN_CONFIDENCE, face_finder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,7 +123,7 @@ class LoadStyleImages:
         from ..training.data.style_images import FaceAligner, FolderSettings, scan_style_folder
 
         settings = FolderSettings(size, subfolders=subfolders, most=max_pictures)
-        aligner = FaceAligner(size, face_finder("auto", MIN_CONFIDENCE)) if align else False
+        aligner = FaceAligner(size, face_finder()) if align else False
         with ProgressReporter(1, "style pictures", node_id=node_id) as progress:
             styles = scan_style_folder(
                 find_input(folder), settings, aligner, cache_dir() / CACHE, on_progress=progress.update

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.files import check_writable
+from ...detection.settings import MIN_CONFIDENCE
+from ...pipeline.faces import face_finder
 from ..console import Console
-from ..files import DETECTORS, face_finder, write_pictures
+from ..files import DETECTORS, write_pictures
 from ..options import fraction, positive
 from ..photos import Photos
 
@@ -35,7 +37,13 @@ def add_detection(parser: argparse.ArgumentParser) -> None:
         help="fetch YuNet's weights (0.4 MB) into the models folder where auto or yunet finds none",
     )
     parser.add_argument("--on-no-face", choices=("error", "skip"), default="error", help="default: error")
-    parser.add_argument("--min-confidence", type=fraction, default=0.6, metavar="C", help="0 to 1 (default: 0.6)")
+    parser.add_argument(
+        "--min-confidence",
+        type=fraction,
+        default=MIN_CONFIDENCE,
+        metavar="C",
+        help=f"0 to 1 (default: {MIN_CONFIDENCE})",
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.files import check_writable
 from ...latents.settings import ApplyConfig, VariationConfig
+from ...pipeline.faces import face_finder
 from ..console import Console
 from ..fast import stylise_with_stylizer
 from ..files import (
     error_context,
-    face_finder,
     load_encoder,
     load_generator,
     own_encoder,

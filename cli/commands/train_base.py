@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ...core.files import check_writable
+from ...pipeline.faces import face_finder
 from ...training.base.settings import BaseTrainingConfig
 from ..console import Console, UsageError
-from ..files import face_finder, load_encoder, load_generator, own_encoder, require
+from ..files import load_encoder, load_generator, own_encoder, require
 from ..options import add_settings, read_config
 from ..sharding import training_processes
 
@@ -105,7 +106,7 @@ def _finder() -> Any:
 
     def find(picture: Any) -> Any:
         if not found:
-            found.append(face_finder("auto", 0.6))
+            found.append(face_finder())
         return found[0](picture)
 
     return find

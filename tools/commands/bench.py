@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ...cli.console import Console
-from ...cli.files import face_finder, find_file, load_encoder, load_generator, load_stylizer, own_encoder, require
+from ...cli.files import find_file, load_encoder, load_generator, load_stylizer, own_encoder, require
 from ...cli.options import positive
+from ...pipeline.faces import face_finder
 
 HELP = "the tables of docs/benchmarks.md: speed, quality, inversion or likeness"
 WHAT = ("speed", "quality", "inversion", "likeness")
@@ -132,7 +133,7 @@ def _likeness(args: argparse.Namespace, say: Say) -> Result:
     groups = read_groups(args.groups) if args.groups else {}
     source, encoder = load_generator(args.generator), load_encoder(encoder_name)
     styles, students = _styles(args)
-    find = face_finder("auto", 0.6) if args.align else None
+    find = face_finder() if args.align else None
     most = args.faces or (2 if args.quick else 32)
     bench = Likeness(read_photos(args.photos, find, students, most, say), identity, groups, say)
     features = lite0_features()

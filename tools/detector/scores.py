@@ -10,6 +10,7 @@ import torch
 
 from ...detection.boxes import box_iou
 from ...detection.detectors import FaceDetector, detect_faces
+from ...detection.settings import MIN_CONFIDENCE
 from ...faces.align import crop_to_photo_from_landmarks
 from ...faces.warp import transform_points
 from ...procedural.scene import ComposedScene, FaceSprites, SceneConfig, compose_scene
@@ -20,7 +21,7 @@ def evaluate_detector(
     sprites: FaceSprites,
     scenes: int,
     seed: int,
-    min_confidence: float = 0.6,
+    min_confidence: float = MIN_CONFIDENCE,
     on_scene: Callable[[ComposedScene, list[Any]], None] | None = None,
 ) -> dict[str, float]:
     """Measures a detector on composed scenes.
