@@ -27,7 +27,12 @@ def build() -> Canvas:
     with canvas.group("2. Learn the style", PURPLE, width=340):
         (source,) = canvas.node("FaceStylistLoadGenerator", "Source generator")
         style, before_after, _ = canvas.node(
-            "FaceStylistFinetuneGenerator", source=source, style_images=styles, style_name="my style", steps=400
+            "FaceStylistFinetuneGenerator",
+            source=source,
+            style_images=styles,
+            style_name="my style",
+            steps=400,
+            match_palette=True,
         )
         canvas.column(560)
         canvas.node("PreviewImage", "Before and after", images=before_after)
