@@ -11,13 +11,11 @@ import torch
 from tolerances import rounding, roundings
 
 from facestylist.cli.main import main
-from facestylist.models.checkpoints import save_generator
 from facestylist.models.generator import Generator, GeneratorConfig
 from facestylist.models.types import FaceEncoder, FaceGenerator
-from facestylist.tools.bench import inversion, quality, speed
+from facestylist.tools.bench import inversion, quality
 from facestylist.tools.bench.renders import Renders
 from facestylist.tools.bench.sections import fill_section
-from facestylist.tools.bench.throughput import UNIT, measure_paces, pace_table
 from facestylist.tools.commands import bench
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,23 +83,6 @@ def test_a_style_that_is_the_look_itself_has_no_distance() -> None:
     assert row.l1_unstyled == pytest.approx(float((photo - drawn).abs().mean() / 2), abs=near)
     assert row.patches_unstyled > 2 * row.patches
     assert quality.quality_table([row])[2].startswith("| cartoon | 0.0000 |")
-
-
-def test_paces_are_medians_of_ratios() -> None:
-    ticks = iter([0, 9, 9, 9, *(0, 1, 1, 5), *(0, 2, 2, 10), *(0, 1, 1, 101)])
-    found = measure_paces({UNIT: (1, lambda: None), "two": (2, lambda: None)}, 3, lambda: float(next(ticks)))
-    assert found[UNIT].ratio == 1 and found[UNIT].seconds == 1
-    assert found["two"].ratio == 2 and found["two"].seconds == 4
-    assert pace_table(found)[2:] == [f"| {UNIT} | 1.0 | 1.000 |", "| two | 2.0 | 4.000 |"]
-
-
-def test_what_loading_takes(tmp_path: Path) -> None:
-    save_generator(network(0), tmp_path / "g.safetensors")
-    found = speed.load_once(tmp_path / "g.safetensors")
-    assert found["size"] == (tmp_path / "g.safetensors").stat().st_size
-    assert 0 < found["seconds"] < 60 and 0 <= found["processor"] < 60
-    row = {**found, "memory_target": 1.5}
-    assert speed.table({"ours": row})[2].startswith("| ours | 0 |")
 
 
 def test_a_table_finds_its_place() -> None:

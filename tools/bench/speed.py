@@ -1,204 +1,282 @@
-"""Measures how fast a 1024 px generator loads from each format, and how much memory that takes, as a markdown table.
+"""How fast the pack is: each row's seconds, its share of the machine's best rate, and its memory.
 
-    facestylist bench speed [--size 1024] [--rounds 5] [--json]
+    facestylist bench speed [--quick] [--rounds 5] [--only TEXT] [--json] [--fill docs/benchmarks.md]
 
-Files are made from random weights of the published sizes (config-f) in a temporary folder, 1.3 GB at 1024 px. Each is
-loaded in a process of its own that has loaded a small network before: time by the wall clock and of the processor, and
-by how much the process's resident memory rose above what it was, at its highest, in sizes of the file. What stays of
-that is the network itself. The file is in the system's cache. Peaks are read as Linux gives them; elsewhere there are
-none. `throughput` has the rest of the command.
+A row runs once to warm up, then `rounds` times or for `PATIENCE` seconds, whichever ends first, and its seconds are the
+median; a row whose first pass already takes longer than that is not repeated. Its share is its operations (`flops`) by
+the wall clock, in parts of the best convolution of that precision with as many threads (`peaks`). Memory is the peak
+above what the process held before, with networks and inputs in place; of a row that is a process of its own, all of
+that process. Everything runs on the processor. Memory is read as Linux gives it; elsewhere there is none.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import logging
-import pickle  # noqa: S403 - to write files as others write them
+import ctypes
+import dataclasses
+import gc
+import os
 import statistics
 import subprocess
-import sys
+import tempfile
 import time
-import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from ...models.checkpoints import load_generator, save_generator
-from ...models.checkpoints.export import to_rosinality
-from ...models.checkpoints.formats import nvidia
-from ...models.discriminator import Discriminator, DiscriminatorConfig
-from ...models.generator import Generator, GeneratorConfig
-from ...models.ops import fir_kernel
-from ...models.types import FaceGenerator
+from .peaks import Peak, measure_again, measure_peaks, peak_table
 
-logger = logging.getLogger(__name__)
-
+PATIENCE = 1.5
+QUICK_SECONDS = 3.0
+"""What a row may take at the machine's best rate when in a hurry."""
+SHARE = 0.8
+"""Of the free memory that a row may take."""
 PROCESS = Path("/proc/self")
-TARGETS = {"seconds": 3.0, ".pt": 1.5, ".safetensors": 1.5, ".pkl": 2.5}
+MEGABYTE = 1e6
+
+Run = Callable[[], object]
+"""What is timed."""
 
 
-def make_networks(size: int) -> FaceGenerator:
-    """A generator and a discriminator of the published widths with random weights."""
-    with torch.random.fork_rng(devices=()):
-        generator = Generator(GeneratorConfig.make(size))
-        discriminator = Discriminator(DiscriminatorConfig.make(size))
-    return FaceGenerator(generator.eval(), discriminator.eval())
+@dataclass(frozen=True)
+class Measured:
+    """What was found of a row."""
+
+    seconds: float | None
+    """Of the processor, all threads together."""
+    wall_seconds: float
+    peak: float | None
+    """Bytes."""
+    rounds: int
+    note: str = ""
 
 
-def write_converted(networks: FaceGenerator, path: Path) -> None:
-    """As rosinality's converter writes it: the generator and its mean latent."""
-    torch.save(to_rosinality(networks.replace(discriminator=None)), path)
+@dataclass(frozen=True)
+class Case:
+    """A row to come."""
+
+    name: str
+    measure: Callable[[int], Measured]
+    """Given how many rounds."""
+    flops: float | None = None
+    precision: str = "fp32"
+    memory: float = 0.0
+    """Bytes it may take, about."""
+    note: str = ""
 
 
-def write_training(networks: FaceGenerator, path: Path) -> None:
-    """As rosinality's training writes it, without the optimisers' state."""
-    content = to_rosinality(networks)
-    twin = {name: tensor.clone() for name, tensor in content["g_ema"].items()}
-    torch.save({"g": twin, "d": content["d"], "g_ema": content["g_ema"], "args": argparse.Namespace(size=1024)}, path)
+@dataclass(frozen=True)
+class Row:
+    """A line of the table."""
+
+    name: str
+    seconds: float | None = None
+    """Of the processor, all threads together; the median, as all of these."""
+    wall_seconds: float | None = None
+    flops: float | None = None
+    fraction_of_peak: float | None = None
+    peak_mb: float | None = None
+    threads: int = 0
+    rounds: int = 0
+    note: str = ""
 
 
-def write_legacy(networks: FaceGenerator, path: Path) -> None:
-    """The converter's file in the layout that torch.save had before 1.6."""
-    content = to_rosinality(networks.replace(discriminator=None))
-    torch.save(content, path, _use_new_zipfile_serialization=False)
+def timed(prepare: Callable[[], Run]) -> Callable[[int], Measured]:
+    """A measurement in this process: of what `prepare` gives, not of `prepare` itself."""
+
+    def measure(rounds: int) -> Measured:
+        run = prepare()
+        passes = [_one_pass(run)]
+        if passes[0].wall_seconds < PATIENCE:
+            # The first pass has loaded libraries and compiled kernels.
+            passes[0] = _one_pass(run)
+        peak, begun = passes[0].peak, time.perf_counter()
+        while len(passes) < rounds and time.perf_counter() - begun + passes[0].wall_seconds < PATIENCE:
+            passes.append(_clocked(run))
+        return _median(passes, peak)
+
+    return measure
 
 
-class _Persistent:
-    """Pickles as a network of NVIDIA's does."""
+def timed_process(command: Sequence[str]) -> Callable[[int], Measured]:
+    """A measurement of a program from its start to its end; RuntimeError where it fails."""
 
-    def __init__(self, class_name: str) -> None:
-        self.class_name = class_name
-        self.state: dict[str, Any] = {"_parameters": {}, "_buffers": {}, "_modules": {}}
+    def measure(rounds: int) -> Measured:
+        passes = [_process_once(command) for _ in range(min(rounds, 3))]
+        peaks = [each.peak for each in passes if each.peak is not None]
+        return _median(passes, max(peaks, default=None))
 
-    def at(self, name: str) -> _Persistent:
-        """The sub-module of this dotted name, made where there is none."""
-        module = self
-        for part in name.split(".") if name else ():
-            module = module.state["_modules"].setdefault(part, _Persistent("Module"))
-        return module
-
-    def put(self, name: str, tensor: torch.Tensor, group: str = "_parameters") -> None:
-        parent, _, last = name.rpartition(".")
-        value = nn.Parameter(tensor.clone()) if group == "_parameters" else tensor.clone()
-        self.at(parent).state[group][last] = value
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        meta = {"type": "class", "version": 6, "module_src": "#", "class_name": self.class_name, "state": self.state}
-        return sys.modules["torch_utils.persistence"]._reconstruct_persistent_obj, (meta,)
+    return measure
 
 
-def write_nvidia(networks: FaceGenerator, path: Path) -> None:
-    """As stylegan2-ada-pytorch writes it: G, D and G_ema."""
-    package, module = types.ModuleType("torch_utils"), types.ModuleType("torch_utils.persistence")
+def _median(passes: Sequence[Measured], peak: float | None) -> Measured:
+    seconds = [each.seconds for each in passes if each.seconds is not None]
+    wall = statistics.median(each.wall_seconds for each in passes)
+    return Measured(statistics.median(seconds) if seconds else None, wall, peak, len(passes))
 
-    def reconstruct(meta: Any) -> None:
+
+def _clocked(run: Run) -> Measured:
+    wall, processor = time.perf_counter(), time.process_time()
+    run()
+    return Measured(time.process_time() - processor, time.perf_counter() - wall, None, 1)
+
+
+def _one_pass(run: Run) -> Measured:
+    """With its peak memory."""
+    before = start_of_peak()
+    found = _clocked(run)
+    after = memory("VmHWM")
+    return dataclasses.replace(found, peak=None if before is None or after is None else max(0.0, after - before))
+
+
+def start_of_peak() -> float | None:
+    """Lets the process's peak memory begin anew: bytes it holds now, None where the system does not say."""
+    gc.collect()
+    try:
+        # What was freed and is still held would be used again unnoticed.
+        ctypes.CDLL(None).malloc_trim(0)
+        (PROCESS / "clear_refs").write_text("5", encoding="ascii")
+    except (OSError, AttributeError, TypeError):
         return None
-
-    reconstruct.__module__, reconstruct.__qualname__ = module.__name__, "_reconstruct_persistent_obj"
-    module._reconstruct_persistent_obj = reconstruct  # type: ignore[attr-defined]
-    sys.modules.update({"torch_utils": package, "torch_utils.persistence": module})
-    config = networks.generator.config
-    generators = []
-    for _ in range(2):
-        record = _Persistent("Generator")
-        state = networks.generator.state_dict()
-        for ours, theirs in nvidia.generator_names(config.resolution, config.mapping_layers, False):
-            record.put(theirs, state[ours], "_buffers" if "noise_const" in theirs else "_parameters")
-        record.put("mapping.w_avg", networks.mean_latent, "_buffers")
-        for r in config.resolutions:
-            for layer in ("conv1",) if r == 4 else ("conv0", "conv1"):
-                record.put(f"synthesis.b{r}.{layer}.resample_filter", fir_kernel(), "_buffers")
-        generators.append(record)
-    critic = _Persistent("Discriminator")
-    if networks.discriminator is not None:
-        state = networks.discriminator.state_dict()
-        for ours, theirs in nvidia.discriminator_names(config.resolution, 0):
-            critic.put(theirs, state[ours])
-    with path.open("wb") as file:
-        pickle.dump({"G": generators[0], "D": critic, "G_ema": generators[1], "augment_pipe": None}, file)
+    return memory("VmRSS")
 
 
-def write_ours(networks: FaceGenerator, path: Path) -> None:
-    """As Save Face Generator writes it at full precision."""
-    save_generator(networks, path)
+def memory(field: str, process: Path = PROCESS) -> float | None:
+    """Bytes of a field of /proc/PID/status; None where there is none."""
+    try:
+        lines = (process / "status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024.0 for line in lines if line.startswith(f"{field}:")), None)
 
 
-FORMATS: dict[str, tuple[str, Callable[[FaceGenerator, Path], None]]] = {
-    "rosinality, converted": ("converted.pt", write_converted),
-    "rosinality, converted, legacy layout": ("legacy.pt", write_legacy),
-    "rosinality, training (g, d, g_ema)": ("training.pt", write_training),
-    "NVIDIA (G, D, G_ema)": ("network.pkl", write_nvidia),
-    "ours (generator, discriminator)": ("ours.safetensors", write_ours),
-}
+def _process_once(command: Sequence[str]) -> Measured:
+    begun, peak, seconds = time.perf_counter(), None, None
+    with tempfile.TemporaryFile() as errors:
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)  # noqa: S603
+        try:
+            if hasattr(os, "wait4"):
+                # The system's own record of a child's peak begins with its parent's, so that it is asked while it runs.
+                place, ended = Path("/proc") / str(child.pid), 0
+                while not ended:
+                    peak = memory("VmHWM", place) or peak
+                    time.sleep(0.005)
+                    ended, status, usage = os.wait4(child.pid, os.WNOHANG)
+                child.returncode = os.waitstatus_to_exitcode(status)
+                seconds = usage.ru_utime + usage.ru_stime
+            else:
+                child.wait()
+        except BaseException:
+            child.kill()
+            raise
+        wall = time.perf_counter() - begun
+        if child.returncode:
+            errors.seek(0)
+            said = errors.read().decode(errors="replace").strip().splitlines()
+            raise RuntimeError(f"exit status {child.returncode}: {said[-1] if said else ''}")
+    return Measured(seconds, wall, peak, 1)
 
 
-def _status(field: str) -> float:
-    """A number of bytes from /proc/self/status; nan where there is no such file."""
-    if not PROCESS.is_dir():
-        return float("nan")
-    lines = (PROCESS / "status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+def spare_memory() -> float:
+    """Bytes that are free, or half of all there are, or 8 GB where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024.0 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
+    except (AttributeError, ValueError, OSError):
+        return 8e9
 
 
-def load_once(path: Path) -> dict[str, float]:
-    """Loads a file in this process: seconds, processor seconds, and the rise of resident memory, peak and kept."""
-    load_generator("rendered")
-    if PROCESS.is_dir():
-        (PROCESS / "clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
-    before, wall, processor = _status("VmRSS"), time.perf_counter(), time.process_time()
-    loaded = load_generator(path)
-    seconds = {"seconds": time.perf_counter() - wall, "processor": time.process_time() - processor}
-    assert loaded.resolution  # noqa: S101 - it is still there when memory is read
-    size = path.stat().st_size
-    peak, kept = ((_status(field) - before) / size for field in ("VmHWM", "VmRSS"))
-    return {**seconds, "size": size, "peak": peak, "kept": kept}
+def measure_speed(
+    cases: Iterable[Case], precisions: Sequence[str], rounds: int, quick: bool, say: Callable[[str], None]
+) -> tuple[list[Peak], list[Row]]:
+    """The peaks, and a row for each case.
+
+    Rows that are left out (other `precisions`, more memory than is free, too slow for `quick`) and rows that fail are
+    there without numbers, and say why.
+    """
+    say("the machine's best rates")
+    peaks = measure_peaks(list(precisions), min(rounds, 3), quick)
+    found: list[tuple[Case, Measured | None, str]] = []
+    for case in cases:
+        measured, note = _attempt(case, precisions, rounds, peaks, quick)
+        say(f"{case.name}: {f'{measured.wall_seconds:.3f} s' if measured else note}")
+        found.append((case, measured, note))
+    peaks = [measure_again(peak, min(rounds, 3)) for peak in peaks]
+    return peaks, [_row(case, measured, note, peaks) for case, measured, note in found]
 
 
-def measure(
-    size: int, folder: Path, repeats: int = 1, say: Callable[[str], None] = logger.info
-) -> dict[str, dict[str, float]]:
-    """What `load_once` finds for each format, the median of some loads, each in a new process."""
-    networks, found = make_networks(size), {}
-    for title, (name, write) in FORMATS.items():
-        path = folder / name
-        write(networks, path)
-        say(f"{title}: {path.stat().st_size / 1e6:.0f} MB")
-        command = [sys.executable, "-m", "facestylist.tools.bench.speed", "--load", str(path)]
-        loads = [
-            json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)  # noqa: S603
-            for _ in range(repeats)
-        ]
-        found[title] = {name: statistics.median(load[name] for load in loads) for name in loads[0]}
-        found[title]["memory_target"] = TARGETS[path.suffix]
-        path.unlink()
-    return found
+def _attempt(
+    case: Case, precisions: Sequence[str], rounds: int, peaks: Sequence[Peak], quick: bool
+) -> tuple[Measured | None, str]:
+    if case.precision not in precisions:
+        return None, f"no fast {case.precision} here"
+    if case.memory > SHARE * spare_memory():
+        return None, f"not run: needs about {case.memory / 1e9:.0f} GB"
+    rate = _rate_of(case, peaks)
+    if quick and rate and (case.flops or 0.0) > QUICK_SECONDS * rate:
+        return None, "not run by --quick"
+    try:
+        measured = case.measure(rounds)
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        return None, f"failed: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+    return measured, measured.note or case.note
 
 
-def table(found: dict[str, dict[str, float]]) -> list[str]:
-    """Lines of the table."""
-    lines = [
-        "| file | MB | seconds | processor s | peak memory / file | at most |",
-        "|---|---:|---:|---:|---:|---:|",
+def _row(case: Case, measured: Measured | None, note: str, peaks: Sequence[Peak]) -> Row:
+    threads = torch.get_num_threads()
+    if measured is None:
+        return Row(case.name, flops=case.flops, threads=threads, note=note)
+    rate = _rate_of(case, peaks)
+    fraction = case.flops / measured.wall_seconds / rate if case.flops and rate else None
+    return Row(
+        case.name,
+        measured.seconds,
+        measured.wall_seconds,
+        case.flops,
+        fraction,
+        None if measured.peak is None else measured.peak / MEGABYTE,
+        threads,
+        measured.rounds,
+        note,
+    )
+
+
+def _rate_of(case: Case, peaks: Sequence[Peak]) -> float | None:
+    """The best convolution of this precision with as many threads as now."""
+    kind = ("convolution", case.precision, torch.get_num_threads())
+    return next((peak.best for peak in peaks if (peak.kind, peak.precision, peak.threads) == kind), None)
+
+
+def as_record(peaks: Sequence[Peak], rows: Sequence[Row]) -> dict[str, Any]:
+    """What `--json` prints."""
+    return {"peaks": [dataclasses.asdict(peak) for peak in peaks], "rows": [dataclasses.asdict(row) for row in rows]}
+
+
+def speed_table(peaks: Sequence[Peak], rows: Sequence[Row]) -> list[str]:
+    """Lines of both tables."""
+    lines = [*peak_table(list(peaks)), ""]
+    lines += [
+        "| what | processor s | wall s | GFLOP | of the peak | peak MB | note |",
+        "|---|---:|---:|---:|---:|---:|---|",
     ]
-    for title, row in found.items():
-        lines.append(
-            f"| {title} | {row['size'] / 1e6:.0f} | {row['seconds']:.2f} | {row['processor']:.2f} | "
-            f"{row['peak']:.2f} | {row['memory_target']} |"
+    for row in rows:
+        flops = None if row.flops is None else row.flops / 1e9
+        numbers = (
+            _digits(row.seconds, 3),
+            _digits(row.wall_seconds, 3),
+            _digits(flops, 1),
+            "" if row.fraction_of_peak is None else f"{row.fraction_of_peak:.0%}",
+            _digits(row.peak_mb, 0),
         )
+        lines.append(f"| {row.name} | {' | '.join(numbers)} | {row.note} |")
     return lines
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Loads one file in this process, and writes down what that took."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--load", type=Path, metavar="FILE", required=True)
-    options = parser.parse_args(arguments)
-    sys.stdout.write(json.dumps(load_once(options.load)))
-
-
-if __name__ == "__main__":
-    main()
+def _digits(number: float | None, digits: int) -> str:
+    return "" if number is None else f"{number:.{digits}f}"

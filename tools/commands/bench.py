@@ -24,15 +24,12 @@ Result = tuple[dict[str, Any], list[str]]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=WHAT, help="which table")
-    parser.add_argument("--quick", action="store_true", help="tiny: shows that it works, measures nothing")
+    parser.add_argument("--quick", action="store_true", help="speed: only the generator's rows, once; else tiny")
     parser.add_argument("--faces", type=positive, metavar="N", help="held-out people, or photos at most (default: 32)")
     parser.add_argument("--searched", type=positive, metavar="N", help="searched for of these (default: 4)")
     parser.add_argument("--steps", type=positive, metavar="N", help="of each search (default: 200)")
     parser.add_argument("--rounds", type=positive, metavar="N", help="speed: each number is a median of N (default: 5)")
-    parser.add_argument(
-        "--size", type=int, choices=SIZES, help="speed: px of the generator that is loaded (default: 1024)"
-    )
-    parser.add_argument("--no-loading", action="store_true", help="speed: leave the files out (1.3 GB at 1024 px)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="speed: only rows with this in their name")
     parser.add_argument("--judge", action="store_true", help="quality: train a judge too, which takes minutes, once")
     parser.add_argument("--work", type=Path, default=Path(".work/bench"), metavar="DIR", help="where the judge is kept")
     parser.add_argument(
@@ -71,20 +68,24 @@ def run(args: argparse.Namespace, console: Console) -> None:
 def _speed(args: argparse.Namespace, say: Say) -> Result:
     import tempfile
 
-    from ..bench.speed import measure, table
-    from ..bench.throughput import measure_paces, pace_table, tasks_of
+    import torch
 
-    rounds = args.rounds or (1 if args.quick else 5)
-    networks = load_generator("embedded"), load_encoder("embedded"), load_generator("embedded:cartoon")
-    paces = measure_paces(tasks_of(*networks), rounds)
-    record: dict[str, Any] = {"paces": {title: dataclasses.asdict(pace) for title, pace in paces.items()}}
-    lines = pace_table(paces)
-    if not args.no_loading:
-        with tempfile.TemporaryDirectory() as folder:
-            found = measure(args.size or (64 if args.quick else 1024), Path(folder), min(rounds, 3), say)
-        record["loading"] = found
-        lines = [*lines, "", *table(found)]
-    return record, lines
+    from ...training.kit.precision import use_bf16
+    from ..bench.speed import as_record, measure_speed, speed_table
+    from ..bench.speed_jobs import load_cases, photo_cases, renderer_cases, start_cases
+    from ..bench.speed_networks import discriminator_cases, encoder_cases, generator_cases, step_cases
+
+    precisions = ["fp32", *(["bf16"] if use_bf16("auto", torch.device("cpu")) else [])]
+    with tempfile.TemporaryDirectory() as folder:
+        parts = [generator_cases()]
+        if not args.quick:
+            parts += [generator_cases(backward=True), discriminator_cases(), encoder_cases(), step_cases()]
+            parts += [photo_cases(Path(folder)), renderer_cases(), load_cases(Path(folder)), start_cases()]
+        cases = (case for part in parts for case in part if args.only in case.name)
+        rounds = args.rounds or (1 if args.quick else 5)
+        peaks, rows = measure_speed(cases, precisions, rounds, args.quick, say)
+    require(bool(rows), f"no row of this table has {args.only!r} in its name")
+    return as_record(peaks, rows), speed_table(peaks, rows)
 
 
 def _quality(args: argparse.Namespace, say: Say) -> Result:
