@@ -79,7 +79,8 @@ class DiscriminatorBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         half = math.sqrt(0.5)
-        return self.conv1(self.conv0(x), gain=half) + self.skip(x, gain=half)
+        main = self.conv1(self.conv0(x), gain=half)
+        return self.skip(x, gain=half).add_(main)
 
 
 def minibatch_stddev(x: Tensor, group: int) -> Tensor:

@@ -33,7 +33,6 @@ from .ops import (
 )
 
 Noise = Literal["const", "random", "none"] | Sequence[Tensor]
-Modulate = Literal["auto", "weights", "activations"]
 ARCHITECTURES = ("skip", "resnet", "orig")
 
 
@@ -186,7 +185,7 @@ class SynthesisBlock(nn.Module):
             self.skip = EqualConv2d(in_channels, out_channels, 1, bias=False, activate=False)
 
     def forward(
-        self, x: Tensor, image: Tensor, codes: Tensor, noises: Sequence[Tensor | None], by_weights: bool
+        self, x: Tensor, image: Tensor, codes: Tensor, noises: Sequence[Tensor | None]
     ) -> tuple[Tensor, Tensor]:
         """Features `[N, C, r, r]` and the picture so far, empty before the first projection.
 
@@ -196,9 +195,9 @@ class SynthesisBlock(nn.Module):
         shortcut = None if self.skip is None else upsample(self.skip(x, gain=math.sqrt(0.5)))
         index = 0
         if self.conv0 is not None:
-            x = self.conv0(x, codes[:, 0], noises[0], by_weights)
+            x = self.conv0(x, codes[:, 0], noises[0])
             index = 1
-        x = self.conv1(x, codes[:, index], noises[index], by_weights)
+        x = self.conv1(x, codes[:, index], noises[index])
         if shortcut is not None:
             x = shortcut + x * math.sqrt(0.5)
         if self.draws:
@@ -279,7 +278,6 @@ class SynthesisNetwork(nn.Module):
         noise: Noise = "const",
         generator: torch.Generator | None = None,
         return_features: bool = False,
-        modulate: Modulate = "auto",
     ) -> Tensor | tuple[Tensor, dict[int, Tensor]]:
         """Pictures of `w_plus`.
 
@@ -290,9 +288,6 @@ class SynthesisNetwork(nn.Module):
             generator: source of "random" noise; None means PyTorch's default.
             return_features: also return `{r: [N, C_r, r, r]}`, what each resolution's second convolution gave (in the
                 autocast dtype; the tensors of the forward pass themselves, so they cost nothing).
-            modulate: "activations" is fast; "weights" is the published order of operations, needed only for gradients
-                that agree with the reference where an activation is within rounding of zero. "auto" takes "weights"
-                in eval mode, float32, with gradients enabled (inversion), and "activations" otherwise.
         """
         if w_plus.ndim != 3 or w_plus.shape[1] != self.num_ws or w_plus.shape[2] != self.config.w_dim:
             raise ValueError(
@@ -306,11 +301,6 @@ class SynthesisNetwork(nn.Module):
         if x.device.type == "cpu" or x.dtype != torch.float32:
             x = x.contiguous(memory_format=torch.channels_last)  # the layout these kernels are fast in
 
-        if modulate == "auto":
-            by_weights = not self.training and x.dtype == torch.float32 and torch.is_grad_enabled()
-        else:
-            by_weights = modulate == "weights"
-
         image = x.new_empty(0)
         features: dict[int, Tensor] = {}
         index = 0
@@ -320,11 +310,9 @@ class SynthesisNetwork(nn.Module):
             given = [next(noises) for _ in range(count)]
             if self.checkpointing and torch.is_grad_enabled():
                 # No random state to restore: noise is drawn before the blocks.
-                x, image = checkpoint(
-                    block, x, image, codes, given, by_weights, use_reentrant=False, preserve_rng_state=False
-                )
+                x, image = checkpoint(block, x, image, codes, given, use_reentrant=False, preserve_rng_state=False)
             else:
-                x, image = block(x, image, codes, given, by_weights)
+                x, image = block(x, image, codes, given)
             index += count
             if return_features:
                 features[block.resolution] = x

@@ -2,8 +2,9 @@
 
 Every operator is exact with respect to the published definition (zero insertion, full convolution, FIR filter, crop),
 differentiable twice (R1 and path length need it), and works under autocast. The forms were chosen by timing them on
-CPU: a transposed convolution followed by a depthwise FIR costs a third of one convolution with a composed kernel, and
-scaling activations (before: the style; after: the demodulation) replaces per-sample weights and grouped convolutions.
+CPU: a transposed convolution followed by a depthwise FIR costs a third of one convolution with a composed kernel;
+where channels are many, scaling activations (before: the style; after: the demodulation) replaces per-sample weights;
+and what follows a convolution is written into its result.
 
 Source: Karras et al., *Analyzing and Improving the Image Quality of StyleGAN*, CVPR 2020 (sections 2.2 and 4).
 """
@@ -20,6 +21,8 @@ from torch import Tensor, nn
 SQRT2 = math.sqrt(2.0)
 LEAKY_SLOPE = 0.2
 DEMODULATION_EPS = 1e-8
+PIXELS_PER_WEIGHT = 4
+"""From so many pixels for each weight of an output channel's kernels on, a convolution is done sample by sample."""
 FIR_TAPS = (1.0, 3.0, 3.0, 1.0)
 
 
@@ -186,7 +189,7 @@ class EqualConv2d(nn.Module):
         else:
             x = F.conv2d(fir_filter(x, self.fir, padding=2), weight, bias, stride=2)
         if self.activate:
-            x = F.leaky_relu(x, LEAKY_SLOPE)
+            x = F.leaky_relu_(x, LEAKY_SLOPE)
         return x if self.clamp is None else x.clamp(-self.clamp * gain, self.clamp * gain)
 
 
@@ -208,6 +211,41 @@ def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
     with torch.autocast(styles.device.type, enabled=False):
         energy = weight.square().sum(dim=(2, 3))
         return (styles.square() @ energy.t() + DEMODULATION_EPS).rsqrt()
+
+
+class _BiasNoiseLeakyRelu(torch.autograd.Function):
+    """See `bias_noise_leaky_relu`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bias: Tensor, noise: Tensor | None) -> Tensor:
+        ctx.mark_dirty(x)
+        x.add_(bias[:, None, None])
+        if noise is not None:
+            x.add_(noise)
+        F.leaky_relu_(x, LEAKY_SLOPE)
+        ctx.save_for_backward(x)
+        ctx.noise_shape = None if noise is None else noise.shape
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        (result,) = ctx.saved_tensors
+        grad = torch.ops.aten.leaky_relu_backward(grad, result, LEAKY_SLOPE, True)
+        by_bias = by_noise = None
+        if ctx.needs_input_grad[1]:
+            by_bias = grad.permute(0, 2, 3, 1).flatten(0, 2).sum(0)
+        if ctx.needs_input_grad[2]:
+            by_noise = grad.sum(1, keepdim=True).sum_to_size(ctx.noise_shape)
+        return grad, by_bias, by_noise
+
+
+def bias_noise_leaky_relu(x: Tensor, bias: Tensor, noise: Tensor | None) -> Tensor:
+    """Leaky ReLU of `x [N, C, r, r] + bias [C] + noise`, written into `x`: its gradient needs the result alone.
+
+    `noise` broadcasts to `x`. A pass that makes a new tensor costs up to a third of the convolution before it.
+    """
+    result: Tensor = _BiasNoiseLeakyRelu.apply(x, bias, noise)
+    return result
 
 
 class StyledConv(nn.Module):
@@ -240,56 +278,49 @@ class StyledConv(nn.Module):
         self.up = up
         self.clamp = clamp
 
-    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None, modulate_weights: bool = False) -> Tensor:
-        """`w [N, w_dim]`; `noise` broadcasts to `[N, 1, r, r]` before its learned strength, None for none.
-
-        Either form gives the same pictures up to rounding; see `SynthesisNetwork.forward` for when which is used.
-        """
-        if modulate_weights:
-            x = self._with_modulated_weights(x, self.affine(w), noise)
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+        """`w [N, w_dim]`; `noise` broadcasts to `[N, 1, r, r]` before its learned strength, None for none."""
+        styles = self.affine(w) * self.weight_gain
+        if self._few_weights(x, styles):
+            x = self._with_modulated_weights(x, styles)
         else:
-            x = self._with_modulated_activations(x, self.affine(w), noise)
+            x = self._with_modulated_activations(x, styles)
+        if noise is not None:
+            noise = (noise * (self.noise_strength * SQRT2)).to(x.dtype)
+        # The gain of the leaky ReLU stands in front of it, in the scale, the bias and the noise.
+        x = bias_noise_leaky_relu(x, (self.bias * SQRT2).to(x.dtype), noise)
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
-    def _with_modulated_activations(self, x: Tensor, styles: Tensor, noise: Tensor | None) -> Tensor:
-        """The fast form: one convolution for the whole batch, scales in front of it and behind it."""
+    def _few_weights(self, x: Tensor, styles: Tensor) -> bool:
+        """Whether modulating the weights of each sample costs less than two passes over its activations: where pixels
+        are many and channels few, on a CPU. In a frozen network it would ask for gradients of the weights."""
+        out, _, *kernel = self.weight.shape
+        pixels = x.shape[2] * x.shape[3]
+        return (
+            x.device.type == "cpu"
+            and pixels >= PIXELS_PER_WEIGHT * out * math.prod(kernel)
+            and (self.weight.requires_grad or not styles.requires_grad)
+        )
+
+    def _with_modulated_activations(self, x: Tensor, styles: Tensor) -> Tensor:
+        """One convolution for all samples, scales in front of it and behind it."""
         styles = normalise_styles(styles, x.dtype)
-        weight = self.weight * self.weight_gain
-        scale = demodulation(weight, styles) * SQRT2  # the gain of the leaky ReLU, moved in front of it
+        scale = demodulation(self.weight, styles) * SQRT2
+        x = self._convolve(x * styles.to(x.dtype)[:, :, None, None], self.weight.to(x.dtype))
+        return x * scale.to(x.dtype)[:, :, None, None]
 
-        x = x * styles.to(x.dtype)[:, :, None, None]
-        if self.up:
-            x = F.conv_transpose2d(x, weight.to(x.dtype).transpose(0, 1), stride=2)
-            x = fir_filter(x, self.fir, padding=1)
-        else:
-            x = F.conv2d(x, weight.to(x.dtype), padding=1)
+    def _with_modulated_weights(self, x: Tensor, styles: Tensor) -> Tensor:
+        """A convolution for each sample, with weights of its own."""
+        weight = self.weight * styles[:, None, :, None, None]
+        energy = weight.square().sum(dim=(2, 3, 4), keepdim=True)
+        weight = (weight * ((energy + DEMODULATION_EPS).rsqrt() * SQRT2)).to(x.dtype)
+        drawn = [self._convolve(one, own) for one, own in zip(x.split(1), weight, strict=True)]
+        return drawn[0] if len(drawn) == 1 else torch.cat(drawn)
 
-        bias = (self.bias * SQRT2).to(x.dtype)[None, :, None, None]
-        x = torch.addcmul(bias, x, scale.to(x.dtype)[:, :, None, None])
-        if noise is not None:
-            x = x + (noise * (self.noise_strength * SQRT2)).to(x.dtype)
-        return F.leaky_relu(x, LEAKY_SLOPE)
-
-    def _with_modulated_weights(self, x: Tensor, styles: Tensor, noise: Tensor | None) -> Tensor:
-        """The published order of operations, one group of the convolution per sample: half as fast, same rounding.
-
-        A pre-activation within rounding of zero falls on one or the other side of the leaky ReLU's kink depending on
-        the order of summation, and moves a gradient by a thousandth; this form falls where the reference falls.
-        """
-        batch, channels, height, width = x.shape
-        weight = self.weight_gain * self.weight * styles[:, None, :, None, None]
-        weight = weight * (weight.square().sum(dim=(2, 3, 4), keepdim=True) + DEMODULATION_EPS).rsqrt()
-        x = x.contiguous().reshape(1, batch * channels, height, width)
-        if self.up:
-            weight = weight.transpose(1, 2).reshape(batch * channels, -1, 3, 3)
-            x = F.conv_transpose2d(x, weight, stride=2, groups=batch)
-            x = fir_filter(x, self.fir, padding=1)
-        else:
-            x = F.conv2d(x, weight.reshape(-1, channels, 3, 3), padding=1, groups=batch)
-        x = x.reshape(batch, -1, *x.shape[2:])
-        if noise is not None:
-            x = x + noise * self.noise_strength
-        return leaky_relu(x + self.bias[None, :, None, None])
+    def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        if not self.up:
+            return F.conv2d(x, weight, padding=1)
+        return fir_filter(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), self.fir, padding=1)
 
 
 class ToRGB(nn.Module):
@@ -305,6 +336,7 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         styles = self.affine(w) * self.weight_gain
-        x = F.conv2d(x * styles.to(x.dtype)[:, :, None, None], self.weight.to(x.dtype))
+        weight = (self.weight[:, :, 0, 0] * styles[:, None]).to(x.dtype)  # [N, 3, C]
+        x = (x.permute(0, 2, 3, 1).flatten(1, 2) @ weight.transpose(1, 2)).unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
         x = at_least_float32(x) + self.bias[:, None, None]
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)

@@ -126,7 +126,7 @@ def test_the_residual_generator_draws_what_its_definition_says() -> None:
     x, index = None, 0
     for block in generator.synthesis.each_block():
         if block.conv0 is None:
-            x = block.conv1(block.const.expand(2, -1, -1, -1), w_plus[:, 0], block.conv1.noise_const, True)
+            x = block.conv1(block.const.expand(2, -1, -1, -1), w_plus[:, 0], block.conv1.noise_const)
             index = 1
             continue
         assert x is not None and block.skip is not None
@@ -138,8 +138,8 @@ def test_the_residual_generator_draws_what_its_definition_says() -> None:
         kernel = torch.outer(taps, taps).expand(x.shape[1], 1, 4, 4)
         up = nn.functional.conv2d(up, kernel, groups=x.shape[1])
         shortcut = nn.functional.conv2d(up, block.skip.weight / x.shape[1] ** 0.5)
-        x = block.conv0(x, w_plus[:, index], block.conv0.noise_const, True)
-        x = block.conv1(x, w_plus[:, index + 1], block.conv1.noise_const, True)
+        x = block.conv0(x, w_plus[:, index], block.conv0.noise_const)
+        x = block.conv1(x, w_plus[:, index + 1], block.conv1.noise_const)
         x, index = (x + shortcut) * 0.5**0.5, index + 2
     with torch.no_grad():
         wanted = generator.synthesis.each_block()[-1].to_rgb(x, w_plus[:, index])

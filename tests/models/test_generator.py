@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import slow_stylegan2 as slow
 import torch
 from tolerances import assert_close, layers, rounding, roundings
 
+from facestylist.models import ops
 from facestylist.models.generator import Generator, GeneratorConfig, channel_widths, resolutions_up_to
 
 pytestmark = pytest.mark.numeric
@@ -25,11 +28,14 @@ def _latent(n: int = 2, seed: int = 5) -> torch.Tensor:
     return torch.randn(n, CONFIG.num_ws, CONFIG.w_dim, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("modulate", ["weights", "activations"])
-def test_pictures_features_and_gradients_are_those_of_the_definition(network: Generator, modulate: str) -> None:
+@pytest.mark.parametrize("by_weights", [True, False])
+def test_pictures_features_and_gradients_are_those_of_the_definition(
+    network: Generator, by_weights: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ops, "PIXELS_PER_WEIGHT", 0 if by_weights else math.inf)
     state = slow.double_state(network)
     w_plus = _latent().requires_grad_()
-    image, features = network.synthesis(w_plus, return_features=True, modulate=modulate)
+    image, features = network.synthesis(w_plus, return_features=True)
     exact_w = w_plus.detach().double().requires_grad_()
     exact, exact_features = slow.synthesis(state, exact_w)
     depth = roundings(network)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import slow_stylegan2 as slow
 import torch
@@ -38,15 +40,16 @@ def test_downsample_differentiates_twice() -> None:
 
 
 @pytest.mark.parametrize("up", [False, True])
-@pytest.mark.parametrize("modulate_weights", [False, True])
-def test_styled_convolution(up: bool, modulate_weights: bool) -> None:
+@pytest.mark.parametrize("by_weights", [True, False])
+def test_styled_convolution(up: bool, by_weights: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ops, "PIXELS_PER_WEIGHT", 0 if by_weights else math.inf)
     layer = ops.StyledConv(5, 4, w_dim=6, resolution=8, up=up).double()
     slow.randomise(layer, 1)
     x, w = _random(3, 5, 4, 4) if up else _random(3, 5, 8, 8), _random(3, 6)
     state = {f"layer.{name}": tensor for name, tensor in slow.double_state(layer).items()}
     expected = slow.modulated_conv(state, "layer", x, w, up=up)
     expected = slow.activate(expected + layer.noise_const * layer.noise_strength + layer.bias[:, None, None])
-    torch.testing.assert_close(layer(x, w, layer.noise_const, modulate_weights), expected)
+    torch.testing.assert_close(layer(x, w, layer.noise_const), expected)
 
 
 def test_demodulation_stays_in_float32_under_autocast() -> None:

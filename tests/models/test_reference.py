@@ -34,15 +34,17 @@ class _Kinks:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.inputs: list[torch.Tensor] = []
         self.flipped: list[tuple[int, tuple[int, ...]]] = []
-        monkeypatch.setattr(ops, "leaky_relu", self.leaky_relu)
+        monkeypatch.setattr(
+            ops, "bias_noise_leaky_relu", lambda x, bias, noise: self.leaky_relu(x + bias[:, None, None] + noise)
+        )
 
-    def leaky_relu(self, x: torch.Tensor, gain: float = ops.SQRT2) -> torch.Tensor:
+    def leaky_relu(self, x: torch.Tensor) -> torch.Tensor:
         slope = torch.where(x > 0, 1.0, ops.LEAKY_SLOPE)
         for layer, where in self.flipped:
             if layer == len(self.inputs):
                 slope[where] = 1.0 + ops.LEAKY_SLOPE - slope[where]
         self.inputs.append(x.detach())
-        return x * slope * gain
+        return x * slope
 
     def gradient(self, generator: Generator, w_plus: torch.Tensor) -> torch.Tensor:
         self.inputs = []

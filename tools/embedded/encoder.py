@@ -81,7 +81,7 @@ class EncoderTask:
         loss = terms["codes"]
         if with_pictures:
             with autocast(self.config.precision):
-                picture = self.generator.synthesis(codes, noise="const", modulate="activations")
+                picture = self.generator.synthesis(codes, noise="const")
             parts = reconstruction_terms(picture, truth, self.data.labels[index])
             loss = 0.1 * loss + reconstruction_loss(parts)
             terms |= parts

@@ -119,7 +119,7 @@ class PairedTask:
         synthesis = self.live["synthesis"]
         with autocast(self.config.precision):
             codes = w[:, None].expand(-1, synthesis.num_ws, -1)
-            picture = synthesis(codes, noise="random", generator=self.random, modulate="activations")
+            picture = synthesis(codes, noise="random", generator=self.random)
         terms = reconstruction_terms(picture, truth, self.data.labels[index])
         rate = self.lr * cosine(at.number, at.total)
         loss = reconstruction_loss(terms)

@@ -91,9 +91,7 @@ class PolishTask:
         shipped = (torch.arange(len(z)) % 4 == 0)[:, None]
         with torch.no_grad():
             w_plus = self.generator.broadcast(torch.where(shipped, self.generator.mapping(z), self.teacher(z)))
-        picture: Tensor = self.generator.synthesis(
-            w_plus, noise="random", generator=self.random, modulate="activations"
-        )
+        picture: Tensor = self.generator.synthesis(w_plus, noise="random", generator=self.random)
         return picture
 
     def step(self, at: Step) -> dict[str, float]:

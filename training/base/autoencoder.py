@@ -69,7 +69,7 @@ def random_noise(
 
 def draw(generator: Generator, w: Tensor, noise: Any = "const") -> Tensor:
     """`[N, 3, S, S]` float32 of codes `[N, w_dim]`."""
-    picture = generator.synthesis(generator.broadcast(w), noise=noise, modulate="activations")
+    picture = generator.synthesis(generator.broadcast(w), noise=noise)
     return cast(Tensor, picture).float()
 
 

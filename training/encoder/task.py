@@ -198,7 +198,7 @@ class EncoderTask:
             terms["codes"] = (apart.mean() if len(target) else codes.new_zeros(())) / self.variance * weight
             loss = loss + config.code_weight * terms["codes"]
         if with_pictures:
-            drawn = self.generator.synthesis(codes, noise="const", modulate="activations")
+            drawn = self.generator.synthesis(codes, noise="const")
             parts = ReconstructionLoss(truth, self.critic).terms(drawn)
             terms |= {name: part.mean() for name, part in parts.items()}
             loss = loss + config.pixel_weight * terms["pixel"]

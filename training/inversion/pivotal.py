@@ -187,7 +187,7 @@ class PivotalTask:
     def _draw(self, network: Any, faces: slice) -> Tensor:
         noise = [n if n.shape[0] == 1 else n[faces] for n in self.noise]
         # The fast form; gradients that agree with the reference to the last digit are not needed to train.
-        pictures: Tensor = network.synthesis(self.pivots[faces], noise=noise, modulate="activations")
+        pictures: Tensor = network.synthesis(self.pivots[faces], noise=noise)
         return pictures
 
     def _locality(self) -> Tensor:
@@ -200,8 +200,8 @@ class PivotalTask:
             away = w[:, None] - pivot
             # Normalised code by code, so that the reach means the same for W and W+.
             near = pivot + self.reach * away / away.norm(dim=2, keepdim=True).clamp(min=1e-8)
-            wanted = self.before.synthesis(near, modulate="activations")
-        pictures = self.network.synthesis(near, modulate="activations")
+            wanted = self.before.synthesis(near)
+        pictures = self.network.synthesis(near)
         terms = ReconstructionLoss(wanted, self.likeness.critic, self.likeness.codes).terms(pictures)
         return likeness_loss(terms, self.config).mean()
 

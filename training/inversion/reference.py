@@ -107,7 +107,7 @@ def encode_reference(
             preview_interval=config.preview_interval,
             seed=config.seed,
         )
-        context = SearchContext(style, search, judge=_judge_of(critic, config), modulate="activations")
+        context = SearchContext(style, search, judge=_judge_of(critic, config))
         start = FaceLatent(_start(wanted, style, encoder, anchors, critic))
         found = PartwiseSearch(wanted, context, start).run(config.steps, callbacks)
     w_plus, error = found.w_plus, found.reconstruction_error

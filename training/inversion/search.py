@@ -18,7 +18,6 @@ from ...core.callbacks import Callbacks
 from ...latents.encoding import default_steps, initial_w_plus, refined_w_plus
 from ...latents.mixing import part_of
 from ...latents.sampling import w_statistics
-from ...models.generator import Modulate
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent, device_of
 from ..kit.loop import train
 from ..kit.schedule import warm_up_cosine
@@ -156,10 +155,9 @@ class SearchContext:
         config: InversionConfig,
         encoder: FaceEncoder | None = None,
         judge: Callable[[Tensor, SearchContext], Judge] | None = None,
-        modulate: Modulate = "auto",
     ) -> None:
         self.source, self.config, self.device = generator, config, device_of(generator)
-        self.judge, self.modulate = judge or likeness, modulate
+        self.judge = judge or likeness
         self.network = frozen_copy(generator.generator)
         self.critic = frozen_discriminator(generator, config.feature_weight)
         self.mean, self.spread = w_statistics(self.network, generator.mean_latent.to(self.device), config.seed)
@@ -300,7 +298,7 @@ class LatentSearch:
         del self.judge, self.optimiser
 
     def _draw(self, w_plus: Tensor) -> Tensor:
-        picture: Tensor = self.network.synthesis(w_plus, noise=self.noise, modulate=self.setting.modulate)
+        picture: Tensor = self.network.synthesis(w_plus, noise=self.noise)
         return picture
 
     def _w_plus(self, step: int) -> Tensor:
