@@ -132,7 +132,7 @@ def read_frames(path: Path) -> tuple[Pixels, Pixels | None]:
             rgb, alpha = to_rgb(upright(frame))
             if not frames or rgb.shape == frames[0][0].shape:
                 frames.append((rgb, alpha))
-        colours = np.stack([rgb for rgb, _ in frames])
+        colours = np.stack([rgb for rgb, _ in frames]) if len(frames) > 1 else frames[0][0][None]
         if all(alpha is None for _, alpha in frames):
             return colours, None
         opaque = np.ones(colours.shape[1:3], np.float32)
@@ -158,7 +158,8 @@ def to_rgb(picture: Image.Image) -> tuple[Pixels, Pixels | None]:
         rgba = picture if picture.mode in ("RGBA", "LA") else picture.convert("RGBA")
         alpha = np.asarray(rgba.getchannel("A"), np.float32) / np.float32(255)
         picture = rgba
-    rgb: Pixels = np.asarray(_as_srgb(picture), np.float32) / np.float32(255)
+    rgb: Pixels = np.array(_as_srgb(picture), np.float32)
+    rgb /= np.float32(255)  # in place: a large photograph is not held twice
     return rgb, alpha
 
 

@@ -31,6 +31,8 @@ def image_to_tensor(image: Tensor, repair: bool = True) -> Tensor:
         ValueError: the tensor is not four-dimensional, has two or more than four channels, or a picture in it has no
             number at all.
     """
+    import torch
+
     if image.ndim != 4 or image.shape[-1] not in (1, 3, 4):
         raise ValueError(
             f"A picture batch of shape {list(image.shape)} was given; IMAGE is [pictures, height, width, 3 channels]."
@@ -40,8 +42,8 @@ def image_to_tensor(image: Tensor, repair: bool = True) -> Tensor:
         alpha = channels[..., 3:].nan_to_num(1.0).clamp(0, 1)
         # Not a plain product: infinity times an alpha of 0 is no number.
         channels = (channels[..., :3] * alpha + (1 - alpha)).where(alpha > 0, 1.0)
-    pictures = channels.expand(*image.shape[:-1], 3).permute(0, 3, 1, 2).contiguous() * 2 - 1
-    return _checked(pictures, repair)
+    pictures = channels.expand(*image.shape[:-1], 3).permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
+    return _checked(pictures.mul_(2).sub_(1), repair)
 
 
 def _checked(pictures: Tensor, repair: bool) -> Tensor:
@@ -83,7 +85,7 @@ def with_alpha(image: Tensor, alpha: Tensor | None) -> Tensor:
 
 def tensor_to_image(tensor: Tensor) -> Tensor:
     """`[B, 3, H, W]` in -1..1 to IMAGE `[B, H, W, 3]` float32 in 0..1 on the CPU; values outside are clamped."""
-    return (tensor.detach().float() * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).contiguous().cpu()
+    return tensor.detach().float().mul(0.5).add_(0.5).clamp_(0, 1).permute(0, 2, 3, 1).contiguous().cpu()
 
 
 def side_by_side(left: Tensor, right: Tensor) -> Tensor:
@@ -115,7 +117,7 @@ def to_pil(image: Tensor) -> Any:
     import numpy as np
     from PIL import Image
 
-    array = (image.detach().float().nan_to_num().clamp(0, 1) * 255).round().cpu().numpy().astype(np.uint8)
+    array = image.detach().float().nan_to_num().clamp_(0, 1).mul_(255).round_().cpu().numpy().astype(np.uint8)
     return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
 
 

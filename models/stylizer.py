@@ -195,11 +195,11 @@ def draw(
             shares[:, y : y + TILE, x : x + TILE] += share
             if on_tile is not None:
                 on_tile(index * len(tiles) + number + 1, len(pictures) * len(tiles))
-        picture = total / shares
+        picture = total.div_(shares)
         if small != (height, width):
             picture = F.interpolate(picture[None], size=(height, width), mode="bicubic", align_corners=False)[0]
-        drawn.append(picture.clamp(-1, 1))
-    return torch.stack(drawn)
+        drawn.append(picture.clamp_(-1, 1))
+    return torch.stack(drawn) if len(drawn) > 1 else drawn[0][None]
 
 
 def _starts(length: int) -> list[int]:

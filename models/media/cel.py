@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .strokes import blur, flow, luma, smoothstep
+from ...core.filters import box_blur
+from .strokes import flow, luma, smoothstep
 
 ROUNDS = 2
 """How often areas are evened; each round sees the last one's edges."""
@@ -86,9 +87,9 @@ def _bilateral(picture: Tensor, walk: Walk, across: bool, tolerance: float) -> T
 def cut_tones(even: Tensor) -> Tensor:
     """Even areas `[N, 3, H, W]` in a few tones with clear borders, and in richer colours, 0..1."""
     bright = luma(even)
-    near = blur(blur(bright, 12), 12)
+    near = box_blur(box_blur(bright, 12), 12)
     # Tones are cut relative to the surroundings in part, so that a face in any light gets a lit and a shaded side.
-    level = blur(0.7 * bright + 0.3 * (bright - near + 0.5), 1)
+    level = box_blur(0.7 * bright + 0.3 * (bright - near + 0.5), 1)
     position = level * TONES
     whole = position.floor()
     cut = (whole + smoothstep(0.34, 0.66, position - whole)) / TONES

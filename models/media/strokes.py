@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...core.filters import box_blur
+
 MEDIA = ("none", "pencil", "paint", "flat", "cel")
 FIELDS = {"none": 0, "pencil": 6, "paint": 5, "flat": 6, "cel": 7}
 """Channels that each medium adds."""
@@ -122,15 +124,15 @@ def lay_strokes(guide: Tensor, colours: Tensor, origin: Origin = (0, 0)) -> tupl
     """
     grey = luma(guide)
     broad, narrow = (flow(grey, radius, swirl=0.02, origin=origin)[0] for radius in (5, 2))
-    canvas, height, fine = blur(colours, 5), torch.zeros_like(grey), torch.zeros_like(grey)
-    shown = canvas if guide is colours else blur(guide, 5)
+    canvas, height, fine = box_blur(colours, 5), torch.zeros_like(grey), torch.zeros_like(grey)
+    shown = canvas if guide is colours else box_blur(guide, 5)
     for index, (brush, least) in enumerate(zip(BRUSHES, LEAST, strict=True)):
         softness = len(BRUSHES) - 1 - index
-        ideal = blur(guide, softness)
-        missing = blur((ideal - shown).abs().mean(1, keepdim=True), max(1, brush[0] // 3))
+        ideal = box_blur(guide, softness)
+        missing = box_blur((ideal - shown).abs().mean(1, keepdim=True), max(1, brush[0] // 3))
         need = least + (1 - least) * smoothstep(TOLERATED, MISSED, missing)
         direction = broad if index < 3 else narrow
-        laid = _lay(canvas, height, blur(colours, softness), direction, need, brush, index, origin)
+        laid = _lay(canvas, height, box_blur(colours, softness), direction, need, brush, index, origin)
         shown = laid[0] if guide is colours else _lay(shown, height, ideal, direction, need, brush, index, origin)[0]
         canvas, height, covered = laid
         fine = torch.maximum(fine, covered * FINENESS[index])
@@ -173,24 +175,30 @@ def _lay(
     tall, wide = down * cell, across_count * cell
     ys = (torch.arange(tall, device=device).view(1, down, cell, 1, 1)) + 0.5
     xs = (torch.arange(wide, device=device).view(1, 1, 1, across_count, cell)) + 0.5
+
+    def across(x: Tensor, y: Tensor, c: Tensor, d: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Where pixels lie along a stroke and beside its middle, in its half length and width; its hairs; its order."""
+        ex, ey = xs - x, ys - y
+        along, side = (ex * c + ey * d).div_(length), (ey * c - ex * d).div_(breadth)
+        return along, side, (side * (breadth * 0.9)).add_(key * 40).add_(0.8 * along).sin_(), key
+
     best = torch.zeros(batch, down, cell, across_count, cell, device=device)
-    top, red, green, blue = (torch.zeros_like(best) for _ in range(4))
-    for dy in range(3):
-        for dx in range(3):
-            part = seeds[:, :, dy : dy + down, dx : dx + across_count, None].unsqueeze(3)
-            sx, sy, c, d, k, r, g, b = part.unbind(1)
-            ex, ey = xs - sx, ys - sy
-            along = (ex * c + ey * d) / length
-            side = (ey * c - ex * d) / breadth
-            bristle = torch.sin(side * (breadth * 0.9) + k * 40 + 0.8 * along)
-            far = along * along + side * side + 0.10 * bristle * along.abs()
-            over = (far < 1) & (k > best)
-            best = torch.where(over, k, best)
-            ridge = (1 - side * side).clamp(min=0) * (0.76 + 0.24 * bristle) + 0.40 * along.clamp(min=0)
-            top = torch.where(over, ridge, top)
-            shade = 0.04 * bristle
-            red, green = torch.where(over, r + shade, red), torch.where(over, g + shade, green)
-            blue = torch.where(over, b + shade, blue)
+    chosen = torch.zeros(batch, down, cell, across_count, cell, dtype=torch.long, device=device)
+    for number in range(9):
+        dy, dx = divmod(number, 3)
+        part = seeds[:, :5, dy : dy + down, dx : dx + across_count, None].unsqueeze(3)
+        along, side, bristle, key = across(*part.unbind(1))
+        far = (along * along).add_(side.square_()).add_(bristle.mul_(0.10).mul_(along.abs_()))
+        over = (far < 1) & (key > best)
+        best, chosen = torch.where(over, key, best), torch.where(over, number, chosen)
+    # Which of its nine strokes covers a pixel is known: the stroke's values are looked up once.
+    row = torch.arange(down, device=device).view(1, down, 1, 1, 1) + chosen // 3
+    place = row * (across_count + 2) + torch.arange(across_count, device=device).view(1, 1, 1, -1, 1) + chosen % 3
+    found = seeds.flatten(2).gather(2, place.flatten(1)[:, None].expand(-1, seeds.shape[1], -1))
+    *stroke, red, green, blue = found.unflatten(2, best.shape[1:]).unbind(1)
+    along, side, bristle, _ = across(*stroke)
+    top = (1 - side * side).clamp(min=0) * (0.76 + 0.24 * bristle) + 0.40 * along.clamp(min=0)
+    red, green, blue = (colour + 0.04 * bristle for colour in (red, green, blue))
 
     def picture(t: Tensor) -> Tensor:
         return t.reshape(batch, 1, tall, wide)[..., :rows, :columns]
@@ -230,15 +238,15 @@ def kuwahara(picture: Tensor, radius: int) -> Tensor:
 def flow(grey: Tensor, radius: int, swirl: float = 0.0, origin: Origin = (0, 0)) -> tuple[Tensor, Tensor]:
     """Direction along edges (radians, y down) and how clear it is (0..1), each `[N, 1, H, W]`: the structure tensor
     averaged over a few pixels, over a wider neighbourhood where there is nothing near, and slow swirls in the void."""
-    soft = blur(grey, 1)
+    soft = box_blur(grey, 1)
     gx = F.pad(soft, (1, 1, 0, 0), mode="replicate")
     gx = gx[..., 2:] - gx[..., :-2]
     gy = F.pad(soft, (0, 0, 1, 1), mode="replicate")
     gy = gy[..., 2:, :] - gy[..., :-2, :]
     size = gx * gx + gy * gy
     tensor = torch.cat([gy * gy - gx * gx, -2 * gx * gy, size], 1)
-    near = blur(blur(tensor, radius), radius)
-    wide = blur(blur(near, 4 * radius), 4 * radius)
+    near = box_blur(box_blur(tensor, radius), radius)
+    wide = box_blur(box_blur(near, 4 * radius), 4 * radius)
     total = near + 0.05 * wide
     if swirl:
         height, width = grey.shape[-2:]
@@ -275,14 +283,6 @@ def luma(picture: Tensor) -> Tensor:
     """Brightness `[N, 1, H, W]` of pictures in any range."""
     red, green, blue = picture.split(1, 1)
     return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
-
-
-def blur(picture: Tensor, radius: int) -> Tensor:
-    """Mean over a square of `2 radius + 1` pixels, borders repeated."""
-    if radius < 1:
-        return picture
-    picture = F.avg_pool2d(F.pad(picture, (radius, radius, 0, 0), mode="replicate"), (1, 2 * radius + 1), 1)
-    return F.avg_pool2d(F.pad(picture, (0, 0, radius, radius), mode="replicate"), (2 * radius + 1, 1), 1)
 
 
 def smoothstep(low: float | Tensor, high: float | Tensor, x: Tensor) -> Tensor:

@@ -6,12 +6,13 @@ import pytest
 import torch
 from tolerances import GREY_LEVEL
 
+from facestylist.core.filters import box_blur
 from facestylist.models.media import strokes as media
 
 
 def picture(height: int = 120, width: int = 150, seed: int = 0) -> torch.Tensor:
     noise = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
-    return media.blur(media.blur(noise, 4), 4) * 4
+    return box_blur(box_blur(noise, 4), 4) * 4
 
 
 @pytest.mark.parametrize("medium", media.MEDIA)

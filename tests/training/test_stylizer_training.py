@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from facestylist.core.callbacks import Callbacks
+from facestylist.core.filters import box_blur
 from facestylist.models.media.cel import DRAWING
 from facestylist.models.media.strokes import FIELDS, MEDIA, fields
 from facestylist.procedural import Label, Renderer, parameters_from_z, sample_z
@@ -153,7 +154,7 @@ def test_levels_lead_from_the_picture_to_the_style() -> None:
 
 
 def test_a_bad_camera_keeps_the_picture_recognisable() -> None:
-    clean = randomise.blur(torch.rand(1, 3, 64, 64), 3)[0]
+    clean = box_blur(torch.rand(1, 3, 64, 64), 3)[0]
     for seed in range(20):
         seen = randomise.degrade(clean, 1.0, torch.Generator().manual_seed(seed))
         assert seen.shape == clean.shape and seen.min() >= 0 and seen.max() <= 1

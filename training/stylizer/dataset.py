@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...core.filters import box_blur
 from ...models.media.strokes import fields
 from ...models.stylizer import MAX_LEVEL
 from ...procedural.backgrounds import draw_background, draw_shapes, uniform
@@ -119,7 +120,7 @@ def shown_twins(
 
 def at_level(clean: Tensor, full: Tensor, level: float) -> Tensor:
     """How far the style goes at a level 0..3: first its texture over the picture's colours, then all of it (0..1)."""
-    peak = randomise.blur(clean, 2).amax(1, keepdim=True)
+    peak = box_blur(clean, 2).amax(1, keepdim=True)
     tint = saturate((clean + 0.08) / (peak + 0.08), 1.2)
     grey = full.amax(1, keepdim=True) - full.amin(1, keepdim=True)
     # A drawing without colour takes the photo's at level 2; a coloured one is what it is.
@@ -190,7 +191,7 @@ def other_scene(pictures: Sequence[Tensor], size: int, generator: torch.Generato
     else:
         scene = draw_shapes(draw_background(size, size, generator), 2 + int(10 * uniform(generator)), generator)
         if uniform(generator) < 0.5:
-            scene = randomise.blur(scene[None], 1)[0]
+            scene = box_blur(scene[None], 1)[0]
     scene = randomise.relight(scene, generator) if uniform(generator) < 0.6 else scene
     return randomise.cast_shadow(scene, generator) if uniform(generator) < 0.15 else scene
 

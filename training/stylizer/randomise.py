@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from ...models.media.strokes import blur, luma, smear
+from ...core.filters import box_blur
+from ...models.media.strokes import luma, smear
 from ...procedural.backgrounds import draw_background, draw_shapes, uniform
 
 
@@ -54,7 +55,7 @@ def cast_shadow(picture: Tensor, generator: torch.Generator) -> Tensor:
         mask = (inside * 0.5 + 0.5).clamp(0, 1)[None]
     else:
         mask = (draw_shapes(torch.zeros(3, height, width), 3, generator, 1.2).amax(0, keepdim=True) > 0.02).float()
-        mask = blur(mask[None], int(between(1, 10, generator)))[0]
+        mask = box_blur(mask[None], int(between(1, 10, generator)))[0]
     return picture * (1 - mask * between(0.15, 0.6, generator))
 
 
@@ -64,7 +65,7 @@ def add_strands(picture: Tensor, hair: Tensor, generator: torch.Generator) -> Te
     coarse = torch.randn(1, 1, 3, 3, generator=generator) * 0.5 + between(0, math.pi, generator)
     direction = F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=False)
     noise = torch.randn(1, 1, height, width, generator=generator)
-    noise = blur(noise, 1) * 2 if uniform(generator) < 0.5 else noise
+    noise = box_blur(noise, 1) * 2 if uniform(generator) < 0.5 else noise
     strands = smear(noise, direction, 9.0, 3.0)[0]
     return (picture * (1 + between(0.3, 1.2, generator) * hair * strands)).clamp(0, 1)
 
@@ -73,7 +74,7 @@ def pores(picture: Tensor, figure: Tensor, generator: torch.Generator) -> Tensor
     """Skin, cloth and hair are never even: fine spots of light and dark, and slow mottling, on the figure."""
     height, width = picture.shape[-2:]
     fine = torch.randn(1, 1, height, width, generator=generator)
-    fine = blur(fine, 1) * 2.5 if uniform(generator) < 0.6 else fine
+    fine = box_blur(fine, 1) * 2.5 if uniform(generator) < 0.6 else fine
     cells = max(2, int(height / between(6, 25, generator)))
     slow = torch.randn(1, 3, cells, cells, generator=generator)
     slow = F.interpolate(slow, size=(height, width), mode="bilinear", align_corners=False)[0]
@@ -111,7 +112,7 @@ def place_background(height: int, width: int, pictures: Sequence[Tensor], genera
     else:
         ground = draw_background(height, width, generator)
     if uniform(generator) < 0.5:
-        ground = blur(blur(ground[None], int(between(1, 8, generator))), 2)[0]
+        ground = box_blur(box_blur(ground[None], int(between(1, 8, generator))), 2)[0]
     return ground
 
 
@@ -139,8 +140,8 @@ def degrade(picture: Tensor, amount: float, generator: torch.Generator) -> Tenso
     draw = torch.rand(6, generator=generator).tolist()
     if draw[0] < 0.35 * amount:
         radius = between(0.4, 1.5, generator)
-        soft = blur(picture[None], 1)[0]
-        soft = blur(soft[None], 1)[0] if radius > 1 else soft
+        soft = box_blur(picture[None], 1)[0]
+        soft = box_blur(soft[None], 1)[0] if radius > 1 else soft
         picture = torch.lerp(picture, soft, min(1.0, radius))
     if draw[1] < 0.25 * amount:
         small = between(0.45, 0.9, generator)
@@ -151,12 +152,12 @@ def degrade(picture: Tensor, amount: float, generator: torch.Generator) -> Tenso
         strength = 0.06 * amount * uniform(generator) ** 2
         channels = 3 if uniform(generator) < 0.6 else 1
         noise = torch.randn(channels, height, width, generator=generator)
-        noise = blur(noise[None], 1)[0] * 2 if draw[3] < 0.3 else noise
+        noise = box_blur(noise[None], 1)[0] * 2 if draw[3] < 0.3 else noise
         picture = picture + strength * noise
     if draw[4] < 0.5 * amount:
         picture = compress(picture.clamp(0, 1), between(0.01, 0.09, generator))
     if draw[5] < 0.2 * amount:
-        sharp = picture + between(0.3, 1.2, generator) * (picture - blur(picture[None], 1)[0])
+        sharp = picture + between(0.3, 1.2, generator) * (picture - box_blur(picture[None], 1)[0])
         picture = sharp
     return picture.clamp(0, 1)
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from ...core.filters import box_blur
 from ...models.media.cel import cut_tones, even_areas, ink_lines, inked
-from ...models.media.strokes import blur, flow, lay_strokes, luma, smear, smoothstep
+from ...models.media.strokes import flow, lay_strokes, luma, smear, smoothstep
 
 Target = Callable[[Tensor, Tensor, Tensor, "Mapping[str, Tensor] | None"], Tensor]
 """(clean picture [N,3,H,W] 0..1, what the network is given -1..1, its fields, layers of a face 0..1) -> 0..1"""
@@ -43,7 +44,7 @@ def sketch(clean: Tensor, given: Tensor, fields: Tensor, layers: Mapping[str, Te
     strand = smoothstep(-0.30, 0.30, 2.2 * (0.72 - tone) - strands) * smoothstep(0.97, 0.55, tone) * 0.65
     dark = torch.lerp(dark, strand, along * 0.85)
     dark = dark + 0.22 * (1 - tone) ** 1.2
-    around = blur(blur(tone, 3), 3)
+    around = box_blur(box_blur(tone, 3), 3)
     dark = dark + 0.45 * smoothstep(0.04, 0.22, around - tone)
     dark = torch.maximum(dark, line * 0.85) + 0.25 * torch.minimum(dark, line)
     if layers is not None:
@@ -59,8 +60,8 @@ def sketch(clean: Tensor, given: Tensor, fields: Tensor, layers: Mapping[str, Te
 def pencil_tone(grey: Tensor) -> Tensor:
     """What the pencil has to match, 0 black .. 1 paper: brightness against the surroundings, so that dark skin and
     clothes keep their modelling and still read as dark."""
-    near = blur(blur(grey, 8), 8)
-    wide = blur(blur(near, 20), 20)
+    near = box_blur(box_blur(grey, 8), 8)
+    wide = box_blur(box_blur(near, 20), 20)
     base = torch.lerp(near, wide, 0.5)
     lift = 0.42 + 0.50 * smoothstep(0.08, 0.75, base)
     return ((grey / (base + 0.05)).clamp(0, 1.35) ** 1.25 * lift).clamp(0, 1)
@@ -70,8 +71,8 @@ def pencil_lines(grey: Tensor) -> Tensor:
     """Lines 0..1 on the dark side of edges: a difference of blurs, relative to brightness, smoothed along the edge (the
     coherent lines of Kang et al. 2007)."""
     direction, _ = flow(grey, 2)
-    fine = (blur(blur(grey, 2), 1) - blur(grey, 1)) / (blur(grey, 3) + 0.12)
-    broad = (blur(blur(grey, 4), 3) - blur(blur(grey, 1), 1)) / (blur(grey, 5) + 0.12)
+    fine = (box_blur(box_blur(grey, 2), 1) - box_blur(grey, 1)) / (box_blur(grey, 3) + 0.12)
+    broad = (box_blur(box_blur(grey, 4), 3) - box_blur(box_blur(grey, 1), 1)) / (box_blur(grey, 5) + 0.12)
     edge = smear(torch.maximum(fine, 0.55 * broad), direction, 4.0)
     return smoothstep(0.035, 0.12, edge)
 
@@ -86,7 +87,7 @@ def impasto(clean: Tensor, given: Tensor, fields: Tensor, layers: Mapping[str, T
     canvas, slope, _ = lay_strokes(given, source)
     if layers is not None:
         # Features are finished with the finest brush.
-        fine = blur((layers["features"] * layers["known"]).clamp(0, 1), 1) * 0.85
+        fine = box_blur((layers["features"] * layers["known"]).clamp(0, 1), 1) * 0.85
         canvas, slope = torch.lerp(canvas, source, fine), slope * (1 - 0.7 * fine)
     return (canvas * (1 + 0.28 * slope) + 0.09 * slope.clamp(min=0)).clamp(0, 1)
 
@@ -111,7 +112,7 @@ def cartoon(clean: Tensor, given: Tensor, fields: Tensor, layers: Mapping[str, T
         figure = layers["figure"] * known
         ink = torch.lerp(ink, torch.maximum(0.35 * ink, layers["line"]), figure)
         ink = torch.maximum(ink, layers["marks"] * known)
-        features = blur((layers["features"] * known).clamp(0, 1), 1)
+        features = box_blur((layers["features"] * known).clamp(0, 1), 1)
         toned, ink = torch.lerp(toned, drawn, 0.85 * features), ink * (1 - 0.7 * features)
     return inked(toned, ink).clamp(0, 1)
 
