@@ -217,9 +217,10 @@ class _BiasNoiseLeakyRelu(torch.autograd.Function):
     """See `bias_noise_leaky_relu`."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, bias: Tensor, noise: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, bias: Tensor | None, noise: Tensor | None) -> Tensor:
         ctx.mark_dirty(x)
-        x.add_(bias[:, None, None])
+        if bias is not None:
+            x.add_(bias[:, None, None])
         if noise is not None:
             x.add_(noise)
         F.leaky_relu_(x, LEAKY_SLOPE)
@@ -239,7 +240,7 @@ class _BiasNoiseLeakyRelu(torch.autograd.Function):
         return grad, by_bias, by_noise
 
 
-def bias_noise_leaky_relu(x: Tensor, bias: Tensor, noise: Tensor | None) -> Tensor:
+def bias_noise_leaky_relu(x: Tensor, bias: Tensor | None, noise: Tensor | None) -> Tensor:
     """Leaky ReLU of `x [N, C, r, r] + bias [C] + noise`, written into `x`: its gradient needs the result alone.
 
     `noise` broadcasts to `x`. A pass that makes a new tensor costs up to a third of the convolution before it.
@@ -281,14 +282,14 @@ class StyledConv(nn.Module):
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         """`w [N, w_dim]`; `noise` broadcasts to `[N, 1, r, r]` before its learned strength, None for none."""
         styles = self.affine(w) * self.weight_gain
-        if self._few_weights(x, styles):
-            x = self._with_modulated_weights(x, styles)
-        else:
-            x = self._with_modulated_activations(x, styles)
+        # The gain of the leaky ReLU stands in front of it, in the scale, the bias and the noise.
+        bias = (self.bias * SQRT2).to(x.dtype)
         if noise is not None:
             noise = (noise * (self.noise_strength * SQRT2)).to(x.dtype)
-        # The gain of the leaky ReLU stands in front of it, in the scale, the bias and the noise.
-        x = bias_noise_leaky_relu(x, (self.bias * SQRT2).to(x.dtype), noise)
+        if self._few_weights(x, styles):
+            x = bias_noise_leaky_relu(self._with_modulated_weights(x, styles), bias, noise)
+        else:
+            x = bias_noise_leaky_relu(self._with_modulated_activations(x, styles, bias), None, noise)
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
     def _few_weights(self, x: Tensor, styles: Tensor) -> bool:
@@ -302,12 +303,12 @@ class StyledConv(nn.Module):
             and (self.weight.requires_grad or not styles.requires_grad)
         )
 
-    def _with_modulated_activations(self, x: Tensor, styles: Tensor) -> Tensor:
-        """One convolution for all samples, scales in front of it and behind it."""
+    def _with_modulated_activations(self, x: Tensor, styles: Tensor, bias: Tensor) -> Tensor:
+        """One convolution for all samples, scales in front of it and behind it, and the bias."""
         styles = normalise_styles(styles, x.dtype)
         scale = demodulation(self.weight, styles) * SQRT2
         x = self._convolve(x * styles.to(x.dtype)[:, :, None, None], self.weight.to(x.dtype))
-        return x * scale.to(x.dtype)[:, :, None, None]
+        return torch.addcmul(bias[:, None, None], x, scale.to(x.dtype)[:, :, None, None])
 
     def _with_modulated_weights(self, x: Tensor, styles: Tensor) -> Tensor:
         """A convolution for each sample, with weights of its own."""

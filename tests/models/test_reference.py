@@ -35,7 +35,9 @@ class _Kinks:
         self.inputs: list[torch.Tensor] = []
         self.flipped: list[tuple[int, tuple[int, ...]]] = []
         monkeypatch.setattr(
-            ops, "bias_noise_leaky_relu", lambda x, bias, noise: self.leaky_relu(x + bias[:, None, None] + noise)
+            ops,
+            "bias_noise_leaky_relu",
+            lambda x, bias, noise: self.leaky_relu((x if bias is None else x + bias[:, None, None]) + noise),
         )
 
     def leaky_relu(self, x: torch.Tensor) -> torch.Tensor:
