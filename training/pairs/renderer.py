@@ -69,39 +69,40 @@ class PairRenderer:
         rows = torch.as_tensor(indices, dtype=torch.long).reshape(-1)
         # ComfyUI runs nodes in inference mode, whose tensors no training could use.
         with torch.inference_mode(False), torch.no_grad():
-            before, after = self._draw(rows)
+            before = self._first_sides(rows)
+            after = self._second_sides(rows, before)
             if move:
                 before, after = (move_pictures(side, self.pairs, rows) for side in (before, after))
         return before, after
 
     def targets(self, indices: Tensor | Sequence[int]) -> Tensor:
-        """The second sides alone, moved: true style pictures cost nothing, as nothing is drawn for them."""
+        """The second sides alone, moved; nothing is drawn of the first ones."""
         rows = torch.as_tensor(indices, dtype=torch.long).reshape(-1)
         with torch.inference_mode(False), torch.no_grad():
-            stored = (self.pairs.origin[rows] == ANCHOR) & (self.pairs.level[rows] > 0)
-            if bool(stored.all()):
-                after = from_bytes(self.pairs.style_pictures[self.pairs.picture[rows]]).to(self.device)
-            else:
-                after = self._draw(rows)[1]
-            return move_pictures(after, self.pairs, rows)
+            return move_pictures(self._second_sides(rows), self.pairs, rows)
 
-    def _draw(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        pairs = self.pairs
-        origin, level, picture = (values[rows] for values in (pairs.origin, pairs.level, pairs.picture))
-        size = pairs.source.resolution
-        before = torch.empty(len(rows), 3, size, size, device=self.device)
-        is_photo = origin == PHOTO
-        before[is_photo] = from_bytes(pairs.photos[picture[is_photo]]).to(self.device)
-        before[~is_photo] = self._paint(0, pairs.w_plus[rows[~is_photo]])
-        after = torch.empty_like(before)
-        is_anchor = (origin == ANCHOR) & (level > 0)
-        after[is_anchor] = from_bytes(pairs.style_pictures[picture[is_anchor]]).to(self.device)
-        after[level == 0] = before[level == 0]
+    def _first_sides(self, rows: Tensor) -> Tensor:
+        pairs, sides = self.pairs, self._empty(rows)
+        is_photo = pairs.origin[rows] == PHOTO
+        sides[is_photo] = from_bytes(pairs.photos[pairs.picture[rows[is_photo]]]).to(self.device)
+        sides[~is_photo] = self._paint(0, pairs.w_plus[rows[~is_photo]])
+        return sides
+
+    def _second_sides(self, rows: Tensor, first_sides: Tensor | None = None) -> Tensor:
+        pairs, sides, level = self.pairs, self._empty(rows), self.pairs.level[rows]
+        same = level == 0
+        sides[same] = self._first_sides(rows[same]) if first_sides is None else first_sides[same]
+        is_anchor = (pairs.origin[rows] == ANCHOR) & ~same
+        sides[is_anchor] = from_bytes(pairs.style_pictures[pairs.picture[rows[is_anchor]]]).to(self.device)
         codes = pairs.w_plus if pairs.target_w_plus is None else pairs.target_w_plus
         for k in (1, 2, 3):
             chosen = (level == k) & ~is_anchor
-            after[chosen] = self._paint(k, codes[rows[chosen]])
-        return before, after
+            sides[chosen] = self._paint(k, codes[rows[chosen]])
+        return sides
+
+    def _empty(self, rows: Tensor) -> Tensor:
+        size = self.pairs.source.resolution
+        return torch.empty(len(rows), 3, size, size, device=self.device)
 
     def _paint(self, level: int, codes: Tensor) -> Tensor:
         return synthesise(self.levels[level], FaceLatent(codes), self.batch_size).to(self.device)
