@@ -16,7 +16,8 @@ PROGRAMS = ("facestylist ", "python -m facestylist ")
 
 
 def documents(root: Path) -> list[Path]:
-    return [root / "README.md", root / "CONTRIBUTING.md", *sorted((root / "docs").rglob("*.md"))]
+    pages = (path for folder in ("docs", "assets") for path in sorted((root / folder).rglob("*.md")))
+    return [root / "README.md", root / "CONTRIBUTING.md", *pages]
 
 
 def anchors(path: Path) -> set[str]:

@@ -316,11 +316,12 @@ def test_measures_know_perfection_and_blur() -> None:
 
 
 def test_the_training_card_is_filled_from_what_the_training_wrote(finished: Finished, tmp_path: Path) -> None:
-    (tmp_path / "rendered.md").write_text(f"before\n{rendered_card.BEGIN}\nold\n{rendered_card.END}\nafter\n")
+    card = finished.assets / "README.md"
+    card.write_text(f"before\n{rendered_card.BEGIN}\nold\n{rendered_card.END}\nafter\n")
     arguments = ["--results", str(finished.work / "results.json"), "--assets", str(finished.assets)]
     rendered_card.main([*arguments, "--docs", str(tmp_path), "--faces", "4"])
     rendered_card.main([*arguments, "--docs", str(tmp_path), "--faces", "4"])
-    text = (tmp_path / "rendered.md").read_text()
+    text = card.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("| ")}
     assert f"| {finished.results['encoder']['psnr']:.2f} |" in rows["encoder, pictures"]

@@ -1,9 +1,9 @@
-"""Fills the numbers and the picture of docs/rendered.md from what the training wrote.
+"""Fills the numbers and the picture of the rendered cast's model card from what the training wrote.
 
     python -m facestylist.tools.bench.rendered_card [--results FILE.json] [--assets assets/rendered] [--docs docs]
 
 `--results` is the `results.json` of the training's work folder. The table goes between the two marker comments in
-`rendered.md`, the picture to `pictures/rendered.jpg`.
+the `README.md` beside the networks, the picture to `pictures/rendered.jpg` of the docs.
 """
 
 from __future__ import annotations
@@ -184,14 +184,14 @@ def _row(title: str, batch: Tensor) -> Row:
 def main(arguments: list[str] | None = None) -> None:
     """Writes the table and the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=Path("docs/rendered-results.json"))
+    parser.add_argument("--results", type=Path, default=Path("tools/embedded/results.json"))
     parser.add_argument("--assets", type=Path, default=ASSETS / "rendered")
     parser.add_argument("--faces", type=int, default=DIVERSITY_FACES, help="how many to measure diversity with")
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     results = json.loads(options.results.read_text(encoding="utf-8"))
-    card = options.docs / "rendered.md"
+    card = options.assets / "README.md"
     lines = [*stage_table(results), "", *file_table(options.assets), "", *diversity(options.assets, options.faces)]
     filled = fill(card.read_text(encoding="utf-8"), lines)
     write_atomically(card, lambda file: file.write(filled.encode()))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .declarations import all_nodes
+from .defaults import PAGE, ROOT, with_defaults
 from .locales import english, main_file, read_texts, translated
 from .overview import overview
 from .pages import page, written_parts
@@ -23,6 +24,7 @@ def generated() -> dict[str, str]:
         raise ValueError(f"tools/help/ describes what is no node: {', '.join(sorted(unknown))}.")
     files = {f"web/docs/{node.id}.md": page(node, written) for node in nodes}
     files["docs/nodes.md"] = overview(nodes)
+    files[PAGE] = with_defaults((ROOT / PAGE).read_text(encoding="utf-8"))
     for language in ("en", "zh"):
         files[f"locales/{language}/main.json"] = _json(main_file(language))
     files["locales/en/nodeDefs.json"] = _json(english(nodes))

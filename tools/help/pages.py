@@ -70,9 +70,11 @@ def _setting_row(spec: FieldSpec) -> str:
 
 
 def _default(slot: Slot) -> str:
-    if "default" not in slot.options:
-        return "-"
-    value = slot.options["default"]
+    return written_default(slot.options["default"]) if "default" in slot.options else "-"
+
+
+def written_default(value: bool | int | float | str) -> str:
+    """A default as the pages show it."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, str):
