@@ -1,4 +1,4 @@
-// A small chart of a training's numbers, drawn as they arrive, with a legend in plain words.
+// A small chart of a training's numbers, drawn as they arrive, with a legend.
 
 const COLOURS = [
   "#6cb2ff", "#ffb454", "#8fd68f", "#e38ae3", "#ff7b72", "#6fd6d6", "#d9cf6b", "#b69cff", "#ff9fc0", "#a8b58a",
@@ -9,39 +9,44 @@ const LINE = 16;
 const COLUMN = 190;
 const CHART = 120;
 
-/** What each number of a training says, and whether it is one of the scores, which tell how good the result is. */
+const SCORES = ["style_distance", "structure_distance"];
+
+/** Terms whose names say little alone: what the legend calls them, and what it explains to whoever points there. */
 const TERMS = {
-  style_distance: { says: "distance from the style", score: true },
-  structure_distance: { says: "distance from the source faces", score: true },
-  generator: { says: "how well it is found out" },
-  adversarial: { says: "how well it is found out" },
-  discriminator: { says: "errors of the discriminator" },
-  feature: { says: "parts moved" },
-  self: { says: "structure changed" },
-  relation: { says: "people grown alike" },
-  probe: { says: "labels of parts changed" },
-  texture: { says: "texture unlike the style's" },
-  pixel: { says: "pixels off" },
-  edges: { says: "edges off" },
-  gradient: { says: "edges off" },
-  features: { says: "details off" },
-  blurred: { says: "light and dark off" },
-  structure: { says: "structure off" },
-  codes: { says: "codes off" },
-  r1: { says: "steepness of the discriminator" },
-  path_length: { says: "unevenness of the generator" },
-  semantic_weight: { says: "strength of the constraint" },
-  augment_probability: { says: "augmentation" },
-  loss: { says: "loss" },
+  style_distance: ["style distance", "from the style pictures; 0 is identical"],
+  structure_distance: ["structure distance", "from the source's faces; at 1 they could be anybody's"],
+  generator: ["generator loss", "adversarial: how well the discriminator tells its pictures from the style's"],
+  adversarial: ["adversarial loss", "how well the discriminator tells the pictures from true ones"],
+  discriminator: ["discriminator loss", "how badly the discriminator tells true pictures from the generator's"],
+  feature: ["feature loss", "distance in the features of a network"],
+  self: ["self-similarity loss", "how far relations between places have changed"],
+  relation: ["cross-sample loss", "how far differences between faces have changed"],
+  texture: ["texture loss", "distance of texture and colour statistics from the style's"],
+  pixel: ["pixel loss"],
+  edges: ["edge loss"],
+  gradient: ["gradient loss"],
+  features: ["feature matching loss", "distance in the discriminator's features"],
+  blurred: ["blurred pixel loss", "distance in brightness, at low resolution"],
+  structure: ["structure loss"],
+  codes: ["code loss", "squared error of the codes"],
+  code: ["code loss", "distance of what the encoder reads"],
+  r1: ["R1 penalty", "squared gradient of the discriminator"],
+  path_length: ["path length penalty"],
+  augment_probability: ["augmentation probability"],
 };
 
-/** A term in plain words; one that nobody has described keeps its name. */
-export function inPlainWords(name) {
-  return Object.hasOwn(TERMS, name) ? TERMS[name].says : name.replaceAll("_", " ");
+/** What the legend calls a term; one that is not in the table keeps its name. */
+function title(name) {
+  return Object.hasOwn(TERMS, name) ? TERMS[name][0] : name.replaceAll("_", " ");
+}
+
+function explanation(name) {
+  const says = Object.hasOwn(TERMS, name) ? TERMS[name][1] : undefined;
+  return `${title(name)}${says ? `: ${says}` : ""}. "${name}" in losses.csv. Each curve has its own scale.`;
 }
 
 function isScore(name) {
-  return Object.hasOwn(TERMS, name) && TERMS[name].score === true;
+  return SCORES.includes(name);
 }
 
 export class LossCurve {
@@ -82,13 +87,13 @@ export class LossCurve {
     return [...names].sort((a, b) => isScore(b) - isScore(a)).slice(0, COLOURS.length);
   }
 
-  /** Brings out the curve whose entry of the legend is there, and says its name in the loss table. */
+  /** Brings out the curve whose entry of the legend is there, and explains it. */
   point(x, y) {
     const entry = this.legend.find((e) => x >= e.x && x < e.x + e.width && Math.abs(y - e.y) <= LINE / 2);
     const name = entry?.name ?? null;
     if (name === this.pointedAt) return;
     this.pointedAt = name;
-    this.element.title = name ? `${inPlainWords(name)}: "${name}" in losses.csv. Each curve has its own scale.` : "";
+    this.element.title = name ? explanation(name) : "";
     this.draw();
   }
 
@@ -98,7 +103,7 @@ export class LossCurve {
     const curves = this.names().map((name) => ({ name, points: this.rows.filter((row) => Number.isFinite(row[name])) }));
     const texts = curves.map(({ name, points }) => {
       const value = points.length ? points.at(-1)[name].toPrecision(3) : "not a number";
-      return `${inPlainWords(name)} ${value}`;
+      return `${title(name)} ${value}`;
     });
     this.element.setAttribute("aria-label", `Step ${last.step} of ${this.total}: ${texts.join(", ")}`);
     const { clientWidth: width, clientHeight: height } = this.element;

@@ -121,8 +121,8 @@ def test_losses_are_drawn_and_two_pictures_compared(front_end: Any) -> None:
     assert steps == [1, 2, 3, 4]
     curve = "app.graph.getNodeById(3).facestylistCurve"
     label = front_end.page.evaluate(f"() => {curve}.element.getAttribute('aria-label')")
-    assert label.startswith("Step 4 of 4: distance from the style 0."), "scores come first, in plain words"
-    assert "parts moved " in label and "errors of the discriminator " in label
+    assert label.startswith("Step 4 of 4: style distance 0."), "scores come first"
+    assert "self-similarity loss " in label and "discriminator loss " in label
     assert len(front_end.page.evaluate(saved_widgets)) == without_curve, "the curve is not saved"
 
     front_end.page.evaluate(

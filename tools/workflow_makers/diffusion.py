@@ -80,3 +80,21 @@ def diffusion_model(canvas: Canvas, title: str, positive: str = POSITIVE) -> Dif
         (yes,) = canvas.node("CLIPTextEncode", "What it should look like", clip=clip, text=positive, height=150)
         (no,) = canvas.node("CLIPTextEncode", "What it should not", clip=clip, text=NEGATIVE, height=120)
     return Diffusion(model, vae, yes, no)
+
+
+def sample(canvas: Canvas, diffusion: Diffusion, start: Source, steps: int, denoise: float, cfg: float = 6.0) -> Source:
+    """The latents after sampling from `start`."""
+    (drawn,) = canvas.node(
+        "KSampler",
+        model=diffusion.model,
+        seed=1,
+        steps=steps,
+        cfg=cfg,
+        sampler_name="dpmpp_2m",
+        scheduler="karras",
+        positive=diffusion.positive,
+        negative=diffusion.negative,
+        latent_image=start,
+        denoise=denoise,
+    )
+    return drawn

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .canvas import GREEN, PURPLE, Canvas
-from .diffusion import CANNY, diffusion_model, stylised_faces
+from .diffusion import CANNY, diffusion_model, sample, stylised_faces
 
 THUMBNAIL = ("Faces found", "Stylised faces", "Edges", "Photo with new faces")
 
@@ -36,19 +36,8 @@ def build() -> Canvas:
         )
         (start,) = canvas.node("VAEEncode", pixels=faces.stylised, vae=diffusion.vae)
         canvas.column()
-        (drawn,) = canvas.node(
-            "KSampler",
-            model=diffusion.model,
-            seed=1,
-            steps=25,
-            cfg=6.5,
-            sampler_name="dpmpp_2m",
-            scheduler="karras",
-            positive=positive,
-            negative=negative,
-            latent_image=start,
-            denoise=0.7,
-        )
+        along = diffusion._replace(positive=positive, negative=negative)
+        drawn = sample(canvas, along, start, 25, denoise=0.7, cfg=6.5)
     with canvas.group("7. Put them back", GREEN):
         (repainted,) = canvas.node("VAEDecode", samples=drawn, vae=diffusion.vae)
         image, _ = canvas.node("FaceStylistPasteFaces", faces=faces.found, stylised=repainted)

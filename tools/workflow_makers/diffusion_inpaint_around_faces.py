@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .canvas import GREEN, PURPLE, Canvas
-from .diffusion import diffusion_model, stylised_faces
+from .diffusion import diffusion_model, sample, stylised_faces
 
 THUMBNAIL = ("Photo", "Stylised faces", "Photo with stylised faces", "What is repainted (white)")
 
@@ -34,19 +34,7 @@ def build() -> Canvas:
         (start,) = canvas.node("VAEEncode", pixels=pasted, vae=diffusion.vae)
         (start,) = canvas.node("SetLatentNoiseMask", samples=start, mask=around)
         (soft,) = canvas.node("DifferentialDiffusion", "Soft edges", model=diffusion.model)
-        (drawn,) = canvas.node(
-            "KSampler",
-            model=soft,
-            seed=1,
-            steps=25,
-            cfg=6.0,
-            sampler_name="dpmpp_2m",
-            scheduler="karras",
-            positive=diffusion.positive,
-            negative=diffusion.negative,
-            latent_image=start,
-            denoise=0.6,
-        )
+        drawn = sample(canvas, diffusion._replace(model=soft), start, 25, denoise=0.6)
     with canvas.group("7. Faces on top", GREEN):
         (repainted,) = canvas.node("VAEDecode", samples=drawn, vae=diffusion.vae)
         (image,) = canvas.node(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .canvas import GREEN, PURPLE, Canvas
-from .diffusion import diffusion_model, stylised_faces
+from .diffusion import diffusion_model, sample, stylised_faces
 
 THUMBNAIL = ("Photo", "Faces found", "Stylised faces", "Photo with new faces")
 
@@ -21,20 +21,8 @@ def build() -> Canvas:
     faces = stylised_faces(canvas, "cartoon")
     diffusion = diffusion_model(canvas, "4. Diffusion model")
     with canvas.group("5. Redraw", PURPLE):
-        (drawn,) = canvas.node("VAEEncode", pixels=faces.stylised, vae=diffusion.vae)
-        (drawn,) = canvas.node(
-            "KSampler",
-            model=diffusion.model,
-            seed=1,
-            steps=20,
-            cfg=6.0,
-            sampler_name="dpmpp_2m",
-            scheduler="karras",
-            positive=diffusion.positive,
-            negative=diffusion.negative,
-            latent_image=drawn,
-            denoise=0.35,
-        )
+        (start,) = canvas.node("VAEEncode", pixels=faces.stylised, vae=diffusion.vae)
+        drawn = sample(canvas, diffusion, start, 20, denoise=0.35)
     with canvas.group("6. Put them back", GREEN):
         (redrawn,) = canvas.node("VAEDecode", samples=drawn, vae=diffusion.vae)
         image, _ = canvas.node("FaceStylistPasteFaces", faces=faces.found, stylised=redrawn)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...runtime.folders import SAMPLE
 from .canvas import GREEN, Canvas
+from .opening import inverted_photo
 
 THUMBNAIL = ("Photo", "Faces found", "Every variation", "A picture for each seed")
 
@@ -18,15 +18,8 @@ def build() -> Canvas:
         "appearance (1); *preserve_colour* keeps the face's own colours.\n\n*by_seed* is a list, so that the nodes "
         "after it run once per seed and one picture for each is saved.",
     )
-    with canvas.group("1. Photo", width=380):
-        photo, _ = canvas.node("LoadImage", "Photo", image=SAMPLE)
-    with canvas.group("2. Find the faces"):
-        faces, crops, _ = canvas.node("FaceStylistAlignFaces", image=photo)
-        canvas.node("PreviewImage", "Faces found", images=crops)
-    with canvas.group("3. Find their latents"):
-        (source,) = canvas.node("FaceStylistLoadGenerator", "Source generator")
-        (encoder,) = canvas.node("FaceStylistLoadEncoder")
-        latent, _ = canvas.node("FaceStylistInvertWithEncoder", image=crops, encoder=encoder, generator=source)
+    with inverted_photo(canvas) as photo:
+        faces, _, source, _, latent, _ = photo
     with canvas.group("4. Vary the style", GREEN):
         (style,) = canvas.node("FaceStylistLoadGenerator", "Style", name="embedded:cartoon")
         stylised, grid, _, by_seed = canvas.node(

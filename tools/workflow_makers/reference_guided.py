@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...runtime.folders import SAMPLE
 from .canvas import GREEN, Canvas
+from .opening import inverted_photo
 
 THUMBNAIL = ("Photo", "Reference", "The style as it is", "In the look of the reference")
 
@@ -19,15 +19,8 @@ def build() -> Canvas:
         "them.\n\n*amount* says how much of the look is taken, *structure* borrows a little of its eyes, nose and "
         "mouth too.",
     )
-    with canvas.group("1. Photo", width=380):
-        photo, _ = canvas.node("LoadImage", "Photo", image=SAMPLE)
-    with canvas.group("2. Find the faces"):
-        faces, crops, _ = canvas.node("FaceStylistAlignFaces", image=photo)
-        canvas.node("PreviewImage", "Faces found", images=crops)
-    with canvas.group("3. Find their latents"):
-        (source,) = canvas.node("FaceStylistLoadGenerator", "Source generator")
-        (encoder,) = canvas.node("FaceStylistLoadEncoder")
-        latent, _ = canvas.node("FaceStylistInvertWithEncoder", image=crops, encoder=encoder, generator=source)
+    with inverted_photo(canvas) as photo:
+        faces, crops, source, encoder, latent, _ = photo
     with canvas.group("4. Read the reference", GREEN):
         (style,) = canvas.node("FaceStylistLoadGenerator", "Style", name="embedded:cartoon")
         drawing, _, _ = canvas.node(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...runtime.folders import SAMPLE_GROUP
 from .canvas import GREEN, Canvas
+from .opening import inverted_photo
 
 THUMBNAIL = ("Group photo", "Faces found", "Half the style", "Whole style")
 
@@ -17,15 +18,8 @@ def build() -> Canvas:
         "*max_faces* keeps only the largest ones, *on_no_face* = skip lets photos without faces pass unchanged: useful "
         "for batches and video frames.",
     )
-    with canvas.group("1. Photo", width=380):
-        photo, _ = canvas.node("LoadImage", "Group photo", image=SAMPLE_GROUP)
-    with canvas.group("2. Find the faces"):
-        faces, crops, _ = canvas.node("FaceStylistAlignFaces", image=photo)
-        canvas.node("PreviewImage", "Faces found", images=crops)
-    with canvas.group("3. Find their latents"):
-        (source,) = canvas.node("FaceStylistLoadGenerator", "Source generator")
-        (encoder,) = canvas.node("FaceStylistLoadEncoder")
-        latent, _ = canvas.node("FaceStylistInvertWithEncoder", image=crops, encoder=encoder, generator=source)
+    with inverted_photo(canvas, "Group photo", SAMPLE_GROUP) as photo:
+        faces, crops, source, encoder, latent, _ = photo
         latent, seen = canvas.node(
             "FaceStylistInvertByOptimisation", image=crops, generator=source, start=latent, encoder=encoder, steps=30
         )
