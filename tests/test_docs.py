@@ -10,6 +10,7 @@ import pytest
 
 from facestylist.cli.commands import COMMANDS
 from facestylist.cli.main import build_parser
+from facestylist.core.assets import SETS, list_embedded
 from facestylist.nodes import NODE_DISPLAY_NAME_MAPPINGS
 
 PROGRAMS = ("facestylist ", "python -m facestylist ")
@@ -36,6 +37,13 @@ def test_links_lead_somewhere(root: Path) -> None:
             if not page.exists() or (anchor and anchor not in anchors(page)):
                 broken.append(f"{path.relative_to(root)}: {target}#{anchor}")
     assert not broken
+
+
+def test_the_networks_that_are_named_ship(root: Path) -> None:
+    shipped = {name for of in SETS for kind in ("generator", "stylizer") for name in list_embedded(kind, of)}
+    text = "\n".join(path.read_text("utf-8") for path in [*documents(root), *(root / "web" / "docs").glob("*.md")])
+    named = {found.group() for found in re.finditer(rf"\b({'|'.join(SETS)}):[a-z-]+", text)}
+    assert len(named) > 8 and not named - shipped
 
 
 def test_command_lines_parse(root: Path) -> None:
