@@ -39,6 +39,21 @@ def test_links_lead_somewhere(root: Path) -> None:
     assert not broken
 
 
+def test_pages_that_the_code_names_are_there(root: Path) -> None:
+    """Messages and docstrings send people to `docs/PAGE.md#heading`."""
+    sources = [
+        path for path in root.rglob("*.py") if path.relative_to(root).parts[0] not in ("tests", ".venv", ".work")
+    ]
+    named = {
+        found
+        for path in sources
+        for found in re.findall(r"\b(docs/[\w-]+\.md)(?:#([\w-]+))?", path.read_text(encoding="utf-8"))
+    }
+    assert ("docs/training.md", "guides") in named
+    broken = [(page, at) for page, at in named if not (root / page).exists() or (at and at not in anchors(root / page))]
+    assert not broken
+
+
 def test_the_networks_that_are_named_ship(root: Path) -> None:
     shipped = {name for of in SETS for kind in ("generator", "stylizer") for name in list_embedded(kind, of)}
     text = "\n".join(path.read_text("utf-8") for path in [*documents(root), *(root / "web" / "docs").glob("*.md")])
