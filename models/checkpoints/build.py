@@ -42,6 +42,9 @@ class _Uninitialised(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in RANDOM_FILLS:
             return args[0] if args else kwargs["tensor"]
+        if func is Tensor.div and args[0].is_meta and isinstance(args[1], (int, float)):
+            # Of the same shape, and computing it would import torch's compiler, which takes two seconds.
+            return args[0]
         return (torch.empty if func is torch.randn else func)(*args, **kwargs)
 
 
@@ -133,7 +136,7 @@ def build_network(make: Callable[[], Network], state: State, file: Path, mapped:
 
 def _shell(make: Callable[[], nn.Module]) -> dict[str, torch.Size]:
     """Names and shapes of the tensors that a network would have."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialised():
         return {name: place.shape for name, place in make().state_dict().items()}
 
 
