@@ -18,8 +18,7 @@ from . import builtin_nodes
 from .prompts import WorkflowError, declared_inputs, is_link
 from .validation import Fault, drop_unknown_inputs, node_faults, validate
 from .values import expand_prefixes, set_input
-from .virtual_nodes import without_foreign
-from .workflow import Workflow, node_types, to_workflow
+from .workflow import Workflow, node_types, to_workflow, without_foreign
 
 logger = logging.getLogger(__name__)
 

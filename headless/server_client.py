@@ -16,8 +16,7 @@ from typing import Any
 from ..core.files import write_atomically
 from ..runtime.folders import portable
 from .prompts import InputTypes, WorkflowError, declared_inputs
-from .virtual_nodes import without_foreign
-from .workflow import Workflow, to_workflow
+from .workflow import Workflow, to_workflow, without_foreign
 
 POLL_SECONDS = 0.5
 TIMEOUT_SECONDS = 60.0

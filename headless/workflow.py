@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .canvas import Canvas, runs
 from .graphs import read_graph
-from .prompts import InputTypes, Prompt, WorkflowError, declared_inputs, is_link, is_widget
+from .prompts import InputTypes, Prompt, WorkflowError, is_link
 from .virtual_nodes import COMMENTS
-from .workflow_file import is_ui_format, read_workflow_file
+from .workflow_file import is_ui_format
 
-__all__ = [
-    "InputTypes",
-    "Prompt",
-    "Workflow",
-    "WorkflowError",
-    "declared_inputs",
-    "is_link",
-    "is_ui_format",
-    "is_widget",
-    "node_types",
-    "read_workflow_file",
-    "to_workflow",
-]
+HOLDS_A_VALUE = re.compile(
+    r"(easy|primitive|constant|const|value|number|int|integer|float|string|text|str|multiline|bool|boolean|literal"
+    r"|kj|impact|tt?n|jw|crystools|simple|\W|\d|_)+",
+    re.IGNORECASE,
+)
+"""What a node that only holds a value is called in one pack or another: `INTConstant`, `easy float`, `ImpactInt`,
+`Primitive string [Crystools]`."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +87,44 @@ def to_workflow(
             if isinstance(value, str) and not _is_text(value):
                 raise WorkflowError(f"{said} is {value!r}, which holds what no text can. Type it anew.")
     return workflow
+
+
+def without_foreign(workflow: Workflow, known: Collection[str]) -> tuple[Workflow, dict[str, str]]:
+    """A workflow without the nodes of unknown classes that it can do without, and the classes of those it needs, by id.
+
+    It can do without what only holds a value, which its links get, and without what nothing is linked to.
+    """
+    foreign = {key: str(node["class_type"]) for key, node in workflow.prompt.items() if node["class_type"] not in known}
+    if not foreign:
+        return workflow, {}
+    prompt = {key: {**node, "inputs": dict(node["inputs"])} for key, node in workflow.prompt.items()}
+    values = {key: value for key in foreign if (value := _held_value(prompt[key])) is not None}
+    touched = {key for key in foreign if any(is_link(value) for value in prompt[key]["inputs"].values())}
+    for node in prompt.values():
+        for name, value in node["inputs"].items():
+            if is_link(value) and str(value[0]) in values and value[1] == 0:
+                node["inputs"][name] = values[str(value[0])]
+            elif is_link(value):
+                touched.add(str(value[0]))
+    left_out = [key for key in foreign if key not in touched]
+    if len(left_out) == len(prompt):
+        return workflow, foreign
+    notes = tuple(
+        f"Left out, because it is not known here and nothing is linked to it: node {key} ({foreign[key]})"
+        for key in left_out
+        if key not in values
+    )
+    rest: Prompt = {key: node for key, node in prompt.items() if key not in left_out}
+    needed = {key: kind for key, kind in foreign.items() if key in rest}
+    return replace(workflow, prompt=rest, notes=(*workflow.notes, *notes)), needed
+
+
+def _held_value(node: Mapping[str, Any]) -> Any:
+    """What a node of another pack holds, if that is all it does."""
+    inputs = list(node["inputs"].values())
+    if len(inputs) != 1 or not isinstance(inputs[0], (str, int, float)):
+        return None
+    return inputs[0] if HOLDS_A_VALUE.fullmatch(node["class_type"]) else None
 
 
 def _is_text(value: str) -> bool:
