@@ -1,4 +1,4 @@
-"""Files that several commands read and write: networks, arrays, pictures."""
+"""Files that several commands read and write: arrays, pictures, settings."""
 
 from __future__ import annotations
 
@@ -7,102 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.assets import SETS, is_embedded
 from ..core.settings import parse_toml
 from .console import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..models.discriminator import Discriminator
-    from ..models.types import FaceEncoder, FaceGenerator, FaceStylizer
-
-DETECTORS = ("auto", "yunet", "embedded")
 BRIGHTEST = 8.0
 """Of pictures without a negative value: those that a network drew are about -1..1, and bytes go to 255."""
-
-
-def load_generator(name: str) -> FaceGenerator:
-    """A generator by path, by name in the models folder, or embedded; on the chosen device."""
-    from ..models.checkpoints import load_generator as load
-    from ..runtime.devices import on_device
-    from ..runtime.folders import find_model
-
-    generator = load(find_model("stylegan", name))
-    with on_device(generator.generator, *([generator.discriminator] if generator.discriminator else [])):
-        return generator
-
-
-def load_encoder(name: str) -> FaceEncoder:
-    """An encoder by path, by name in the models folder, or embedded; on the chosen device."""
-    from ..models.checkpoints import load_encoder as load
-    from ..runtime.devices import on_device
-    from ..runtime.folders import find_model
-
-    encoder = load(find_model("face_encoders", name))
-    with on_device(encoder.network):
-        return encoder
-
-
-def load_stylizer(name: str) -> FaceStylizer:
-    """A fast stylizer by path, by name in the models folder, or embedded; on the chosen device."""
-    from ..models.checkpoints import load_stylizer as load
-    from ..runtime.devices import on_device
-    from ..runtime.folders import find_model
-
-    stylizer = load(find_model("face_stylizers", name))
-    with on_device(stylizer.network):
-        return stylizer
-
-
-def load_discriminator(name: str) -> Discriminator:
-    """A discriminator by path, by name in the models folder, or embedded; on the chosen device."""
-    from ..models.checkpoints import load_discriminator as load
-    from ..runtime.devices import on_device
-    from ..runtime.folders import find_model
-
-    discriminator = load(find_model("stylegan", name))
-    with on_device(discriminator):
-        return discriminator
-
-
-def find_file(name: str) -> str:
-    """A network's file by path, by its name in any of the models folders, or embedded; else the name as it is."""
-    from ..runtime.folders import MODEL_EXTENSIONS, find_model
-
-    for kind in MODEL_EXTENSIONS:
-        try:
-            return find_model(kind, name)
-        except ValueError:
-            continue
-    return name
-
-
-def own_encoder(source: str) -> str | None:
-    """The name of the encoder that ships with a shipped generator; None for any other."""
-    return source if source in SETS else None
-
-
-def source_of(style: str) -> str:
-    """The name of the shipped generator that a style belongs to, as far as its name tells."""
-    return style.partition(":")[0] if is_embedded(style) else "embedded"
-
-
-def style_file(name: str) -> str:
-    """What `--style` names: an embedded style by its bare name, or whatever a FILE may be.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    from ..runtime.folders import find_model, list_embedded_styles
-
-    styles = list_embedded_styles()
-    if name in styles:
-        return f"embedded:{name}"
-    try:
-        return find_model("stylegan", name)
-    except ValueError as error:
-        raise ValueError(f"{error} The embedded styles are: {', '.join(styles) or 'none'}.") from error
 
 
 def read_array(path: str, shape: Sequence[int | None], meaning: str) -> Tensor:
@@ -182,12 +94,19 @@ def write_array(tensor: Tensor, path: str | Path) -> Path:
     return write_atomically(Path(path), lambda file: np.save(file, array))
 
 
-def write_pictures(tensors: Tensor, paths: Iterable[Path], alpha: Tensor | None = None) -> list[Path]:
-    """Saves `[N, 3, H, W]` in -1..1 as picture files, with their alpha `[N, H, W]` where it is given."""
-    from ..core.pictures import tensor_to_image, with_alpha, write_picture
+def write_pictures(tensors: Tensor, paths: Iterable[Path]) -> list[Path]:
+    """Saves `[N, 3, H, W]` in -1..1 as picture files."""
+    from ..core.pictures import tensor_to_image, write_picture
 
-    images = with_alpha(tensor_to_image(tensors), alpha)
-    return [write_picture(image, path) for image, path in zip(images, paths, strict=True)]
+    return [write_picture(image, path) for image, path in zip(tensor_to_image(tensors), paths, strict=True)]
+
+
+def write_frames(image: Tensor, folder: Path, name: str) -> list[Path]:
+    """Saves IMAGE as `<name>.png` or, of several frames, as `<name>_0000.png` and so on."""
+    from ..core.pictures import write_picture
+
+    frames = [""] if len(image) == 1 else [f"_{frame:04}" for frame in range(len(image))]
+    return [write_picture(picture, folder / f"{name}{frame}.png") for picture, frame in zip(image, frames, strict=True)]
 
 
 def read_settings(path: Path) -> dict[str, Any]:

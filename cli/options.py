@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..core.settings import Config, fields_of, from_mapping
+from ..pipeline.processes import device_of_rank
 from ..runtime.devices import DEVICES, use_device
 from ..runtime.folders import Folders, use_folders
 from .console import UsageError
 from .files import read_settings
-from .sharding import device_of_rank
 
 SEED_RANGE = 2**32
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..pipeline.processes import Shard, current_shard
 from .console import Console
 from .files import require
-from .sharding import Shard, current_shard
 
 Read = TypeVar("Read")
 log = logging.getLogger(__name__)

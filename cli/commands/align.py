@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.files import check_writable
-from ...detection.settings import MIN_CONFIDENCE
+from ...detection.settings import DETECTORS, MIN_CONFIDENCE
 from ...pipeline.faces import face_finder
 from ..console import Console
-from ..files import DETECTORS, write_pictures
+from ..files import write_pictures
 from ..options import fraction, positive
 from ..photos import Photos
 
@@ -53,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    from ...core.pictures import image_to_tensor, read_photo
-    from ...faces.align import align_faces
+    from ...core.pictures import read_photo
+    from ...pipeline.stylise import find_faces
 
     check_writable(args.out, folder=True)
     find = face_finder(args.detector, args.min_confidence, args.download_if_missing, keep_unsure=True)
@@ -69,8 +69,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
             found.extend(detections)
             return detections
 
-        pictures = image_to_tensor(read_photo(photo))
-        return align_faces(pictures, detect, args.size, args.on_no_face, names=[photo] * len(pictures)), found
+        image = read_photo(photo)
+        return find_faces(image, detect, args.size, on_no_face=args.on_no_face, names=[photo] * len(image)), found
 
     records: list[dict[str, Any]] = []
     for photo, stem, (faces, found) in photos.each("align", read):

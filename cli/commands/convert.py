@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from ...core.files import check_writable
+from ...pipeline.networks import find_file
 from ..console import Console
-from ..files import find_file, require
+from ..files import require
 
 HELP = "turn a checkpoint into our .safetensors"
 LAYOUTS = ("facestylist", "rosinality", "nvidia", "psp", "arcface")

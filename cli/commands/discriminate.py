@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from ...core.files import check_writable
+from ...pipeline.networks import load_discriminator
 from ..console import Console
-from ..files import load_discriminator, read_images, require, write_array
+from ..files import read_images, require, write_array
 
 HELP = "a discriminator's logits for pictures"
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.files import check_writable
+from ...pipeline.networks import load_generator
 from ..console import Console
-from ..files import load_generator, read_array, require, write_array, write_pictures
+from ..files import read_array, require, write_array, write_pictures
 from ..options import seeds
 
 if TYPE_CHECKING:

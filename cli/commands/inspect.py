@@ -6,9 +6,9 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from ...pipeline.networks import find_file
 from ...training.finetune.settings import FinetuneConfig
 from ..console import Console
-from ..files import find_file
 
 if TYPE_CHECKING:
     from ...training.reports.card import RunCard

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.files import check_writable
-from ...training.inversion.settings import LATENT_SPACES, NOISE_MODES, PivotalConfig
+from ...pipeline.networks import load_encoder, load_generator, own_encoder
+from ...training.inversion.settings import LATENT_SPACES, NOISE_MODES, InversionConfig, PivotalConfig
 from ..console import Console
-from ..files import load_encoder, load_generator, own_encoder, require, write_array
+from ..files import require, write_array, write_pictures
 from ..options import fraction, positive
 from ..photos import Photos
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ...models.types import FaceEncoder, FaceGenerator, FaceLatent
+    from ...models.types import FaceLatent
     from ...training.inversion.pivotal import PivotalResult
 
 HELP = "find the latents of aligned faces"
@@ -82,8 +82,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...latents.files import load_latents, save_latents
     from ...latents.mixing import part_of
     from ...latents.sampling import synthesise
-    from ...training.losses.reconstruction import face_distances, mean_squared_error, unlike
-    from ..files import write_pictures
+    from ...pipeline.stylise import compare, find_latents, tune
+    from ...training.losses.reconstruction import mean_squared_error
 
     require(
         args.pivotal is None or args.pivotal.suffix == ".safetensors",
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     generator = load_generator(args.generator)
     encoder = load_encoder(encoder_name) if encoder_name else None
     photos = Photos(args.images, console, sharded=False)
-    settings = {"seed": args.seed or 0}
+    settings: dict[str, Any] = {"seed": args.seed or 0}
     for name in ("delta_penalty", "space", "noise"):
         if getattr(args, name) is not None:
             settings[name] = getattr(args, name)
@@ -129,16 +129,17 @@ def run(args: argparse.Namespace, console: Console) -> None:
         write(latent)
         console.note(f"\nThe best so far is in {args.out}.")
 
-    latent = find_latents(pictures, generator, encoder, steps, settings, args.encoder_steps, start, keep)
+    search = InversionConfig(steps=steps, **settings) if steps else None
+    latent = find_latents(pictures, generator, encoder, search, args.encoder_steps, start, keep)
     drawn = synthesise(generator, latent).cpu()
     error = mean_squared_error(drawn, pictures)
-    latent = latent.replace(reconstruction_error=error, identity_distance=face_distances(encoder, pictures, drawn))
+    way_out = "Give more --steps, tune with --pivotal, or draw with `stylise --fast`."
+    latent, warning = compare(latent.replace(reconstruction_error=error), encoder, pictures, drawn, way_out)
     write(latent)
     files = [str(args.out)]
     records: list[dict[str, Any]] = [
         {"image": path, "error": value} for (path, _, _), value in zip(done, error.tolist(), strict=True)
     ]
-    drawer = generator
     if args.pivotal is not None:
         from ...models.checkpoints import save_generator
 
@@ -146,19 +147,17 @@ def run(args: argparse.Namespace, console: Console) -> None:
             save_generator(result.generator, args.pivotal, dict(result.generator.provenance))
             console.note(f"\nThe best so far is in {args.pivotal}.")
 
-        drawer, tuned_errors = tune(
-            pictures, generator, latent, args.pivotal_steps, args.locality, args.seed or 0, keep_tuned, encoder
-        )
-        save_generator(drawer, args.pivotal, dict(drawer.provenance))
+        pivotal = PivotalConfig(steps=args.pivotal_steps, locality_weight=args.locality, seed=args.seed or 0)
+        learned, left = tune(pictures, generator, latent, pivotal, encoder, keep_tuned)
+        save_generator(learned, args.pivotal, dict(learned.provenance))
         files.append(str(args.pivotal))
-        for record, value in zip(records, tuned_errors, strict=True):
+        for record, value in zip(records, left.tolist(), strict=True):
             record["error_tuned"] = value
-        drawn = synthesise(drawer, latent).cpu()
-    distances = face_distances(encoder, pictures, drawn)
-    if distances is not None:
-        for record, value in zip(records, distances.tolist(), strict=True):
+        drawn = synthesise(learned, latent).cpu()
+        latent, warning = compare(latent, encoder, pictures, drawn, way_out)
+    if latent.identity_distance is not None:
+        for record, value in zip(records, latent.identity_distance.tolist(), strict=True):
             record["identity_distance"] = value
-    warning = unlike(distances, "Give more --steps, tune with --pivotal, or draw with `stylise --fast`.")
     if args.reconstructions:
         write_pictures(drawn, [args.reconstructions / f"{stem}.png" for _, stem, _ in done])
     for record in records:
@@ -170,55 +169,6 @@ def run(args: argparse.Namespace, console: Console) -> None:
         console.note(warning)
     console.result({"files": files, "shape": list(latent.w_plus.shape), "images": records, **photos.as_json()})
     photos.check()
-
-
-def find_latents(
-    pictures: Tensor,
-    generator: FaceGenerator,
-    encoder: FaceEncoder | None,
-    steps: int,
-    settings: dict[str, Any],
-    encoder_steps: int | None = None,
-    start: FaceLatent | None = None,
-    keep: Callable[[FaceLatent], Any] | None = None,
-) -> FaceLatent:
-    """The encoder's latents where there is one, else `start`, then `steps` of optimisation where there are any.
-
-    keep: given the best so far when the search is interrupted.
-    """
-    from ...runtime.progress import ProgressReporter
-    from ...training.inversion.search import invert_by_optimisation, invert_with_encoder
-    from ...training.inversion.settings import InversionConfig
-
-    latent = invert_with_encoder(pictures, encoder, generator, encoder_steps) if encoder else start
-    if latent is not None and steps == 0:
-        return latent
-    config = InversionConfig(steps=steps, **settings)
-    with ProgressReporter(steps, "invert") as progress:
-        return invert_by_optimisation(pictures, generator, latent, config, progress.callbacks(), keep, encoder)
-
-
-def tune(
-    pictures: Tensor,
-    generator: FaceGenerator,
-    latent: FaceLatent,
-    steps: int,
-    locality: float = PivotalConfig.locality_weight,
-    seed: int = 0,
-    keep: Callable[[PivotalResult], Any] | None = None,
-    encoder: FaceEncoder | None = None,
-) -> tuple[FaceGenerator, Sequence[float]]:
-    """The generator tuned to the faces, and the error that is left of each.
-
-    keep: given the best so far when the tuning is interrupted.
-    """
-    from ...runtime.progress import ProgressReporter
-    from ...training.inversion.pivotal import tune_to_faces
-
-    config = PivotalConfig(steps=steps, locality_weight=locality, seed=seed)
-    with ProgressReporter(steps, "tune") as progress:
-        result = tune_to_faces(pictures, generator, latent, config, progress.callbacks(), keep, encoder)
-    return result.generator, result.error_after.tolist()
 
 
 def _read_square(path: str, size: int) -> Tensor:

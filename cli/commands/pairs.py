@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.files import check_writable
+from ...pipeline.networks import find_file, load_encoder, load_generator, own_encoder, source_of, style_file
+from ...pipeline.processes import Shard, current_shard
 from ...training.pairs.settings import PairsConfig
 from ..console import Console
-from ..files import find_file, load_encoder, load_generator, own_encoder, require, source_of, style_file
+from ..files import require
 from ..options import add_settings, read_config
-from ..sharding import Shard, current_shard
-from .invert import find_latents
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -110,6 +110,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 def _photos(args: argparse.Namespace, source: FaceGenerator, shard: Shard) -> PicturesWithLatents | None:
     """The people in `--photos` that are this process's, and their latents in the source; None for none."""
+    from ...pipeline.stylise import find_latents
+    from ...training.inversion.settings import InversionConfig
     from ...training.pairs.candidates import PicturesWithLatents
 
     if args.photos is None:
@@ -120,7 +122,8 @@ def _photos(args: argparse.Namespace, source: FaceGenerator, shard: Shard) -> Pi
     require(steps > 0 or encoder is not None, "with --steps 0 an --encoder is needed")
     if not len(pictures):
         return None
-    return PicturesWithLatents(find_latents(pictures, source, encoder, steps, {"seed": args.seed or 0}), pictures)
+    search = InversionConfig(steps=steps, seed=args.seed or 0) if steps else None
+    return PicturesWithLatents(find_latents(pictures, source, encoder, search), pictures)
 
 
 def _anchors(

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 from ...core.files import check_writable, write_atomically
+from ...pipeline.processes import current_shard
 from ..console import Console
 from ..files import require
 from ..options import positive
-from ..sharding import current_shard
 
 HELP = "draw procedural faces with exact landmarks and label maps"
 CHUNK = 32

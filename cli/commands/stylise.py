@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.files import check_writable
 from ...latents.settings import ApplyConfig, VariationConfig
 from ...pipeline.faces import face_finder
+from ...pipeline.networks import load_encoder, load_generator, load_stylizer, own_encoder, source_of, style_file
+from ...training.inversion.settings import InversionConfig, PivotalConfig, ReferenceConfig
 from ..console import Console
-from ..fast import stylise_with_stylizer
-from ..files import (
-    error_context,
-    load_encoder,
-    load_generator,
-    own_encoder,
-    require,
-    source_of,
-    style_file,
-    write_pictures,
-)
+from ..files import error_context, require, write_frames, write_pictures
 from ..options import fraction, positive
 from ..photos import Photos
 from .align import add_detection
-from .invert import find_latents, tune
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,22 +105,86 @@ def add_modes(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     import torch
 
-    from ...core.pictures import alpha_of, image_to_tensor, read_photo
-    from ...faces.align import align_faces
-    from ...faces.paste import paste_faces
-    from ...latents.sampling import synthesise
-    from ...models.blending import with_strength
-    from ...training.inversion.pivotal import align_style
-    from ...training.losses.reconstruction import face_distances, unlike
+    from ...core.pictures import read_photo
 
     require((args.style is None) != (args.stylizer is None), "give one of --style and --stylizer")
     check_writable(args.out, folder=True)
     if args.fast and args.stylizer is None:
         name = args.style.rpartition(":")[2].removeprefix("student-")
         args.stylizer = f"{source_of(args.style)}:student-{name}"
-    if args.stylizer is not None:
-        stylise_with_stylizer(args, console)
-        return
+    label, make = _with_generator(args, console) if args.stylizer is None else _with_stylizer(args)
+    find = None
+    if args.stylizer is None or args.faces_only:
+        find = face_finder(args.detector, args.min_confidence, args.download_if_missing, keep_unsure=True)
+    photos = Photos(args.photos, console)
+
+    def read(photo: str) -> tuple[Tensor, FaceCrops | None]:
+        image = read_photo(photo)
+        if find is None:
+            return image, None
+        from ...pipeline.stylise import find_faces
+
+        return image, find_faces(image, find, args.size, on_no_face=args.on_no_face, names=[photo] * len(image))
+
+    records: list[dict[str, Any]] = []
+    with torch.inference_mode():
+        for photo, stem, (image, faces) in photos.each("stylise", read):
+            made = make(photo, image, faces)
+            crops: list[Path] = []
+            for kind, batch in made.crops.items():
+                crops += write_pictures(batch, [args.out / f"{stem}_{kind}_{n:02}.png" for n in range(len(batch))])
+            files = [
+                path for name, done in made.images.items() for path in write_frames(done, args.out, f"{stem}_{name}")
+            ]
+            files += crops
+            for path in files:
+                console.line(str(path))
+            count = {} if faces is None else {"faces": len(faces)}
+            records.append({"photo": photo, **count, "files": [str(path) for path in files], **made.facts})
+    console.result({"style": label, "photos": records, **photos.as_json()})
+    photos.check()
+
+
+@dataclass
+class _Made:
+    """What became of a photo."""
+
+    images: dict[str, Tensor]
+    """IMAGE of the whole photo, by what its file's name ends in."""
+    crops: dict[str, Tensor] = field(default_factory=dict)
+    """Faces to be written too, `[N, 3, S, S]`, by kind."""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+Make = Callable[[str, "Tensor", Any], _Made]
+"""Of a photo, its IMAGE and its faces, which are None where the whole is drawn."""
+
+
+def _with_stylizer(args: argparse.Namespace) -> tuple[str, Make]:
+    """The style's name, and what draws whole photos, or their faces, in one pass."""
+    from ...core.pictures import alpha_of, image_to_tensor, tensor_to_image, with_alpha
+    from ...models.stylizer import draw
+
+    stylizer = load_stylizer(args.stylizer)
+    label = stylizer.style or "stylised"
+
+    def make(photo: str, image: Tensor, faces: FaceCrops | None) -> _Made:
+        if faces is None:
+            drawn = draw(stylizer.network, image_to_tensor(image), args.strength, args.stroke_size)
+            return _Made({label: with_alpha(tensor_to_image(drawn), alpha_of(image))})
+        from ...pipeline.stylise import paste
+
+        drawn = draw(stylizer.network, faces.crops, args.strength, args.stroke_size)
+        return _Made({label: paste(faces, drawn, args.feather, args.colour_match, args.region)[0]})
+
+    return label, make
+
+
+def _with_generator(args: argparse.Namespace, console: Console) -> tuple[str, Make]:
+    """The style's name, and what finds the faces' latents and draws them with its generator."""
+    from ...pipeline.stylise import Stylist, paste, stylise
+    from ...training.losses.reconstruction import unlike
+
     args.source = args.source or source_of(args.style)
     encoder_name = args.encoder or own_encoder(args.source)
     steps = args.steps if args.steps is not None else (0 if encoder_name else 200)
@@ -139,71 +196,38 @@ def run(args: argparse.Namespace, console: Console) -> None:
         flag = f"--{name.replace('_', '-')}"
         require(bool(asked) or getattr(args, name) in (None, False, 0), f"{flag} needs --variations or --reference")
     require(args.reference_steps is None or args.reference_steps >= 0, "--reference-steps is below 0")
-    style = load_generator(style_file(args.style))
-    source = load_generator(args.source)
-    encoder = load_encoder(encoder_name) if encoder_name else None
-    drawer = with_strength(source, style, args.strength)
-    find = face_finder(args.detector, args.min_confidence, args.download_if_missing, keep_unsure=True)
-    label = style.style or Path(args.style).stem
-    look = read_references(args, style, source, encoder) if args.reference else None
-    photos = Photos(args.photos, console)
+    seed = args.seed or 0
+    by = Stylist(
+        load_generator(style_file(args.style)),
+        load_generator(args.source),
+        load_encoder(encoder_name) if encoder_name else None,
+        args.strength,
+        InversionConfig(steps=steps, seed=seed) if steps else None,
+        PivotalConfig(steps=args.pivotal, seed=seed) if args.pivotal else None,
+    )
+    label = by.style.style or Path(args.style).stem
+    look = read_references(args, by.style, by.source, by.encoder) if args.reference else None
 
-    def read(photo: str) -> tuple[Tensor, Tensor | None, FaceCrops]:
-        image = read_photo(photo)
-        pictures = image_to_tensor(image)
-        faces = align_faces(pictures, find, args.size, args.on_no_face, names=[photo] * len(pictures))
-        return pictures, alpha_of(image), faces
+    def make(photo: str, image: Tensor, faces: FaceCrops) -> _Made:
+        if not len(faces):
+            untouched = paste(faces, faces.crops, args.feather, args.colour_match, args.region)[0]
+            return _Made({label: untouched}, facts={"errors": [], "identity_distances": None})
+        drawn, latent = stylise(faces, by, lambda drawer, codes: appearances(args, drawer, codes, look))
+        warning = unlike(latent.identity_distance, "Give --steps 100, add --pivotal 200, or use --fast.")
+        if warning:
+            console.note(f"{photo}: {warning}")
+        errors, distances = latent.reconstruction_error, latent.identity_distance
+        named = {f"{label}{suffix}": pictures for suffix, pictures in drawn.items()}
+        return _Made(
+            {name: paste(faces, new, args.feather, args.colour_match, args.region)[0] for name, new in named.items()},
+            {"crop": faces.crops, **named} if args.crops else {},
+            {
+                "errors": [] if errors is None else errors.tolist(),
+                "identity_distances": None if distances is None else distances.tolist(),
+            },
+        )
 
-    records: list[dict[str, Any]] = []
-    with torch.inference_mode():
-        for photo, stem, (pictures, alpha, faces) in photos.each("stylise", read):
-            files: list[Path] = []
-            errors: list[float] = []
-            distances: Tensor | None = None
-            results = {label: pictures}
-            if len(faces):
-                latent = find_latents(faces.crops, source, encoder, steps, {"seed": args.seed or 0})
-                if args.pivotal:
-                    tuned, left = tune(faces.crops, source, latent, args.pivotal, seed=args.seed or 0, encoder=encoder)
-                    latent = latent.replace(reconstruction_error=torch.tensor(left))
-                    drawer = with_strength(tuned, align_style(style, source, tuned), args.strength)
-                drawn = {
-                    f"{label}{suffix}": synthesise(drawer, codes).cpu()
-                    for suffix, codes in appearances(args, drawer, latent, look).items()
-                }
-                painter = tuned if args.pivotal else source
-                distances = face_distances(encoder, faces.crops, synthesise(painter, latent))
-                warning = unlike(distances, "Give --steps 100, add --pivotal 200, or use --fast.")
-                if warning:
-                    console.note(f"{photo}: {warning}")
-                results = {
-                    name: paste_faces(pictures, faces, stylised, args.feather, args.colour_match, region=args.region)[0]
-                    for name, stylised in drawn.items()
-                }
-                errors = [] if latent.reconstruction_error is None else latent.reconstruction_error.tolist()
-                if args.crops:
-                    for kind, batch in (("crop", faces.crops), *drawn.items()):
-                        files += write_pictures(
-                            batch, [args.out / f"{stem}_{kind}_{number:02}.png" for number in range(len(batch))]
-                        )
-            made: list[Path] = []
-            for name, result in results.items():
-                frames = [""] if len(result) == 1 else [f"_{frame:04}" for frame in range(len(result))]
-                made += write_pictures(result, [args.out / f"{stem}_{name}{frame}.png" for frame in frames], alpha)
-            files = made + files
-            for path in files:
-                console.line(str(path))
-            records.append(
-                {
-                    "photo": photo,
-                    "faces": len(faces),
-                    "files": [str(f) for f in files],
-                    "errors": errors,
-                    "identity_distances": None if distances is None else distances.tolist(),
-                }
-            )
-    console.result({"style": label, "photos": records, **photos.as_json()})
-    photos.check()
+    return label, make
 
 
 def read_references(
@@ -216,7 +240,6 @@ def read_references(
     from ...faces.align import reference_crops
     from ...runtime.progress import ProgressReporter
     from ...training.inversion.reference import encode_reference
-    from ...training.inversion.settings import ReferenceConfig
 
     # Drawn faces: the embedded detector knows them, and is less sure of them than of photographs.
     find = face_finder("embedded", min(args.min_confidence, 0.3), False)

@@ -9,11 +9,12 @@ from typing import Any
 
 from ...core.files import check_writable
 from ...pipeline.faces import face_finder
+from ...pipeline.networks import load_encoder, load_generator, own_encoder
+from ...pipeline.processes import training_processes
 from ...training.base.settings import BaseTrainingConfig
 from ..console import Console, UsageError
-from ..files import load_encoder, load_generator, own_encoder, require
+from ..files import require
 from ..options import add_settings, read_config
-from ..sharding import training_processes
 
 HELP = "train a generator and an encoder of your own from portraits"
 

@@ -9,14 +9,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core.settings import to_mapping
+from ...pipeline.networks import load_generator, load_stylizer, source_of, style_file
 from ...training.stylizer.settings import StylizerConfig
 from ..console import Console
-from ..files import load_generator, load_stylizer, require, source_of, style_file
+from ..files import require
 from ..options import add_settings, read_config
 from ..photos import read_usable
-from ..runs import begin_run
-from ..sharding import training_processes
+from ..training import TrainingCommand, add_output, add_resume, add_run_dir, check_output
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,18 +47,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start", metavar="NAME|FILE", help="a stylizer to go on from, say embedded:student-sketch; keeps its width"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the stylizer, a .safetensors file")
-    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name; flags go before them")
-    parser.add_argument("--steps", type=int, metavar="N", help=f"default: {StylizerConfig.steps}")
+    add_output(parser, "the stylizer", StylizerConfig)
     parser.add_argument("--style-name", metavar="NAME", help="default: the look, or the name of OUT")
-    parser.add_argument("--run-dir", type=Path, metavar="RUN", help="where the run is kept (default: runs/NAME)")
-    parser.add_argument("--resume", action="store_true", help="continue the run in that folder")
+    add_run_dir(parser)
+    add_resume(parser)
     settings = parser.add_argument_group("settings")
     add_settings(settings, StylizerConfig, but=ON_THEIR_OWN)
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    require(args.out.suffix == ".safetensors", f"--out is {args.out}; its name has to end in .safetensors")
+    check_output(args)
     folders = args.before is not None or args.after is not None
     given = sum((args.look is not None, args.pairs is not None, folders))
     require(given == 1, "give one of --look, --pairs, or --before with --after")
@@ -69,10 +66,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
     require(args.faces > 0 or args.pictures is not None, "--faces 0 leaves nothing to learn from; give --pictures")
     require(args.as_rendered is None or 0 <= args.as_rendered <= 1, "--as-rendered has to be 0 to 1")
     config = _config(args)
-    run_dir = args.run_dir or Path("runs") / config.style_name
-    begin_run(console, run_dir, args.resume, "with --resume", args.out)
+    job = TrainingCommand(args, console, config, config.style_name)
     from ...models.checkpoints import save_stylizer
-    from ...runtime.devices import memory_for_training
     from ...runtime.progress import ProgressReporter
     from ...training.pairs.manifest import load_pairs
     from ...training.stylizer.dataset import (
@@ -87,7 +82,6 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...training.stylizer.targets import TARGETS
     from ...training.stylizer.task import chosen_medium, train_stylizer
 
-    processes = training_processes()
     start = None if args.start is None else load_stylizer(args.start)
     common: dict[str, Any] = {
         "size": config.size,
@@ -107,8 +101,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
         )
         twins: dict[str, Tensor] = {}
         if args.faces:
-            with processes.main_process_first(), ProgressReporter(args.faces, "render") as progress:
-                twins = load_twins(run_dir.parent / "twins", args.faces, TWIN_SIZE, on_progress=progress.update)
+            with job.main_process_first(), ProgressReporter(args.faces, "render") as progress:
+                twins = load_twins(job.folder.parent / "twins", args.faces, TWIN_SIZE, on_progress=progress.update)
         pictures = _bytes(args.pictures) if args.pictures else []
         batches = rendered_pair_batches(twins, pictures, target, medium, **common, studio_share=studio_share)
         learnt = f"{args.faces} rendered faces, {len(pictures)} pictures"
@@ -124,26 +118,21 @@ def run(args: argparse.Namespace, console: Console) -> None:
             triples, shown = list(pair_pictures(*made)), shown_pairs(*made)
         batches = pair_batches(triples, medium, pair_share=config.pair_share, **common)
         learnt = f"{len(triples)} pairs"
-    with memory_for_training() as device, ProgressReporter(config.steps, "train") as progress:
+    with ProgressReporter(config.steps, "train") as progress:
         result = train_stylizer(
             config,
             batches,
             medium,
             {"learnt_from": learnt},
             progress.callbacks(),
-            run_dir,
-            args.resume,
-            processes.device or device,
-            processes,
+            job.folder,
+            job.resume,
+            job.device,
+            job.processes,
             start,
             shown,
         )
-    if not processes.is_main:
-        return
-    save_stylizer(result.stylizer, args.out, dict(result.stylizer.provenance))
-    console.line(str(args.out))
-    last = result.history[-1] if result.history else {}
-    console.result({"files": [str(args.out)], "run": str(run_dir), "settings": to_mapping(config), "last": last})
+    job.finish(save_stylizer, result.stylizer, result.history)
 
 
 def _folder_pairs(before: Path, after: Path) -> list[tuple[Tensor, Tensor, float]]:

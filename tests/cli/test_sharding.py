@@ -10,7 +10,7 @@ import torch
 from tolerances import assert_close
 
 from facestylist.cli.main import main
-from facestylist.cli.sharding import Shard, current_shard, device_of_rank, require_one_process
+from facestylist.pipeline.processes import Shard, current_shard, device_of_rank, require_one_process
 
 
 def test_the_shares_are_all_of_it_and_disjoint() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 from ...cli.console import Console
 from ...cli.files import read_settings, require
 from ...cli.options import positive
-from ...cli.runs import begin_run
-from ...cli.sharding import require_one_process
+from ...cli.training import begin_run
+from ...pipeline.processes import require_one_process
 
 HELP = "train the embedded face detector on rendered scenes"
 

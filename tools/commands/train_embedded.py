@@ -10,9 +10,9 @@ from typing import Any
 
 from ...cli.console import Console
 from ...cli.files import read_settings, require
-from ...cli.sharding import require_one_process
 from ...core.assets import ASSETS
 from ...core.files import check_writable
+from ...pipeline.processes import require_one_process
 
 CAST = ASSETS / "rendered"
 HELP = "train the embedded networks from nothing (hours)"
