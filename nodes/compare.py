@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .declare import socket
+from .declare import Node, socket
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,7 +13,7 @@ CATEGORY = "FaceStylist/Report"
 NAME_LENGTH = 8
 
 
-class CompareFaces:
+class CompareFaces(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Shows two pictures on top of each other with an edge that follows the pointer: the photo and its stylised "
@@ -23,7 +23,6 @@ class CompareFaces:
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("side_by_side",)
     OUTPUT_TOOLTIPS = ("Each pair as one picture, the first on the left.",)
-    FUNCTION = "run"
     OUTPUT_NODE = True
 
     @classmethod

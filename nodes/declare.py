@@ -22,7 +22,72 @@ MAX_SEED = 2**32 - 1
 OTHER_SETTINGS = "Other settings by name, one per line: r1_gamma = 10. This node's help lists all of them."
 
 
-class WithSettings:
+class Node:
+    """What all nodes have in common for ComfyUI."""
+
+    FUNCTION = "run"
+
+
+class SavingNode(Node):
+    """A node that writes a file and says where it is."""
+
+    RETURN_TYPES = ("STRING",)
+    RETURN_NAMES = ("path",)
+    OUTPUT_NODE = True
+
+    @staticmethod
+    def saved(path: Path, node_id: str | None) -> tuple[str]:
+        """Its output, which it also shows."""
+        from ..runtime.progress import ProgressReporter
+
+        ProgressReporter(1, node_id=node_id).text(f"Saved {path}")
+        return (str(path),)
+
+
+class NetworkLoader(Node):
+    """A node that loads a network from a list of names."""
+
+    KIND: ClassVar[str]
+    """One of `pipeline.networks.FOLDERS`."""
+    NAME_TOOLTIP: ClassVar[str]
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        from ..pipeline.networks import FOLDERS
+        from ..runtime.folders import list_models
+
+        return {"required": {"name": choice(list_models(FOLDERS[cls.KIND]), cls.NAME_TOOLTIP)}}
+
+    @classmethod
+    def IS_CHANGED(cls, name: str) -> str:
+        from ..core.assets import is_embedded, resolve
+        from ..pipeline.networks import FOLDERS
+        from ..runtime.folders import find_model
+
+        path = find_model(FOLDERS[cls.KIND], name)
+        return content_hash([resolve(path, cls.KIND) if is_embedded(path) else Path(path)])
+
+    def run(self, name: str) -> tuple[Any]:
+        from ..pipeline.networks import read_network
+
+        return (read_network(self.KIND, name),)
+
+
+class FileReader(Node):
+    """A node that reads a file named by its text `file`."""
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, file: str | None) -> bool | str:
+        return input_file(file)
+
+    @classmethod
+    def IS_CHANGED(cls, file: str, generator: None = None) -> str:
+        from ..runtime.folders import find_input
+
+        return content_hash([find_input(file)])
+
+
+class WithSettings(Node):
     """A node with a text `settings`, which is checked before anything runs."""
 
     CONFIG: ClassVar[type]
@@ -116,6 +181,19 @@ def _options(tooltip: str, advanced: bool, **options: Any) -> dict[str, Any]:
     if advanced:
         options["advanced"] = True
     return options
+
+
+def input_file(name: str | None) -> bool | str:
+    """For VALIDATE_INPUTS: whether the file is there, or what to do; a name that comes over a wire is None here."""
+    from ..runtime.folders import find_input
+
+    if name is None:
+        return True
+    try:
+        path = find_input(name)
+    except ValueError as error:
+        return str(error)
+    return path.is_file() or f"There is no file {path}. Give a name inside the input folder, or add [output] to it."
 
 
 def content_hash(paths: Iterable[Path]) -> str:

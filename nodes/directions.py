@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .declare import choice, content_hash, integer, number, seed, socket, switch, text
-from .generators import placed
-from .latents import CATEGORY, FILE_TOOLTIP, FOLDER, LAYERS_TOOLTIP, input_file, output_path
+from .declare import FileReader, Node, SavingNode, choice, integer, number, seed, socket, switch, text
+from .latents import CATEGORY, FILE_TOOLTIP, FOLDER, LAYERS_TOOLTIP
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 PREVIEW_STRENGTH = 3.0
 
 
-class FindLatentDirections:
+class FindLatentDirections(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Finds directions in which faces change (pose, expression, age, light, colours) without "
@@ -36,7 +35,6 @@ class FindLatentDirections:
         "The directions, the one with the largest effect first. For Move Along Direction.",
         "The average face moved by -3, 0 and 3 along each direction, a row for each from the first.",
     )
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -60,23 +58,20 @@ class FindLatentDirections:
         from ..core.pictures import tensor_to_image
         from ..latents.directions import direction_sheet, find_by_samples, find_by_weights
         from ..latents.layers import parse_layers
+        from ..pipeline.networks import placed
 
         chosen = parse_layers(layers, generator.num_ws)
         find = find_by_weights if method == "sefa" else find_by_samples
-        with placed(generator) as network:
-            directions = find(network, chosen, min(count, generator.w_dim), seed)
-            return directions, tensor_to_image(direction_sheet(network, directions, PREVIEW_STRENGTH))
+        with placed(generator):
+            directions = find(generator, chosen, min(count, generator.w_dim), seed)
+            return directions, tensor_to_image(direction_sheet(generator, directions, PREVIEW_STRENGTH))
 
 
-class SaveLatentDirections:
+class SaveLatentDirections(SavingNode):
     CATEGORY = CATEGORY
     DESCRIPTION = "Saves directions as one .safetensors file. Nothing is overwritten: names are numbered."
     SEARCH_ALIASES = ["save direction", "export direction", "save edit"]
-    RETURN_TYPES = ("STRING",)
-    RETURN_NAMES = ("path",)
     OUTPUT_TOOLTIPS = ("Where the file is; Load Latent Directions takes it.",)
-    OUTPUT_NODE = True
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -90,14 +85,13 @@ class SaveLatentDirections:
 
     def run(self, directions: FaceDirections, name: str, node_id: str | None = None) -> tuple[str]:
         from ..latents.directions import save_directions
-        from ..runtime.progress import ProgressReporter
+        from ..pipeline.networks import new_output_file
 
-        path = save_directions(directions, output_path(name, ".safetensors"))
-        ProgressReporter(1, node_id=node_id).text(f"Saved {path}")
-        return (str(path),)
+        path = save_directions(directions, new_output_file(FOLDER, name or "latents", ".safetensors"))
+        return self.saved(path, node_id)
 
 
-class LoadLatentDirections:
+class LoadLatentDirections(FileReader):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Loads directions: saved ones of ours, InterFaceGAN boundaries and other arrays (.npy, .pt), GANSpace "
@@ -107,7 +101,6 @@ class LoadLatentDirections:
     RETURN_TYPES = ("FACE_DIRECTIONS",)
     RETURN_NAMES = ("directions",)
     OUTPUT_TOOLTIPS = ("The directions, for Move Along Direction.",)
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -118,16 +111,6 @@ class LoadLatentDirections:
             }
         }
 
-    @classmethod
-    def VALIDATE_INPUTS(cls, file: str) -> bool | str:
-        return input_file(file)
-
-    @classmethod
-    def IS_CHANGED(cls, file: str, generator: None = None) -> str:
-        from ..runtime.folders import find_input
-
-        return content_hash([find_input(file)])
-
     def run(self, generator: FaceGenerator, file: str) -> tuple[FaceDirections]:
         from ..latents.directions import load_directions
         from ..runtime.folders import find_input
@@ -135,7 +118,7 @@ class LoadLatentDirections:
         return (load_directions(find_input(file), generator),)
 
 
-class MoveAlongDirection:
+class MoveAlongDirection(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Changes faces along a direction: older, turned, smiling, whatever the direction means. Several of them "
@@ -145,7 +128,6 @@ class MoveAlongDirection:
     RETURN_TYPES = ("FACE_LATENT",)
     RETURN_NAMES = ("latent",)
     OUTPUT_TOOLTIPS = ("The changed faces, for Decode Latent and Stylise Faces.",)
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -177,7 +159,7 @@ class MoveAlongDirection:
         return (move_along(latent, directions, index, strength, chosen),)
 
 
-class LatentWalk:
+class LatentWalk(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Frames of a walk from face to face: through given latents, or through sampled faces by "
@@ -188,7 +170,6 @@ class LatentWalk:
     RETURN_TYPES = ("FACE_LATENT",)
     RETURN_NAMES = ("latent",)
     OUTPUT_TOOLTIPS = ("One latent per frame.",)
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -234,6 +215,7 @@ class LatentWalk:
         generator: FaceGenerator | None = None,
     ) -> tuple[FaceLatent]:
         from ..latents.mixing import walk_between_latents, walk_between_seeds
+        from ..pipeline.networks import placed
 
         pace: Any = easing
         if latent is not None:
@@ -244,6 +226,6 @@ class LatentWalk:
                 "faces from."
             )
         drawn_in: Any = space
-        with placed(generator) as network:
+        with placed(generator):
             seeds = range(seed, seed + count)
-            return (walk_between_seeds(network, seeds, frames, loop, pace, truncation_psi, drawn_in),)
+            return (walk_between_seeds(generator, seeds, frames, loop, pace, truncation_psi, drawn_in),)

@@ -8,9 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..training.encoder.settings import EncoderTrainingConfig
-from .declare import WithSettings, read_settings, settings_of, socket, switch, text
-from .generators import unused_path
-from .inversion import MODEL_FOLDER
+from .declare import SavingNode, WithSettings, read_settings, settings_of, socket, switch, text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +35,6 @@ class TrainEncoder(WithSettings):
         "The loss curves, for Loss Plot and ComfyUI's own loss graph.",
         "Mean squared error of samples it was not trained on, as read and drawn again; pictures in -1..1.",
     )
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -90,18 +87,14 @@ class TrainEncoder(WithSettings):
         return result.encoder, preview, loss_map(result.history), result.error
 
 
-class SaveEncoder:
+class SaveEncoder(SavingNode):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Saves a face encoder as one .safetensors file that Load Face Encoder lists. A file that exists is never "
         "overwritten: names are numbered."
     )
     SEARCH_ALIASES = ["save encoder", "export encoder", "safetensors"]
-    RETURN_TYPES = ("STRING",)
-    RETURN_NAMES = ("path",)
     OUTPUT_TOOLTIPS = ("Where the file is.",)
-    OUTPUT_NODE = True
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -120,9 +113,8 @@ class SaveEncoder:
 
     def run(self, encoder: FaceEncoder, name: str, half_precision: bool, node_id: str | None = None) -> tuple[str]:
         from ..models.checkpoints import save_encoder
-        from ..runtime.progress import ProgressReporter
+        from ..pipeline.networks import new_model_file
 
-        path = unused_path(MODEL_FOLDER, name)
+        path = new_model_file("encoder", name)
         save_encoder(encoder, path, dict(encoder.provenance), half=half_precision)
-        ProgressReporter(1, node_id=node_id).text(f"Saved {path}")
-        return (str(path),)
+        return self.saved(path, node_id)

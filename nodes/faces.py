@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..detection.settings import MIN_CONFIDENCE
 from ..pipeline.faces import face_finder
-from .declare import choice, integer, number, seed, socket, switch
+from .declare import Node, choice, integer, number, seed, socket, switch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ CATEGORY = "FaceStylist/Faces"
 FACES_AT_A_TIME = 8
 
 
-class AlignFaces:
+class AlignFaces(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Finds every face and cuts it out upright, framed as face generators expect (the FFHQ "
@@ -43,7 +43,6 @@ class AlignFaces:
         "Per crop, the soft-edged area that Paste Faces Back would change with its default feather: an inpainting "
         "mask.",
     )
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -152,7 +151,7 @@ class AlignFaces:
         return faces, tensor_to_image(faces.crops), face_masks(landmarks_in_crop(faces), size)
 
 
-class PasteFaces:
+class PasteFaces(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Puts stylised faces back where Detect & Align Faces took them from, with a soft edge that follows the face. A "
@@ -166,7 +165,6 @@ class PasteFaces:
         "What was changed, per photo: 1 where the new face covers the old one, soft at the edge. Use it to inpaint the "
         "transition or to restrict a diffusion pass.",
     )
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -219,7 +217,7 @@ class PasteFaces:
         return with_alpha(tensor_to_image(photos), faces.alpha), masks
 
 
-class RenderFaces:
+class RenderFaces(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Draws faces of people who do not exist, as a photo-like rendering or in a stylised look, with exact masks. "
@@ -234,7 +232,6 @@ class RenderFaces:
         "1 on the person (face, hair, clothes), 0 on the background.",
         "The same faces as flat colours, one for each part: skin, eyes, brows, lips, hair, glasses and so on.",
     )
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:

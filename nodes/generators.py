@@ -11,16 +11,13 @@ Custom sockets:
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .declare import choice, content_hash, integer, number, seed, socket, switch, text
+from .declare import NetworkLoader, Node, SavingNode, choice, content_hash, integer, number, seed, socket, switch, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from ..models.types import FaceGenerator, FaceLatent
 
@@ -30,27 +27,7 @@ ENCODER_FOLDER = "face_encoders"
 GUIDE_FOLDER = "face_guides"
 
 
-@contextmanager
-def placed(generator: FaceGenerator, *others: nn.Module) -> Iterator[FaceGenerator]:
-    """The generator, and other networks, on the device they run on while the block lasts."""
-    from ..runtime.devices import on_device
-
-    with on_device(generator.generator, *others):
-        yield generator
-
-
-def unused_path(folder: str, name: str) -> Path:
-    """Where a new file of this name is written in a models folder: with a number added where the name is taken."""
-    from ..runtime.folders import new_model_path
-
-    path, copies = new_model_path(folder, name), 1
-    while path.exists():
-        copies += 1
-        path = new_model_path(folder, f"{name.removesuffix('.safetensors')}-{copies}")
-    return path
-
-
-class LoadGenerator:
+class LoadGenerator(NetworkLoader):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Loads a StyleGAN2 face generator: one that ships with the pack, or a file from models/stylegan (our "
@@ -61,47 +38,22 @@ class LoadGenerator:
     RETURN_TYPES = ("FACE_GENERATOR",)
     RETURN_NAMES = ("generator",)
     OUTPUT_TOOLTIPS = ("The generator, and its discriminator where the file holds one.",)
-    FUNCTION = "run"
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        from ..runtime.folders import list_models
-
-        return {
-            "required": {
-                "name": choice(
-                    list_models(MODEL_FOLDER),
-                    "embedded draws photographed people and ships with the pack; embedded:cartoon and the like are its "
-                    "styles. Then come the files in models/stylegan, and the rendered cast for trials.",
-                )
-            }
-        }
-
-    @classmethod
-    def IS_CHANGED(cls, name: str) -> str:
-        from ..runtime.folders import find_model
-
-        return content_hash([Path(find_model(MODEL_FOLDER, name))])
-
-    def run(self, name: str) -> tuple[FaceGenerator]:
-        from ..models.checkpoints import load_generator
-        from ..runtime.folders import find_model
-
-        return (load_generator(find_model(MODEL_FOLDER, name)),)
+    KIND = "generator"
+    NAME_TOOLTIP = (
+        "embedded draws photographed people and ships with the pack; embedded:cartoon and the like are its styles. "
+        "Then come the files in models/stylegan, and the rendered cast for trials."
+    )
 
 
-class SaveGenerator:
+class SaveGenerator(SavingNode):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Saves a generator as one .safetensors file that Load Face Generator lists and that can be shared together "
         "with a workflow. A file that exists is never overwritten: names are numbered."
     )
     SEARCH_ALIASES = ["save stylegan", "export style", "save style", "safetensors"]
-    RETURN_TYPES = ("STRING",)
-    RETURN_NAMES = ("path",)
     OUTPUT_TOOLTIPS = ("Where the file is.",)
-    OUTPUT_NODE = True
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -125,15 +77,14 @@ class SaveGenerator:
 
     def run(self, generator: FaceGenerator, name: str, half_precision: bool, node_id: str | None = None) -> tuple[str]:
         from ..models.checkpoints import save_generator
-        from ..runtime.progress import ProgressReporter
+        from ..pipeline.networks import new_model_file
 
-        path = unused_path(MODEL_FOLDER, name)
+        path = new_model_file("generator", name)
         save_generator(generator, path, dict(generator.provenance), half=half_precision)
-        ProgressReporter(1, node_id=node_id).text(f"Saved {path}")
-        return (str(path),)
+        return self.saved(path, node_id)
 
 
-class ConvertCheckpoint:
+class ConvertCheckpoint(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Turns a checkpoint of another project (NVIDIA .pkl, rosinality .pt, pSp, e4e or ReStyle encoders, ArcFace, "
@@ -148,7 +99,6 @@ class ConvertCheckpoint:
         ("What the checkpoint is: family, resolution, codes, parameters, what is missing, licence terms."),
     )
     OUTPUT_NODE = True
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -186,17 +136,18 @@ class ConvertCheckpoint:
 
     def run(self, checkpoint: str, name: str, half_precision: bool, node_id: str | None = None) -> tuple[str, str]:
         from ..models.checkpoints.convert import convert, report
+        from ..pipeline.networks import new_model_file
         from ..runtime.folders import find_model
         from ..runtime.progress import ProgressReporter
 
         folder, _, file = checkpoint.partition("/")
-        path = unused_path(folder, name.strip() or Path(file.replace(":", "-")).stem)
+        path = new_model_file(folder, name.strip() or Path(file.replace(":", "-")).stem)
         info = convert(find_model(folder, file), path, half=half_precision)
         ProgressReporter(1, node_id=node_id).text(f"Saved {path}")
         return str(path), report(info)
 
 
-class SampleFaces:
+class SampleFaces(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Samples faces: what does this generator know? Every style fine-tuned from the same "
@@ -206,7 +157,6 @@ class SampleFaces:
     RETURN_TYPES = ("IMAGE", "FACE_LATENT")
     RETURN_NAMES = ("image", "latent")
     OUTPUT_TOOLTIPS = ("The faces.", "Their latents, for Stylise Faces.")
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -230,15 +180,16 @@ class SampleFaces:
         }
 
     def run(self, generator: FaceGenerator, seed: int, count: int, truncation_psi: float) -> tuple[Tensor, FaceLatent]:
-        from ..core.pictures import tensor_to_image
-        from ..latents.sampling import sample_latent, synthesise
+        from ..latents.sampling import sample_latent
+        from ..pipeline.networks import placed
+        from ..pipeline.stylise import draw
 
-        with placed(generator) as network:
-            latent = sample_latent(network, range(seed, seed + count), truncation_psi)
-            return tensor_to_image(synthesise(network, latent)), latent
+        with placed(generator):
+            latent = sample_latent(generator, range(seed, seed + count), truncation_psi)
+        return draw(generator, latent), latent
 
 
-class BlendGenerators:
+class BlendGenerators(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Mixes a source generator with a style fine-tuned from it, separately for shape (coarse layers) and for colour "
@@ -251,7 +202,6 @@ class BlendGenerators:
         "The mixed generator. With both amounts 0 it is exactly the source, with both 1 exactly the style; in between "
         "it has no discriminator and cannot be fine-tuned further.",
     )
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .declare import choice, content_hash, number, socket
+from .declare import Node, choice, content_hash, number, socket
 
 if TYPE_CHECKING:
     from ..training.guides.networks import NetworkGuide
@@ -28,7 +28,7 @@ MADE_NAMES = ("guides",)
 MADE_TOOLTIPS = ("This guide after those before it, for Fine-tune Generator.",)
 
 
-class LpipsGuide:
+class LpipsGuide(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "A guide that keeps what the style draws near what the source draws, detail by detail, as LPIPS sees it. Good "
@@ -37,7 +37,6 @@ class LpipsGuide:
     )
     SEARCH_ALIASES = ["perceptual loss", "lpips", "vgg loss", "guide"]
     RETURN_TYPES, RETURN_NAMES, OUTPUT_TOOLTIPS = MADE, MADE_NAMES, MADE_TOOLTIPS
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -73,7 +72,7 @@ class LpipsGuide:
         return _with(guides, _opened("lpips", names, weight))
 
 
-class IdentityGuide:
+class IdentityGuide(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "A guide that keeps the person: a face recognition network should see the same one before and after. The "
@@ -81,7 +80,6 @@ class IdentityGuide:
     )
     SEARCH_ALIASES = ["identity loss", "arcface", "dlib", "face recognition", "keep person", "guide"]
     RETURN_TYPES, RETURN_NAMES, OUTPUT_TOOLTIPS = MADE, MADE_NAMES, MADE_TOOLTIPS
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -105,7 +103,7 @@ class IdentityGuide:
         return _with(guides, _opened("identity", [file], weight))
 
 
-class DinoGuide:
+class DinoGuide(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "A guide that keeps the structure of the picture, whatever its look: which places belong together, as the keys "
@@ -113,7 +111,6 @@ class DinoGuide:
     )
     SEARCH_ALIASES = ["dino", "dinov2", "structure loss", "self-similarity", "clip vision", "guide"]
     RETURN_TYPES, RETURN_NAMES, OUTPUT_TOOLTIPS = MADE, MADE_NAMES, MADE_TOOLTIPS
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -139,7 +136,7 @@ class DinoGuide:
         return _with(guides, dino_guide_of(clip_vision.get_sd(), weight))
 
 
-class ParsingGuide:
+class ParsingGuide(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "A guide that keeps the parts of the face where they are: brows, eyes, mouth, hair, glasses, clothes, as the "
@@ -147,7 +144,6 @@ class ParsingGuide:
     )
     SEARCH_ALIASES = ["face parsing", "bisenet", "segmentation", "labels", "guide"]
     RETURN_TYPES, RETURN_NAMES, OUTPUT_TOOLTIPS = MADE, MADE_NAMES, MADE_TOOLTIPS
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:

@@ -8,12 +8,10 @@ Custom socket:
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..training.inversion.settings import InversionConfig, PivotalConfig
-from .declare import WithSettings, choice, content_hash, integer, read_settings, settings_of, socket
-from .generators import placed
+from .declare import NetworkLoader, Node, WithSettings, integer, read_settings, settings_of, socket
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +35,7 @@ COMPARED = (
 )
 
 
-class LoadEncoder:
+class LoadEncoder(NetworkLoader):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Loads an encoder that turns a face picture into a latent: the one that ships with the pack, or a file from "
@@ -47,36 +45,14 @@ class LoadEncoder:
     RETURN_TYPES = ("FACE_ENCODER",)
     RETURN_NAMES = ("encoder",)
     OUTPUT_TOOLTIPS = ("The encoder.",)
-    FUNCTION = "run"
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        from ..runtime.folders import list_models
-
-        return {
-            "required": {
-                "name": choice(
-                    list_models(MODEL_FOLDER),
-                    "embedded is the encoder of the embedded generator. Below it stand the files in "
-                    "models/face_encoders.",
-                )
-            }
-        }
-
-    @classmethod
-    def IS_CHANGED(cls, name: str) -> str:
-        from ..runtime.folders import find_model
-
-        return content_hash([Path(find_model(MODEL_FOLDER, name))])
-
-    def run(self, name: str) -> tuple[FaceEncoder]:
-        from ..models.checkpoints import load_encoder
-        from ..runtime.folders import find_model
-
-        return (load_encoder(find_model(MODEL_FOLDER, name)),)
+    KIND = "encoder"
+    NAME_TOOLTIP = (
+        "embedded is the encoder of the embedded generator. Below it stand the files in models/face_encoders."
+    )
 
 
-class InvertWithEncoder:
+class InvertWithEncoder(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Finds the latents of aligned faces in one pass: fast, and close enough for stylising. Invert by Optimisation "
@@ -92,7 +68,6 @@ class InvertWithEncoder:
             "wrong in every style."
         ),
     )
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -118,18 +93,16 @@ class InvertWithEncoder:
     ) -> tuple[FaceLatent, Tensor]:
         from ..core.pictures import image_to_tensor, tensor_to_image
         from ..latents.sampling import synthesise
+        from ..pipeline.networks import placed
         from ..runtime.progress import ProgressReporter
         from ..training.inversion.search import invert_with_encoder
 
         if not len(image):
             return no_faces(generator)
-        with (
-            placed(generator, encoder.network) as network,
-            ProgressReporter(1, "encode", node_id=node_id) as progress,
-        ):
+        with placed(generator, encoder), ProgressReporter(1, "encode", node_id=node_id) as progress:
             pictures = image_to_tensor(image)
-            latent = invert_with_encoder(pictures, encoder, network, steps or None, callbacks=progress.callbacks())
-            drawn = synthesise(network, latent)
+            latent = invert_with_encoder(pictures, encoder, generator, steps or None, callbacks=progress.callbacks())
+            drawn = synthesise(generator, latent)
             return _compared(latent, encoder, pictures, drawn, progress), tensor_to_image(drawn)
 
 
@@ -151,7 +124,6 @@ class InvertByOptimisation(WithSettings):
             "wrong in every style."
         ),
     )
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -186,23 +158,22 @@ class InvertByOptimisation(WithSettings):
     ) -> tuple[FaceLatent, Tensor]:
         from ..core.pictures import image_to_tensor, tensor_to_image
         from ..latents.sampling import synthesise
+        from ..pipeline.networks import placed
         from ..runtime.progress import ProgressReporter
         from ..training.inversion.search import invert_by_optimisation
 
         if not len(image):
             return no_faces(generator)
         config = read_settings(InversionConfig, widgets, settings)
-        read = None if encoder is None else encoder.network
-        others = [network for network in (generator.discriminator, read) if network is not None]
         with (
-            placed(generator, *others) as network,
+            placed(generator, encoder, discriminators=True),
             ProgressReporter(config.steps, "invert", node_id=node_id) as progress,
         ):
             pictures = image_to_tensor(image)
             latent = invert_by_optimisation(
-                pictures, network, start, config, progress.callbacks(), _keep_latent, encoder
+                pictures, generator, start, config, progress.callbacks(), _keep_latent, encoder
             )
-            drawn = synthesise(network, latent)
+            drawn = synthesise(generator, latent)
             return _compared(latent, encoder, pictures, drawn, progress), tensor_to_image(drawn)
 
 
@@ -223,7 +194,6 @@ class PivotalTuning(WithSettings):
         "The same latents, with the errors that are left.",
         "What the tuned generator makes of the latents.",
     )
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -279,7 +249,7 @@ class PivotalTuning(WithSettings):
         return tuned, moved, latent, tensor_to_image(drawn)
 
 
-class AlignStyle:
+class AlignStyle(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Applies the change that pivotal tuning made to a generator to one of its styles, too: "
@@ -290,7 +260,6 @@ class AlignStyle:
     RETURN_TYPES = ("FACE_GENERATOR",)
     RETURN_NAMES = ("style",)
     OUTPUT_TOOLTIPS = ("The style with the same change. It has no discriminator and cannot be fine-tuned further.",)
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -312,10 +281,9 @@ def _compared(
     latent: FaceLatent, encoder: FaceEncoder | None, pictures: Tensor, drawn: Tensor, progress: ProgressReporter
 ) -> FaceLatent:
     """The latents with each face's distance from its reconstruction; the node says which are not alike."""
-    from ..training.losses.reconstruction import face_distances, unlike
+    from ..pipeline.stylise import compare
 
-    latent = latent.replace(identity_distance=face_distances(encoder, pictures, drawn))
-    warning = unlike(latent.identity_distance, WAY_OUT)
+    latent, warning = compare(latent, encoder, pictures, drawn, WAY_OUT)
     if warning:
         progress.text(warning)
         logger.warning("%s", warning)
@@ -343,8 +311,8 @@ def _keep_tuning(result: PivotalResult) -> None:
 
 def no_faces(generator: FaceGenerator) -> tuple[FaceLatent, Tensor]:
     """The latents and pictures of no face at all, which the nodes that follow pass on."""
-    from ..core.pictures import tensor_to_image
-    from ..latents.sampling import sample_latent, synthesise
+    from ..latents.sampling import sample_latent
+    from ..pipeline.stylise import draw
 
     latent = sample_latent(generator, [])
-    return latent, tensor_to_image(synthesise(generator, latent))
+    return latent, draw(generator, latent)

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .declare import choice, content_hash, number, socket, text
-from .generators import placed
+from .declare import FileReader, Node, SavingNode, choice, number, socket, text
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor
 
     from ..models.types import FaceGenerator, FaceLatent
@@ -25,32 +22,7 @@ LAYERS_TOOLTIP = "Numbers and ranges such as 0-7 or 0-3,8; or coarse (shape), mi
 FILE_TOOLTIP = "Inside ComfyUI's input folder, or its output folder with [output] behind the name, or a full path."
 
 
-def output_path(name: str, suffix: str) -> Path:
-    """A file of this name in the folder for latents that does not exist yet; the name cannot leave the folder."""
-    from ..runtime.folders import find_input
-
-    stem = name.removesuffix(suffix) or "latents"
-    path, copies = find_input(f"{FOLDER}/{stem}{suffix} [output]"), 1
-    while path.exists():
-        copies += 1
-        path = find_input(f"{FOLDER}/{stem}-{copies}{suffix} [output]")
-    return path
-
-
-def input_file(name: str) -> bool | str:
-    """For VALIDATE_INPUTS: whether the file is there, or what to do; a name that comes over a wire is None here."""
-    from ..runtime.folders import find_input
-
-    if name is None:
-        return True
-    try:
-        path = find_input(name)
-    except ValueError as error:
-        return str(error)
-    return path.is_file() or f"There is no file {path}. Give a name inside the input folder, or add [output] to it."
-
-
-class SaveLatents:
+class SaveLatents(SavingNode):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Saves the latents of faces with their noise, their errors and the identity of their "
@@ -58,11 +30,7 @@ class SaveLatents:
         "numbered."
     )
     SEARCH_ALIASES = ["save latent", "export w+", "save w plus", "write latent", "save face"]
-    RETURN_TYPES = ("STRING",)
-    RETURN_NAMES = ("path",)
     OUTPUT_TOOLTIPS = ("Where the file is; Load Latents takes it.",)
-    OUTPUT_NODE = True
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -81,14 +49,13 @@ class SaveLatents:
 
     def run(self, latent: FaceLatent, name: str, format: str, node_id: str | None = None) -> tuple[str]:
         from ..latents.files import save_latents
-        from ..runtime.progress import ProgressReporter
+        from ..pipeline.networks import new_output_file
 
-        path = save_latents(latent, output_path(name, f".{format}"))
-        ProgressReporter(1, node_id=node_id).text(f"Saved {path}")
-        return (str(path),)
+        path = save_latents(latent, new_output_file(FOLDER, name or "latents", f".{format}"))
+        return self.saved(path, node_id)
 
 
-class LoadLatents:
+class LoadLatents(FileReader):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Loads latents: saved ones of ours, W+ arrays (.npy, .npz, .pt) of pSp, e4e, PTI and NVIDIA's projector, and "
@@ -98,7 +65,6 @@ class LoadLatents:
     RETURN_TYPES = ("FACE_LATENT",)
     RETURN_NAMES = ("latent",)
     OUTPUT_TOOLTIPS = ("The latents, for every node that takes them.",)
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -113,16 +79,6 @@ class LoadLatents:
             },
         }
 
-    @classmethod
-    def VALIDATE_INPUTS(cls, file: str) -> bool | str:
-        return input_file(file)
-
-    @classmethod
-    def IS_CHANGED(cls, file: str, generator: Any = None) -> str:
-        from ..runtime.folders import find_input
-
-        return content_hash([find_input(file)])
-
     def run(self, file: str, generator: FaceGenerator | None = None) -> tuple[FaceLatent]:
         from ..latents.files import load_latents
         from ..runtime.folders import find_input
@@ -130,7 +86,7 @@ class LoadLatents:
         return (load_latents(find_input(file), generator),)
 
 
-class MixLatents:
+class MixLatents(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Mixes two faces: evenly, on an arc, or layer by layer (one's shape with the other's colours: style mixing). "
@@ -140,7 +96,6 @@ class MixLatents:
     RETURN_TYPES = ("FACE_LATENT",)
     RETURN_NAMES = ("latent",)
     OUTPUT_TOOLTIPS = ("The mixed faces; amount 0 gives exactly latent_a, amount 1 exactly latent_b.",)
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -191,7 +146,7 @@ class MixLatents:
         return (mix_latents(latent_a, latent_b, share, "slerp" if mode == "slerp" else "linear", chosen, centre),)
 
 
-class DecodeLatent:
+class DecodeLatent(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Draws latents with a generator: the one they were found with, a style fine-tuned from it, or a blend of the "
@@ -201,7 +156,6 @@ class DecodeLatent:
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("image",)
     OUTPUT_TOOLTIPS = ("One picture per latent, in the same order.",)
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -214,21 +168,8 @@ class DecodeLatent:
         }
 
     def run(self, latent: FaceLatent, generator: FaceGenerator, node_id: str | None = None) -> tuple[Tensor]:
-        import torch
-
-        from ..core.pictures import tensor_to_image
-        from ..latents.mixing import part_of
-        from ..latents.sampling import synthesise
+        from ..pipeline.stylise import draw
         from ..runtime.progress import ProgressReporter
 
-        batch = 8
-        with placed(generator) as network, ProgressReporter(len(latent), "decode", node_id=node_id) as progress:
-            if len(latent) <= batch:
-                return (tensor_to_image(synthesise(network, latent)),)
-            pictures = []
-            # Each part leaves the device at once: a walk of a thousand frames at 1024 px does not fit on it.
-            for first in range(0, len(latent), batch):
-                part = part_of(latent, slice(first, first + batch))
-                pictures.append(tensor_to_image(synthesise(network, part)))
-                progress.update(min(first + batch, len(latent)))
-            return (torch.cat(pictures),)
+        with ProgressReporter(len(latent), "decode", node_id=node_id) as progress:
+            return (draw(generator, latent, progress.callbacks()),)

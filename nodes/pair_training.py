@@ -8,22 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..training.pairs.supervision_settings import PairSupervisionConfig
-from .declare import WithSettings, integer, read_settings, settings_of, socket, switch
-from .generators import placed
+from .declare import Node, WithSettings, integer, read_settings, settings_of, socket, switch
 from .pairs import PAIRS_TOOLTIP, SOURCE_TOOLTIP
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from ..models.types import FaceEncoder, FaceGenerator, FaceLatent
     from ..training.pairs.types import StylePairs
 
 CATEGORY = "FaceStylist/Training"
-PREVIEW_FACES = 6
-PREVIEW_TRUNCATION = 0.8
 
 
-class Destylise:
+class Destylise(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Finds the person behind each style picture: latents of the source generator whose faces have the picture's "
@@ -37,7 +34,6 @@ class Destylise:
         "One latent per style picture, for `style_latent` of Make Pseudo-Pairs.",
         "The people found, as the source generator draws them. Pose and features should be those of the pictures.",
     )
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -76,25 +72,21 @@ class Destylise:
         style: FaceGenerator | None = None,
         node_id: str | None = None,
     ) -> tuple[FaceLatent, Tensor]:
-        from ..core.pictures import image_to_tensor, tensor_to_image
-        from ..latents.sampling import synthesise
+        from ..core.pictures import image_to_tensor
+        from ..pipeline.networks import placed
+        from ..pipeline.stylise import draw
         from ..runtime.progress import ProgressReporter
         from ..training.pairs.anchors import destylise
 
-        others: list[nn.Module] = [] if style is None else [style.generator]
-        if style is not None and style.discriminator is not None:
-            others.append(style.discriminator)
-        if encoder is not None:
-            others.append(encoder.network)
+        critic = None if style is None else style.discriminator
         with (
-            placed(source, *others) as before,
+            placed(source, style, critic, encoder),
             ProgressReporter(max(steps, 1), "destylise", node_id=node_id) as progress,
         ):
             found = destylise(
-                before, style, image_to_tensor(style_images), encoder, steps, centre, progress.callbacks()
+                source, style, image_to_tensor(style_images), encoder, steps, centre, progress.callbacks()
             )
-            faces = synthesise(before, found.latent).cpu()
-        return found.latent.replace(w_plus=found.latent.w_plus.cpu()), tensor_to_image(faces)
+        return found.latent.replace(w_plus=found.latent.w_plus.cpu()), draw(source, found.latent)
 
 
 class TrainWithPairs(WithSettings):
@@ -113,7 +105,6 @@ class TrainWithPairs(WithSettings):
         "The same faces by the source (above), by the style as it came (middle) and now (below).",
         "The loss curves, for Loss Plot, Stylisation Report and ComfyUI's own loss graph.",
     )
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -143,11 +134,7 @@ class TrainWithPairs(WithSettings):
         node_id: str | None = None,
         **widgets: Any,
     ) -> tuple[FaceGenerator, Tensor, dict[str, list[float]]]:
-        import torch
-
-        from ..core.pictures import tensor_to_image
-        from ..latents.sampling import sample_latent, synthesise
-        from ..pipeline.train import training_run
+        from ..pipeline.train import same_faces, training_run
         from ..training.pairs.supervise import run_identity, supervise
         from ..training.reports.curves import loss_map
 
@@ -158,6 +145,4 @@ class TrainWithPairs(WithSettings):
             there = source.to(run.device), style.to(run.device)
             result = supervise(*there, pairs, config, run.progress.callbacks(), run.folder, resume=True)
         learned = result.generator.to("cpu")
-        faces = sample_latent(source, range(PREVIEW_FACES), PREVIEW_TRUNCATION)
-        rows = [torch.cat(list(synthesise(generator, faces).cpu()), dim=2) for generator in (source, style, learned)]
-        return learned, tensor_to_image(torch.cat(rows, dim=1)[None]), loss_map(result.history)
+        return learned, same_faces(source, style, learned), loss_map(result.history)

@@ -6,15 +6,16 @@ made with. FACE_LATENT and FACE_GENERATOR are described in `generators.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from ..training.pairs.settings import PairsConfig
 from .declare import (
+    Node,
+    SavingNode,
     WithSettings,
     choice,
     content_hash,
+    input_file,
     integer,
     read_settings,
     settings_of,
@@ -22,8 +23,7 @@ from .declare import (
     switch,
     text,
 )
-from .generators import placed
-from .latents import FILE_TOOLTIP, input_file
+from .latents import FILE_TOOLTIP
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,14 +44,6 @@ SOURCE_TOOLTIP = "The source generator the pairs were made with."
 TARGET_TOOLTIP = "The style the pairs were made with."
 
 
-@contextmanager
-def both_placed(source: FaceGenerator, target: FaceGenerator) -> Iterator[tuple[FaceGenerator, FaceGenerator]]:
-    """Source and target, with their discriminators, on the device they run on while the block lasts."""
-    critics = [g.discriminator for g in (source, target) if g.discriminator is not None]
-    with placed(source, target.generator, *critics):
-        yield source, target
-
-
 class MakePairs(WithSettings):
     CONFIG = PairsConfig
     CATEGORY = CATEGORY
@@ -67,7 +59,6 @@ class MakePairs(WithSettings):
         "The pairs, as latents: for Preview Pairs, Export Pairs, Save Pairs and the trainings.",
         "How many pairs of each level and origin were made and kept, and what was dropped for which reason.",
     )
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -108,6 +99,7 @@ class MakePairs(WithSettings):
         node_id: str | None = None,
         **widgets: Any,
     ) -> tuple[StylePairs, str]:
+        from ..pipeline.networks import placed
         from ..runtime.progress import ProgressReporter
         from ..training.pairs.making import make_pairs
         from ..training.pairs.report import describe
@@ -117,10 +109,10 @@ class MakePairs(WithSettings):
         anchors = _known("style_images", style_images, "style_latent", style_latent)
         judge = None if identity is None else identity_network(identity)
         with (
-            both_placed(source, target) as (before, after),
+            placed(source, target, discriminators=True),
             ProgressReporter(config.count, "pairs", node_id=node_id) as progress,
         ):
-            pairs = make_pairs(before, after, config, anchors, people, progress.callbacks(), judge)
+            pairs = make_pairs(source, target, config, anchors, people, progress.callbacks(), judge)
             report = describe(pairs)
             progress.text(report)
         return pairs, report
@@ -151,7 +143,7 @@ def _known(picture_name: str, pictures: Tensor | None, latent_name: str, latent:
     return PicturesWithLatents(latent, image_to_tensor(pictures)) if len(latent) else None
 
 
-class PreviewPairs:
+class PreviewPairs(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Draws some pairs of each level and origin, before and after side by side with their scores, so that you can "
@@ -161,7 +153,6 @@ class PreviewPairs:
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("sheet",)
     OUTPUT_TOOLTIPS = ("The sheet, one row for each level and origin.",)
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -191,14 +182,15 @@ class PreviewPairs:
         order: str,
         move: bool = True,
     ) -> tuple[Tensor]:
+        from ..pipeline.networks import placed
         from ..training.pairs.preview import preview_pairs
 
-        with both_placed(source, target) as (before, after):
-            sheet = preview_pairs(pairs, before, after, per_row, size, order, move)
+        with placed(source, target, discriminators=True):
+            sheet = preview_pairs(pairs, source, target, per_row, size, order, move)
         return (sheet.permute(1, 2, 0)[None].contiguous(),)
 
 
-class ExportPairs:
+class ExportPairs(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Writes pairs as pictures: source/, target/ and metadata.jsonl, the image folder that trainers of editing "
@@ -209,7 +201,6 @@ class ExportPairs:
     RETURN_NAMES = ("folder",)
     OUTPUT_TOOLTIPS = ("Where the pictures are.",)
     OUTPUT_NODE = True
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -246,32 +237,29 @@ class ExportPairs:
         captions: bool,
         node_id: str | None = None,
     ) -> tuple[str]:
+        from ..pipeline.networks import new_output_files, placed
         from ..runtime.progress import ProgressReporter
         from ..training.pairs.export import export_pairs
 
         chosen = PairsConfig(levels=levels).chosen_levels
-        folder = _unused(name or "pairs", "")
+        (folder,) = new_output_files(FOLDER, name or "pairs", "")
         with (
-            both_placed(source, target) as (before, after),
+            placed(source, target, discriminators=True),
             ProgressReporter(len(pairs), "export", node_id=node_id) as progress,
         ):
-            export_pairs(pairs, before, after, folder, prompt, size, captions, chosen, progress.callbacks())
+            export_pairs(pairs, source, target, folder, prompt, size, captions, chosen, progress.callbacks())
             progress.text(f"Saved {folder}")
         return (str(folder),)
 
 
-class SavePairs:
+class SavePairs(SavingNode):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Saves pairs as one file: latents, scores, and the photos and style pictures among them. Whoever has the file "
         "and the two generators draws the same pictures. Nothing is overwritten: names are numbered."
     )
     SEARCH_ALIASES = ["save pairs", "pseudo pairs", "write pairs", "manifest"]
-    RETURN_TYPES = ("STRING",)
-    RETURN_NAMES = ("path",)
     OUTPUT_TOOLTIPS = ("Where the file is; Load Pairs takes it.",)
-    OUTPUT_NODE = True
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -284,15 +272,13 @@ class SavePairs:
         }
 
     def run(self, pairs: StylePairs, name: str, node_id: str | None = None) -> tuple[str]:
-        from ..runtime.progress import ProgressReporter
+        from ..pipeline.networks import new_output_file
         from ..training.pairs.manifest import save_pairs
 
-        path = save_pairs(pairs, _unused(name or "pairs", ".safetensors"))
-        ProgressReporter(1, node_id=node_id).text(f"Saved {path}")
-        return (str(path),)
+        return self.saved(save_pairs(pairs, new_output_file(FOLDER, name or "pairs", ".safetensors")), node_id)
 
 
-class LoadPairs:
+class LoadPairs(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Loads pairs that Save Pairs or the command `pairs` wrote. Their pictures are drawn by the generators they "
@@ -302,7 +288,6 @@ class LoadPairs:
     RETURN_TYPES = ("STYLE_PAIRS", "STRING")
     RETURN_NAMES = ("pairs", "report")
     OUTPUT_TOOLTIPS = ("The pairs.", "What was made, kept and dropped when they were made.")
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -336,15 +321,3 @@ class LoadPairs:
 def _parts(path: Path) -> list[Path]:
     """The files of a run on several processes, which stand for `path` where that is not there."""
     return [] if path.exists() else sorted(path.parent.glob(f"{path.stem}-?????-of-?????{path.suffix}"))
-
-
-def _unused(name: str, suffix: str) -> Path:
-    """A file or folder of this name in the folder for pairs that is not there yet; the name cannot leave it."""
-    from ..runtime.folders import find_input
-
-    stem = name.removesuffix(suffix) if suffix else name
-    path, copies = find_input(f"{FOLDER}/{stem}{suffix} [output]"), 1
-    while path.exists():
-        copies += 1
-        path = find_input(f"{FOLDER}/{stem}-{copies}{suffix} [output]")
-    return path

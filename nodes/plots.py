@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .declare import integer, socket
+from .declare import Node, integer, socket
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class LossPlot:
+class LossPlot(Node):
     CATEGORY = "FaceStylist/Training"
     DESCRIPTION = (
         "Draws the loss curves of a training, a panel for each term. Needs matplotlib. The numbers are also in "
@@ -20,7 +20,6 @@ class LossPlot:
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("plot",)
     OUTPUT_TOOLTIPS = ("The curves as one picture.",)
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:

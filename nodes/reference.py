@@ -8,8 +8,7 @@ from ..core.settings import fields_of
 from ..latents.settings import ApplyConfig
 from ..pipeline.faces import face_finder
 from ..training.inversion.settings import ALIGNMENTS, ReferenceConfig
-from .declare import WithSettings, choice, from_spec, number, read_settings, settings_of, socket
-from .generators import placed
+from .declare import Node, WithSettings, choice, from_spec, number, read_settings, settings_of, socket
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +35,6 @@ class EncodeReference(WithSettings):
         "The reference as the style generator draws it. Colours that are wrong here stay wrong.",
         "The references as they were read: cropped and upright.",
     )
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -86,7 +84,8 @@ class EncodeReference(WithSettings):
     ) -> tuple[FaceLatent, Tensor, Tensor]:
         from ..core.pictures import image_to_tensor, tensor_to_image
         from ..faces.align import reference_crops
-        from ..latents.sampling import synthesise
+        from ..pipeline.networks import placed
+        from ..pipeline.stylise import draw
         from ..runtime.progress import ProgressReporter
         from ..training.inversion.reference import Anchors, encode_reference
 
@@ -98,17 +97,16 @@ class EncodeReference(WithSettings):
             anchors = Anchors(anchor_latent, image_to_tensor(anchor_image))
         find = None if align == "off" else face_finder("embedded", LEAST_CONFIDENCE)
         crops = reference_crops(image_to_tensor(image), find, style.resolution, required=align == "on")
-        critics = [g.discriminator for g in (style, source) if g is not None and g.discriminator is not None]
-        others = [] if encoder is None else [encoder.network]
+        critic = None if source is None else source.discriminator
         with (
-            placed(style, *critics, *others) as generator,
+            placed(style, critic, encoder, discriminators=True),
             ProgressReporter(max(config.steps, 1), "read reference", node_id=node_id) as progress,
         ):
-            reference = encode_reference(crops, generator, config, source, encoder, anchors, progress.callbacks())
-            return reference, tensor_to_image(synthesise(generator, reference)), tensor_to_image(crops)
+            reference = encode_reference(crops, style, config, source, encoder, anchors, progress.callbacks())
+        return reference, draw(style, reference), tensor_to_image(crops)
 
 
-class ApplyReference:
+class ApplyReference(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Draws faces in the look that Encode Reference Style has read: the faces keep the codes that hold them, colour "
@@ -125,7 +123,6 @@ class ApplyReference:
         "reference.",
     )
     OUTPUT_IS_LIST = (False, False, True)
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -155,13 +152,14 @@ class ApplyReference:
         source: FaceGenerator | None = None,
         **settings: Any,
     ) -> tuple[Tensor, FaceLatent, list[Tensor]]:
-        from ..core.pictures import tensor_to_image
-        from ..latents.sampling import synthesise
         from ..models.blending import with_strength
+        from ..pipeline.networks import placed
+        from ..pipeline.stylise import draw
         from ..training.inversion.reference import apply_reference
 
-        with placed(with_strength(source, style, strength)) as generator:
-            led = apply_reference(generator, latent, reference, ApplyConfig(**settings))
-            stylised = tensor_to_image(synthesise(generator, led))
+        drawer = with_strength(source, style, strength)
+        with placed(drawer):
+            led = apply_reference(drawer, latent, reference, ApplyConfig(**settings))
+        stylised = draw(drawer, led)
         count = max(len(reference), 1)
         return stylised, led, [stylised[k::count] for k in range(count)]

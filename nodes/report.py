@@ -11,8 +11,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .declare import integer, socket, text
-from .generators import placed
+from .declare import Node, integer, socket, text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +23,7 @@ FOLDER = "facestylist"
 SHOWN_FACES = 8
 
 
-class StylisationReport:
+class StylisationReport(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "One picture and one JSON file about a stylisation: faces, their inversions and each "
@@ -36,7 +35,6 @@ class StylisationReport:
     RETURN_NAMES = ("report", "numbers")
     OUTPUT_TOOLTIPS = ("The picture of the report.", "The numbers as JSON.")
     OUTPUT_NODE = True
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -84,7 +82,8 @@ class StylisationReport:
     ) -> dict[str, Any]:
         from ..core.pictures import image_to_tensor, pil_to_image, tensor_to_image
         from ..core.sheets import TITLE
-        from ..latents.sampling import synthesise
+        from ..pipeline.networks import new_output_files, placed
+        from ..pipeline.stylise import draw
         from ..training.reports.report import make_report
         from ..training.reports.sheet import report_sheet
 
@@ -92,10 +91,9 @@ class StylisationReport:
         styles = _named([given for given in (style, style_2, style_3) if given is not None])
         others = {} if stylised is None else {"pictures": image_to_tensor(stylised)}
         wanted = None if style_images is None else image_to_tensor(style_images)
-        critics = [] if source.discriminator is None else [source.discriminator]
-        with placed(source, *critics, *(given.generator for given in styles.values())) as network:
-            report = make_report(pictures, network, latent, styles, others, wanted)
-            columns = [tensor_to_image(synthesise(given, latent)) for given in (network, *styles.values())]
+        with placed(source, source.discriminator, *styles.values()):
+            report = make_report(pictures, source, latent, styles, others, wanted)
+            columns = [draw(given, latent) for given in (source, *styles.values())]
         shown = tensor_to_image(pictures)
         repeats = len(stylised) // len(latent) if stylised is not None else 0
         grid = [
@@ -106,7 +104,7 @@ class StylisationReport:
         headings = ["source", "inverted", *styles, *(f"picture {k + 1}" for k in range(repeats))]
         curves = _curves(losses)
         sheet = report_sheet(report, grid, headings, curves, name or "Stylisation report", cell=6 * TITLE)
-        picture, numbers = _unused_paths(name)
+        picture, numbers = new_output_files(FOLDER, name.strip() or "report", ".png", ".json")
         last = {
             key: values[-1] if math.isfinite(values[-1]) else None for key, values in (curves or {}).items() if values
         }
@@ -133,19 +131,6 @@ def _curves(losses: Any) -> dict[str, list[float]] | None:
     if not hasattr(losses, "items"):
         losses = {"loss": losses}
     return {str(key): [float(value) for value in values] for key, values in losses.items()}
-
-
-def _unused_paths(name: str) -> tuple[Path, Path]:
-    """A picture and a JSON file of this name that do not exist yet; the name cannot leave the folder."""
-    from ..runtime.folders import find_input
-
-    stem, copies = name.strip() or "report", 1
-    while True:
-        ending = "" if copies == 1 else f"-{copies}"
-        picture, numbers = (find_input(f"{FOLDER}/{stem}{ending}{suffix} [output]") for suffix in (".png", ".json"))
-        if not picture.exists() and not numbers.exists():
-            return picture, numbers
-        copies += 1
 
 
 def _save(sheet: Any, picture: Path, written: str, numbers: Path) -> None:

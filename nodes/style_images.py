@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ..pipeline.faces import face_finder
-from .declare import integer, number, switch, text
+from .declare import Node, integer, number, switch, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ SHARE_OF_MEMORY = 0.6
 """A batch that would fill more of the machine's memory than this is refused before it is made."""
 
 
-class LoadStyleImages:
+class LoadStyleImages(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Loads a folder of style pictures to train on, finds and aligns the face in each, and reports what it left out "
@@ -40,7 +40,6 @@ class LoadStyleImages:
         "How many pictures were taken, and each one that was not, with its reason, folder by folder.",
         "The pictures held out by `validation`, to measure with; an empty batch if that is 0.",
     )
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .declare import number, socket
-from .generators import placed
+from .declare import Node, number, socket
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 CATEGORY = "FaceStylist/Stylise"
 
 
-class StyliseFaces:
+class StyliseFaces(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Draws faces in a style: their latents go through a generator that was fine-tuned to the "
@@ -25,7 +24,6 @@ class StyliseFaces:
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("stylised",)
     OUTPUT_TOOLTIPS = ("The stylised faces, one per latent in the same order, for Paste Faces Back.",)
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -50,9 +48,7 @@ class StyliseFaces:
     def run(
         self, style: FaceGenerator, latent: FaceLatent, strength: float, source: FaceGenerator | None = None
     ) -> tuple[Tensor]:
-        from ..core.pictures import tensor_to_image
-        from ..latents.sampling import synthesise
         from ..models.blending import with_strength
+        from ..pipeline.stylise import draw
 
-        with placed(with_strength(source, style, strength)) as generator:
-            return (tensor_to_image(synthesise(generator, latent)),)
+        return (draw(with_strength(source, style, strength), latent),)

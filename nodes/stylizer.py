@@ -6,14 +6,14 @@ changed in place. FACE_CROPS and STYLE_PAIRS are described in `faces.py` and `pa
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..training.stylizer.settings import StylizerConfig
 from .declare import (
+    NetworkLoader,
+    Node,
+    SavingNode,
     WithSettings,
-    choice,
-    content_hash,
     number,
     read_settings,
     settings_of,
@@ -21,7 +21,6 @@ from .declare import (
     switch,
     text,
 )
-from .generators import unused_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,10 +30,9 @@ if TYPE_CHECKING:
     from ..training.pairs.types import StylePairs
 
 CATEGORY = "FaceStylist/Fast Stylizer"
-FOLDER = "face_stylizers"
 
 
-class LoadFastStylizer:
+class LoadFastStylizer(NetworkLoader):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Loads a fast stylizer: one that ships with the pack and draws any photograph, or a file from "
@@ -44,49 +42,21 @@ class LoadFastStylizer:
     RETURN_TYPES = ("FACE_STYLIZER",)
     RETURN_NAMES = ("stylizer",)
     OUTPUT_TOOLTIPS = ("The fast stylizer, for Run Fast Stylizer.",)
-    FUNCTION = "run"
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        from ..runtime.folders import list_models
-
-        return {
-            "required": {
-                "name": choice(
-                    list_models(FOLDER),
-                    "embedded:student-sketch and the like ship with the pack. Below them stand the files in "
-                    "models/face_stylizers.",
-                )
-            }
-        }
-
-    @classmethod
-    def IS_CHANGED(cls, name: str) -> str:
-        from ..core.assets import is_embedded, resolve
-        from ..runtime.folders import find_model
-
-        path = find_model(FOLDER, name)
-        return content_hash([resolve(path, "stylizer") if is_embedded(path) else Path(path)])
-
-    def run(self, name: str) -> tuple[FaceStylizer]:
-        from ..models.checkpoints import load_stylizer
-        from ..runtime.folders import find_model
-
-        return (load_stylizer(find_model(FOLDER, name)),)
+    KIND = "stylizer"
+    NAME_TOOLTIP = (
+        "embedded:student-sketch and the like ship with the pack. Below them stand the files in models/face_stylizers."
+    )
 
 
-class SaveFastStylizer:
+class SaveFastStylizer(SavingNode):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Saves a fast stylizer as one small .safetensors file that Load Fast Stylizer lists. A file that exists is "
         "never overwritten: names are numbered."
     )
     SEARCH_ALIASES = ["save student", "export stylizer", "safetensors"]
-    RETURN_TYPES = ("STRING",)
-    RETURN_NAMES = ("path",)
     OUTPUT_TOOLTIPS = ("Where the file is.",)
-    OUTPUT_NODE = True
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -104,15 +74,14 @@ class SaveFastStylizer:
 
     def run(self, stylizer: FaceStylizer, name: str, node_id: str | None = None) -> tuple[str]:
         from ..models.checkpoints import save_stylizer
-        from ..runtime.progress import ProgressReporter
+        from ..pipeline.networks import new_model_file
 
-        path = unused_path(FOLDER, name)
+        path = new_model_file("stylizer", name)
         save_stylizer(stylizer, path, dict(stylizer.provenance))
-        ProgressReporter(1, node_id=node_id).text(f"Saved {path}")
-        return (str(path),)
+        return self.saved(path, node_id)
 
 
-class RunFastStylizer:
+class RunFastStylizer(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Draws whole pictures of any size, or aligned faces, in the style of a fast stylizer. One "
@@ -123,7 +92,6 @@ class RunFastStylizer:
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("stylised",)
     OUTPUT_TOOLTIPS = ("The pictures in the style, of the same size; of faces, ready for Paste Faces Back.",)
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -162,13 +130,13 @@ class RunFastStylizer:
     ) -> tuple[Tensor]:
         from ..core.pictures import alpha_of, image_to_tensor, tensor_to_image, with_alpha
         from ..models.stylizer import draw
-        from ..runtime.devices import on_device
+        from ..pipeline.networks import placed
         from ..runtime.progress import ProgressReporter
 
         if (image is None) == (faces is None):
             raise ValueError("Connect either `image` or `faces` to Run Fast Stylizer, and not both.")
         pictures = faces.crops if faces is not None else image_to_tensor(image)  # type: ignore[arg-type]
-        with on_device(stylizer.network), ProgressReporter(len(pictures), "draw", node_id=node_id) as progress:
+        with placed(stylizer), ProgressReporter(len(pictures), "draw", node_id=node_id) as progress:
             drawn = draw(stylizer.network, pictures, strength, stroke_size, progress.update)
         return (with_alpha(tensor_to_image(drawn), None if image is None else alpha_of(image)),)
 
@@ -189,7 +157,6 @@ class TrainFastStylizer(WithSettings):
         "Rows of input, output and target pictures.",
         "The loss curves, for Loss Plot and ComfyUI's own loss graph.",
     )
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from ..training.guides.networks import NetworkGuide
 
 CATEGORY = "FaceStylist/Training"
-PREVIEW_FACES = 6
-PREVIEW_TRUNCATION = 0.8
 IF_CANCELLED = ("stop", "use it so far")
 
 
@@ -40,7 +38,6 @@ class FinetuneGenerator(WithSettings):
         "The same faces before (above) and after (below).",
         "The loss curves, for Loss Plot, Stylisation Report and ComfyUI's own loss graph.",
     )
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -93,11 +90,8 @@ class FinetuneGenerator(WithSettings):
         node_id: str | None = None,
         **widgets: Any,
     ) -> tuple[FaceGenerator, Tensor, dict[str, list[float]]]:
-        import torch
-
-        from ..core.pictures import image_to_tensor, tensor_to_image
-        from ..latents.sampling import sample_latent, synthesise
-        from ..pipeline.train import training_run
+        from ..core.pictures import image_to_tensor
+        from ..pipeline.train import same_faces, training_run
         from ..runtime.progress import stop_on_interrupt
         from ..training.data.inputs import too_few
         from ..training.finetune.run import finetune, run_identity
@@ -136,6 +130,4 @@ class FinetuneGenerator(WithSettings):
                 for guide in guides:
                     guide.to("cpu")
         style = result.generator.to("cpu")
-        faces = sample_latent(source, range(PREVIEW_FACES), PREVIEW_TRUNCATION)
-        before, after = (torch.cat(list(synthesise(generator, faces).cpu()), dim=2) for generator in (source, style))
-        return style, tensor_to_image(torch.cat([before, after], dim=1)[None]), loss_map(result.history)
+        return style, same_faces(source, style), loss_map(result.history)

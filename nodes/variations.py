@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.settings import fields_of
 from ..latents.settings import VariationConfig
-from .declare import from_spec, seed, socket
-from .generators import placed
+from .declare import Node, from_spec, seed, socket
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 CATEGORY = "FaceStylist/Stylise"
 
 
-class StyleVariations:
+class StyleVariations(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Draws each face in many appearances of one style: the codes that hold the face stay, "
@@ -34,7 +33,6 @@ class StyleVariations:
         "The same as a list, one batch of all faces per seed: Paste Faces Back then makes one picture per seed.",
     )
     OUTPUT_IS_LIST = (False, False, False, True)
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -61,20 +59,20 @@ class StyleVariations:
         source: FaceGenerator | None = None,
         **settings: Any,
     ) -> tuple[Tensor, Tensor, FaceLatent, list[Tensor]]:
-        from ..core.pictures import pil_to_image, tensor_to_image
+        from ..core.pictures import pil_to_image
         from ..core.sheets import labelled_grid
         from ..latents.appearance import random_appearances, style_at_depth
-        from ..latents.sampling import synthesise
+        from ..pipeline.networks import placed
+        from ..pipeline.stylise import draw
 
         config = VariationConfig(**settings)
         drawer = style_at_depth(source, style, config.coarse, config.middle, config.fine)
         seeds = range(seed, seed + config.count)
-        with placed(drawer) as generator:
+        with placed(drawer):
             varied = random_appearances(
-                generator, latent, seeds, config.amount, config.truncation_psi, config.layer_cut, config.preserve_colour
+                drawer, latent, seeds, config.amount, config.truncation_psi, config.layer_cut, config.preserve_colour
             )
-            plain = tensor_to_image(synthesise(generator, latent))
-            stylised = tensor_to_image(synthesise(generator, varied))
+        plain, stylised = draw(drawer, latent), draw(drawer, varied)
         count = config.count
         if not len(latent):
             return stylised, plain.new_ones(1, 64, 64, 3), varied, [stylised] * count

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..faces.policies import CHOICES, LONGEST_GAP, MISSING, SMOOTHING
-from .declare import choice, integer, number, socket
+from .declare import Node, choice, integer, number, socket
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +23,7 @@ SMOOTHING_TOOLTIP = (
 )
 
 
-class SmoothFaces:
+class SmoothFaces(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Follows each person through the frames of a video, steadies their crops over time, fills "
@@ -38,7 +38,6 @@ class SmoothFaces:
         "Their crops, cut anew: invert these.",
         "Who was found in which frames, what was filled, and how much the crops trembled before and after.",
     )
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -94,7 +93,7 @@ class SmoothFaces:
         return smooth, tensor_to_image(smooth.crops), report_text(reports, len(faces.photos))
 
 
-class SteadyLatents:
+class SteadyLatents(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Holds the latents of each person in a video to one mean per shot and smooths the rest "
@@ -105,7 +104,6 @@ class SteadyLatents:
     RETURN_TYPES = ("FACE_LATENT",)
     RETURN_NAMES = ("latent",)
     OUTPUT_TOOLTIPS = ("As many latents in the same order.",)
-    FUNCTION = "run"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:

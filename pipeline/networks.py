@@ -129,6 +129,11 @@ def new_output_files(folder: str, name: str, *suffixes: str) -> list[Path]:
     return _free(lambda stem: [find_input(f"{folder}/{stem}{suffix} [output]") for suffix in suffixes], name)
 
 
+def new_output_file(folder: str, name: str, suffix: str) -> Path:
+    """One such file; `suffix` may be at the end of `name` already."""
+    return new_output_files(folder, name.removesuffix(suffix), suffix)[0]
+
+
 def _free(paths_of: Callable[[str], list[Path]], stem: str) -> list[Path]:
     paths, copies = paths_of(stem), 1
     while any(path.exists() for path in paths):

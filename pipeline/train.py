@@ -10,10 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from ..core.pictures import tensor_to_image
+from ..latents.sampling import sample_latent, synthesise
+from ..models.types import FaceGenerator
 from ..runtime.devices import memory_for_training
 from ..runtime.folders import training_run_dir
 from ..runtime.progress import ProgressReporter
+
+PREVIEW_FACES = 6
+PREVIEW_TRUNCATION = 0.8
 
 
 @dataclass
@@ -50,3 +57,10 @@ def training_run(
         yield run
     if run.finished:
         shutil.rmtree(folder / "state", ignore_errors=True)
+
+
+def same_faces(*generators: FaceGenerator) -> Tensor:
+    """IMAGE of a few faces by one generator after the other, from above: what a training has changed."""
+    faces = sample_latent(generators[0], range(PREVIEW_FACES), PREVIEW_TRUNCATION)
+    rows = [torch.cat(list(synthesise(generator, faces).cpu()), dim=2) for generator in generators]
+    return tensor_to_image(torch.cat(rows, dim=1)[None])
