@@ -25,17 +25,12 @@ class CompareFaces(Node):
     OUTPUT_TOOLTIPS = ("Each pair as one picture, the first on the left.",)
     OUTPUT_NODE = True
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "image_a": socket("IMAGE", "The pictures seen left of the edge."),
-                "image_b": socket(
-                    "IMAGE",
-                    ("The pictures seen right of it: as many, or one for all. They are resized to the same height."),
-                ),
-            }
-        }
+    REQUIRED = {
+        "image_a": socket("IMAGE", "The pictures seen left of the edge."),
+        "image_b": socket(
+            "IMAGE", ("The pictures seen right of it: as many, or one for all. They are resized to the same height.")
+        ),
+    }
 
     def run(self, image_a: Tensor, image_b: Tensor) -> dict[str, Any]:
         from ..core.pictures import side_by_side

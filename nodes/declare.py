@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -23,9 +25,18 @@ OTHER_SETTINGS = "Other settings by name, one per line: r1_gamma = 10. This node
 
 
 class Node:
-    """What all nodes have in common for ComfyUI."""
+    """What all nodes have in common for ComfyUI; `node_id` of their `run` is the node's UNIQUE_ID."""
 
     FUNCTION = "run"
+    REQUIRED: ClassVar[Mapping[str, Input]] = {}
+    OPTIONAL: ClassVar[Mapping[str, Input]] = {}
+    run: ClassVar[Any]
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        hidden = {"node_id": "UNIQUE_ID"} if "node_id" in inspect.signature(cls.run).parameters else {}
+        groups = {"required": cls.REQUIRED, "optional": cls.OPTIONAL, "hidden": hidden}
+        return {name: copy.deepcopy(dict(inputs)) for name, inputs in groups.items() if inputs}
 
 
 class SavingNode(Node):

@@ -24,9 +24,8 @@ PREVIEW_STRENGTH = 3.0
 class FindLatentDirections(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Finds directions in which faces change (pose, expression, age, light, colours) without "
-        "labels or training, in the generator's weights or in its samples. The preview shows what "
-        "each one does."
+        "Finds directions in which faces change (pose, expression, age, light, colours) without labels or training, in "
+        "the generator's weights or in its samples. The preview shows what each one does."
     )
     SEARCH_ALIASES = ["sefa", "ganspace", "pca", "edit direction", "semantic direction", "latent edit", "closed form"]
     RETURN_TYPES = ("FACE_DIRECTIONS", "IMAGE")
@@ -36,21 +35,17 @@ class FindLatentDirections(Node):
         "The average face moved by -3, 0 and 3 along each direction, a row for each from the first.",
     )
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "generator": socket("FACE_GENERATOR", "The generator, or a style of it: they share their directions."),
-                "method": choice(
-                    ("sefa", "pca"),
-                    "sefa: what changes the named layers most, computed from their weights. pca: along what "
-                    "the generator's own faces differ most; layers do not matter for the search.",
-                ),
-                "layers": text("", f"Layers the directions are for; empty for all. {LAYERS_TOOLTIP}"),
-                "count": integer(10, "How many directions.", low=1, high=512),
-                "seed": seed("Seed of the faces that pca analyses and that step sizes are measured on."),
-            }
-        }
+    REQUIRED = {
+        "generator": socket("FACE_GENERATOR", "The generator, or a style of it: they share their directions."),
+        "method": choice(
+            ("sefa", "pca"),
+            "sefa: what changes the named layers most, computed from their weights. pca: along what "
+            "the generator's own faces differ most; layers do not matter for the search.",
+        ),
+        "layers": text("", f"Layers the directions are for; empty for all. {LAYERS_TOOLTIP}"),
+        "count": integer(10, "How many directions.", low=1, high=512),
+        "seed": seed("Seed of the faces that pca analyses and that step sizes are measured on."),
+    }
 
     def run(
         self, generator: FaceGenerator, method: str, layers: str, count: int, seed: int
@@ -73,15 +68,10 @@ class SaveLatentDirections(SavingNode):
     SEARCH_ALIASES = ["save direction", "export direction", "save edit"]
     OUTPUT_TOOLTIPS = ("Where the file is; Load Latent Directions takes it.",)
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "directions": socket("FACE_DIRECTIONS", "What to save."),
-                "name": text("my_directions", "File name, in the folder latents inside ComfyUI's output folder."),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        "directions": socket("FACE_DIRECTIONS", "What to save."),
+        "name": text("my_directions", "File name, in the folder latents inside ComfyUI's output folder."),
+    }
 
     def run(self, directions: FaceDirections, name: str, node_id: str | None = None) -> tuple[str]:
         from ..latents.directions import save_directions
@@ -102,14 +92,10 @@ class LoadLatentDirections(FileReader):
     RETURN_NAMES = ("directions",)
     OUTPUT_TOOLTIPS = ("The directions, for Move Along Direction.",)
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "generator": socket("FACE_GENERATOR", "The generator they were found for, or a style of it."),
-                "file": text(f"{FOLDER}/my_directions.safetensors [output]", f"The file. {FILE_TOOLTIP}"),
-            }
-        }
+    REQUIRED = {
+        "generator": socket("FACE_GENERATOR", "The generator they were found for, or a style of it."),
+        "file": text(f"{FOLDER}/my_directions.safetensors [output]", f"The file. {FILE_TOOLTIP}"),
+    }
 
     def run(self, generator: FaceGenerator, file: str) -> tuple[FaceDirections]:
         from ..latents.directions import load_directions
@@ -129,25 +115,20 @@ class MoveAlongDirection(Node):
     RETURN_NAMES = ("latent",)
     OUTPUT_TOOLTIPS = ("The changed faces, for Decode Latent and Stylise Faces.",)
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "latent": socket("FACE_LATENT", "The faces to change."),
-                "directions": socket("FACE_DIRECTIONS", "From Find Latent Directions or Load Latent Directions."),
-                "index": integer(0, "Which of the directions, counted from 0.", low=0, high=4095),
-                "strength": number(
-                    2.0,
-                    "How far to move. For directions found here, 1 is a standard deviation of faces along "
-                    "them; for directions from a file, the vector as it is. Below 0 goes the other way; 0 "
-                    "changes nothing.",
-                    low=-100.0,
-                    high=100.0,
-                    step=0.25,
-                ),
-                "layers": text("", f"Layers that move; empty for those the direction was found for. {LAYERS_TOOLTIP}"),
-            }
-        }
+    REQUIRED = {
+        "latent": socket("FACE_LATENT", "The faces to change."),
+        "directions": socket("FACE_DIRECTIONS", "From Find Latent Directions or Load Latent Directions."),
+        "index": integer(0, "Which of the directions, counted from 0.", low=0, high=4095),
+        "strength": number(
+            2.0,
+            "How far to move. For directions found here, 1 is a standard deviation of faces along them; for "
+            "directions from a file, the vector as it is. Below 0 goes the other way; 0 changes nothing.",
+            low=-100.0,
+            high=100.0,
+            step=0.25,
+        ),
+        "layers": text("", f"Layers that move; empty for those the direction was found for. {LAYERS_TOOLTIP}"),
+    }
 
     def run(
         self, latent: FaceLatent, directions: FaceDirections, index: int, strength: float, layers: str
@@ -162,45 +143,38 @@ class MoveAlongDirection(Node):
 class LatentWalk(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Frames of a walk from face to face: through given latents, or through sampled faces by "
-        "their seeds. Closed, it loops without a jump. Decode Latent draws the frames in the "
-        "source or in any of its styles."
+        "Frames of a walk from face to face: through given latents, or through sampled faces by their seeds. Closed, "
+        "it loops without a jump. Decode Latent draws the frames in the source or in any of its styles."
     )
     SEARCH_ALIASES = ["interpolation video", "latent animation", "morph", "slerp", "loop", "seed travel"]
     RETURN_TYPES = ("FACE_LATENT",)
     RETURN_NAMES = ("latent",)
     OUTPUT_TOOLTIPS = ("One latent per frame.",)
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "frames": integer(60, "Frames in all.", low=2, high=100_000),
-                "loop": switch(True, "Walk back to the first face; the last frame is the one just before it."),
-                "easing": choice(
-                    ("none", "smooth"), "none: an even pace. smooth: slow down at every face and start softly again."
-                ),
-                "seed": seed(
-                    "Seed of the first sampled face, if no latents are connected; the next ones use the next seeds."
-                ),
-                "count": integer(4, "How many sampled faces.", low=2, high=1024),
-                "truncation_psi": number(
-                    0.7, "How far sampled faces may lie from the average one.", low=-1.0, high=2.0, step=0.05
-                ),
-                "space": choice(
-                    ("z", "w"),
-                    "How sampled faces are connected. z: on arcs, so that every frame is as likely a face. w: "
-                    "on straight lines, the shortest change.",
-                    advanced=True,
-                ),
-            },
-            "optional": {
-                "latent": socket(
-                    "FACE_LATENT", "Faces to walk through, at least two, on straight lines. Seeds are then ignored."
-                ),
-                "generator": socket("FACE_GENERATOR", "The generator of sampled faces; not needed with latents."),
-            },
-        }
+    REQUIRED = {
+        "frames": integer(60, "Frames in all.", low=2, high=100_000),
+        "loop": switch(True, "Walk back to the first face; the last frame is the one just before it."),
+        "easing": choice(
+            ("none", "smooth"), "none: an even pace. smooth: slow down at every face and start softly again."
+        ),
+        "seed": seed("Seed of the first sampled face, if no latents are connected; the next ones use the next seeds."),
+        "count": integer(4, "How many sampled faces.", low=2, high=1024),
+        "truncation_psi": number(
+            0.7, "How far sampled faces may lie from the average one.", low=-1.0, high=2.0, step=0.05
+        ),
+        "space": choice(
+            ("z", "w"),
+            "How sampled faces are connected. z: on arcs, so that every frame is as likely a face. w: "
+            "on straight lines, the shortest change.",
+            advanced=True,
+        ),
+    }
+    OPTIONAL = {
+        "latent": socket(
+            "FACE_LATENT", "Faces to walk through, at least two, on straight lines. Seeds are then ignored."
+        ),
+        "generator": socket("FACE_GENERATOR", "The generator of sampled faces; not needed with latents."),
+    }
 
     def run(
         self,

@@ -36,31 +36,23 @@ class TrainEncoder(WithSettings):
         "Mean squared error of samples it was not trained on, as read and drawn again; pictures in -1..1.",
     )
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "generator": socket(
-                    "FACE_GENERATOR",
-                    "The generator to read faces for: a source, or a style to read pictures of that style.",
-                ),
-                **settings_of(EncoderTrainingConfig),
-                "resume": switch(
-                    True,
-                    "Continue a cancelled run that had the same settings, generator and images. Turn off to start it "
-                    "again.",
-                    advanced=True,
-                ),
-            },
-            "optional": {
-                "images": socket(
-                    "IMAGE",
-                    "Aligned faces of the kind to be read, such as photographs; image_share says how often "
-                    "they are shown.",
-                )
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        "generator": socket(
+            "FACE_GENERATOR", "The generator to read faces for: a source, or a style to read pictures of that style."
+        ),
+        **settings_of(EncoderTrainingConfig),
+        "resume": switch(
+            True,
+            "Continue a cancelled run that had the same settings, generator and images. Turn off to start it again.",
+            advanced=True,
+        ),
+    }
+    OPTIONAL = {
+        "images": socket(
+            "IMAGE",
+            "Aligned faces of the kind to be read, such as photographs; image_share says how often they are shown.",
+        )
+    }
 
     def run(
         self,
@@ -96,20 +88,15 @@ class SaveEncoder(SavingNode):
     SEARCH_ALIASES = ["save encoder", "export encoder", "safetensors"]
     OUTPUT_TOOLTIPS = ("Where the file is.",)
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "encoder": socket("FACE_ENCODER", "What to save."),
-                "name": text(
-                    "my_encoder",
-                    "File name inside models/face_encoders. When that name is taken, a number is added; nothing is "
-                    "overwritten.",
-                ),
-                "half_precision": switch(True, "Store 16-bit numbers: half the size, no visible difference."),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        "encoder": socket("FACE_ENCODER", "What to save."),
+        "name": text(
+            "my_encoder",
+            "File name inside models/face_encoders. When that name is taken, a number is added; nothing is "
+            "overwritten.",
+        ),
+        "half_precision": switch(True, "Store 16-bit numbers: half the size, no visible difference."),
+    }
 
     def run(self, encoder: FaceEncoder, name: str, half_precision: bool, node_id: str | None = None) -> tuple[str]:
         from ..models.checkpoints import save_encoder

@@ -44,73 +44,65 @@ class AlignFaces(Node):
         "mask.",
     )
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "image": socket("IMAGE", "The photo, or a batch of photos or video frames."),
-                "size": integer(
-                    256,
-                    "Side of the square crops in pixels. Inversion resizes them to what its encoder needs, so this "
-                    "only limits detail: 256 suits generators up to 256 px, 1024 the public 1024 px ones.",
-                    low=64,
-                    high=2048,
-                    step=8,
-                ),
-                "on_no_face": choice(
-                    ("error", "skip"),
-                    "What to do when a picture shows no face. error: stop and name the picture. skip: go on without "
-                    "it; Paste Faces Back then returns that picture unchanged.",
-                ),
-                "order": choice(
-                    ("left_to_right", "largest"),
-                    "Order of the faces within one picture. left_to_right stays put from run to run; largest puts the "
-                    "main person first.",
-                ),
-                "max_faces": integer(
-                    0, "At most this many faces per picture, the largest ones. 0: all of them.", high=1000
-                ),
-                "detector": choice(
-                    ("auto", "yunet", "embedded"),
-                    "auto: YuNet when its weights are in models/face_detection, else the embedded detector. yunet: "
-                    "real photographs, needs those weights. embedded: ships with the pack, knows drawn and rendered "
-                    "faces better than photographs.",
-                    advanced=True,
-                ),
-                "min_confidence": number(
-                    MIN_CONFIDENCE,
-                    "Faces with a lower detection score are ignored. Lower it when a face is missed; raise it "
-                    "when something else is taken for a face.",
-                    low=0.05,
-                    high=0.99,
-                    advanced=True,
-                ),
-                "margin": number(
-                    1.0,
-                    "Framing of the crops. Keep 1: generators and encoders were trained on exactly that framing. "
-                    "Larger shows more around the face, for crops meant for other nodes.",
-                    low=0.5,
-                    high=3.0,
-                    advanced=True,
-                ),
-            },
-            # New since the first version: workflows saved before do not have them.
-            "optional": {
-                "landmarks": socket(
-                    "FACE_LANDMARKS",
-                    "Faces found by MediaPipe Face Landmarker in the same pictures. If connected, nothing is "
-                    "detected here and detector is ignored.",
-                ),
-                "download_if_missing": switch(
-                    False,
-                    "Downloads YuNet's weights (0.4 MB, from kornia's repository, checksum verified) into "
-                    "models/face_detection if detector is auto or yunet and they are not there yet. Off: "
-                    "nothing is ever downloaded.",
-                    advanced=True,
-                ),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        "image": socket("IMAGE", "The photo, or a batch of photos or video frames."),
+        "size": integer(
+            256,
+            "Side of the square crops in pixels. Inversion resizes them to what its encoder needs, so this "
+            "only limits detail: 256 suits generators up to 256 px, 1024 the public 1024 px ones.",
+            low=64,
+            high=2048,
+            step=8,
+        ),
+        "on_no_face": choice(
+            ("error", "skip"),
+            "What to do when a picture shows no face. error: stop and name the picture. skip: go on without "
+            "it; Paste Faces Back then returns that picture unchanged.",
+        ),
+        "order": choice(
+            ("left_to_right", "largest"),
+            "Order of the faces within one picture. left_to_right stays put from run to run; largest puts the "
+            "main person first.",
+        ),
+        "max_faces": integer(0, "At most this many faces per picture, the largest ones. 0: all of them.", high=1000),
+        "detector": choice(
+            ("auto", "yunet", "embedded"),
+            "auto: YuNet when its weights are in models/face_detection, else the embedded detector. yunet: "
+            "real photographs, needs those weights. embedded: ships with the pack, knows drawn and rendered "
+            "faces better than photographs.",
+            advanced=True,
+        ),
+        "min_confidence": number(
+            MIN_CONFIDENCE,
+            "Faces with a lower detection score are ignored. Lower it when a face is missed; raise it "
+            "when something else is taken for a face.",
+            low=0.05,
+            high=0.99,
+            advanced=True,
+        ),
+        "margin": number(
+            1.0,
+            "Framing of the crops. Keep 1: generators and encoders were trained on exactly that framing. "
+            "Larger shows more around the face, for crops meant for other nodes.",
+            low=0.5,
+            high=3.0,
+            advanced=True,
+        ),
+    }
+    OPTIONAL = {
+        "landmarks": socket(
+            "FACE_LANDMARKS",
+            "Faces found by MediaPipe Face Landmarker in the same pictures. If connected, nothing is "
+            "detected here and detector is ignored.",
+        ),
+        "download_if_missing": switch(
+            False,
+            "Downloads YuNet's weights (0.4 MB, from kornia's repository, checksum verified) into "
+            "models/face_detection if detector is auto or yunet and they are not there yet. Off: "
+            "nothing is ever downloaded.",
+            advanced=True,
+        ),
+    }
 
     def run(
         self,
@@ -126,10 +118,11 @@ class AlignFaces(Node):
         download_if_missing: bool = False,
         node_id: str | None = None,
     ) -> tuple[FaceCrops, Tensor, Tensor]:
-        from ..core.pictures import alpha_of, image_to_tensor, tensor_to_image
-        from ..faces.align import align_faces, landmarks_in_crop
+        from ..core.pictures import tensor_to_image
+        from ..faces.align import landmarks_in_crop
         from ..faces.masks import face_masks
         from ..faces.mesh import faces_of_mesh
+        from ..pipeline.stylise import find_faces
         from ..runtime.progress import ProgressReporter
 
         faces_in: Callable[[Tensor], Sequence[Detection]] | Sequence[Sequence[Detection]]
@@ -138,16 +131,8 @@ class AlignFaces(Node):
         else:
             faces_in = faces_of_mesh(landmarks, image.shape[1], image.shape[2], min_confidence)
         with ProgressReporter(len(image), "align", node_id=node_id) as progress:
-            faces = align_faces(
-                image_to_tensor(image),
-                faces_in,
-                size,
-                on_no_face=on_no_face,
-                order=order,
-                max_faces=max_faces,
-                margin=margin,
-                on_progress=progress.update,
-            ).replace(alpha=alpha_of(image))
+            framing = {"on_no_face": on_no_face, "order": order, "max_faces": max_faces, "margin": margin}
+            faces = find_faces(image, faces_in, size, **framing, on_progress=progress.update)
         return faces, tensor_to_image(faces.crops), face_masks(landmarks_in_crop(faces), size)
 
 
@@ -166,39 +151,33 @@ class PasteFaces(Node):
         "transition or to restrict a diffusion pass.",
     )
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "faces": socket("FACE_CROPS", "Where the faces came from: the output of Detect & Align Faces."),
-                "stylised": socket(
-                    "IMAGE",
-                    "The new faces, one per face of the other input and in the same order, square, of any size.",
-                ),
-                "region": choice(
-                    ("head", "face", "crop"),
-                    "What is replaced. head: face and hair. face: brows to chin, the photo's own hair stays. crop: "
-                    "the whole square with its background.",
-                ),
-                "feather": number(
-                    0.1,
-                    "Width of the soft edge as a share of the crop. 0: a hard edge. More hides the seam better and "
-                    "keeps less of the stylised outline.",
-                    high=0.5,
-                ),
-                "colour_match": number(
-                    0.0,
-                    "How far the new face takes over the photo's brightness and colours, so that skin and lighting "
-                    "fit. 0 keeps the style's own colours, 1 the photo's.",
-                ),
-            },
-            "optional": {
-                "crop_mask": socket(
-                    "MASK",
-                    ("Your own mask per face, in the crop's frame, instead of region: 1 where the new face shows."),
-                )
-            },
-        }
+    REQUIRED = {
+        "faces": socket("FACE_CROPS", "Where the faces came from: the output of Detect & Align Faces."),
+        "stylised": socket(
+            "IMAGE", "The new faces, one per face of the other input and in the same order, square, of any size."
+        ),
+        "region": choice(
+            ("head", "face", "crop"),
+            "What is replaced. head: face and hair. face: brows to chin, the photo's own hair stays. crop: "
+            "the whole square with its background.",
+        ),
+        "feather": number(
+            0.1,
+            "Width of the soft edge as a share of the crop. 0: a hard edge. More hides the seam better and "
+            "keeps less of the stylised outline.",
+            high=0.5,
+        ),
+        "colour_match": number(
+            0.0,
+            "How far the new face takes over the photo's brightness and colours, so that skin and lighting "
+            "fit. 0 keeps the style's own colours, 1 the photo's.",
+        ),
+    }
+    OPTIONAL = {
+        "crop_mask": socket(
+            "MASK", ("Your own mask per face, in the crop's frame, instead of region: 1 where the new face shows.")
+        )
+    }
 
     def run(
         self,
@@ -209,12 +188,11 @@ class PasteFaces(Node):
         colour_match: float,
         crop_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        from ..core.pictures import alpha_of, image_to_tensor, tensor_to_image, with_alpha
-        from ..faces.paste import paste_faces
+        from ..core.pictures import alpha_of, image_to_tensor
+        from ..pipeline.stylise import paste
 
-        new, alpha = image_to_tensor(stylised[..., :3], repair=False), alpha_of(stylised)
-        photos, masks = paste_faces(faces.photos, faces, new, feather, colour_match, region, crop_mask, alpha)
-        return with_alpha(tensor_to_image(photos), faces.alpha), masks
+        new, opacity = image_to_tensor(stylised[..., :3], repair=False), alpha_of(stylised)
+        return paste(faces, new, feather, colour_match, region, masks=crop_mask, opacity=opacity)
 
 
 class RenderFaces(Node):
@@ -255,6 +233,7 @@ class RenderFaces(Node):
     ) -> tuple[Tensor, Tensor, Tensor]:
         import torch
 
+        from ..core.callbacks import batched
         from ..core.pictures import tensor_to_image
         from ..procedural import LABEL_COLOURS, render, sample_parameters, select
         from ..runtime.progress import ProgressReporter
@@ -262,10 +241,9 @@ class RenderFaces(Node):
         people = sample_parameters(count, torch.Generator().manual_seed(seed))
         images, labels = [], []
         with ProgressReporter(count, "render", node_id=node_id) as progress:
-            for start in range(0, count, FACES_AT_A_TIME):
-                drawn = render(select(people, slice(start, start + FACES_AT_A_TIME)), size, look=look)
+            for rows in batched(count, FACES_AT_A_TIME, progress.callbacks()):
+                drawn = render(select(people, rows), size, look=look)
                 images.append(tensor_to_image(drawn.image))
                 labels.append(drawn.labels.long())
-                progress.update(min(start + FACES_AT_A_TIME, count))
         label = torch.cat(labels)
         return torch.cat(images), (label != 0).float(), (torch.tensor(LABEL_COLOURS) / 255)[label]

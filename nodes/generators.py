@@ -55,25 +55,20 @@ class SaveGenerator(SavingNode):
     SEARCH_ALIASES = ["save stylegan", "export style", "save style", "safetensors"]
     OUTPUT_TOOLTIPS = ("Where the file is.",)
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "generator": socket("FACE_GENERATOR", "What to save, with its discriminator when it has one."),
-                "name": text(
-                    "my_style",
-                    "File name inside models/stylegan, where Load Face Generator finds it. When that name is taken, a "
-                    "number is added; nothing is overwritten.",
-                ),
-                "half_precision": switch(
-                    True,
-                    "Store 16-bit numbers: half the size, no visible difference. Turn off if training is to "
-                    "continue from the file.",
-                    advanced=True,
-                ),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        "generator": socket("FACE_GENERATOR", "What to save, with its discriminator when it has one."),
+        "name": text(
+            "my_style",
+            "File name inside models/stylegan, where Load Face Generator finds it. When that name is taken, a "
+            "number is added; nothing is overwritten.",
+        ),
+        "half_precision": switch(
+            True,
+            "Store 16-bit numbers: half the size, no visible difference. Turn off if training is to "
+            "continue from the file.",
+            advanced=True,
+        ),
+    }
 
     def run(self, generator: FaceGenerator, name: str, half_precision: bool, node_id: str | None = None) -> tuple[str]:
         from ..models.checkpoints import save_generator
@@ -158,26 +153,22 @@ class SampleFaces(Node):
     RETURN_NAMES = ("image", "latent")
     OUTPUT_TOOLTIPS = ("The faces.", "Their latents, for Stylise Faces.")
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "generator": socket("FACE_GENERATOR", "The generator to sample."),
-                "seed": seed(
-                    "Seed of the first face; the next ones use the next seeds. Seeds mean the same as in the "
-                    "reference implementations."
-                ),
-                "count": integer(4, "How many faces.", low=1, high=1024),
-                "truncation_psi": number(
-                    0.7,
-                    "How far a face may lie from the average one. 0 is the average face, 0.7 typical and clean, 1 the "
-                    "whole range with its failures.",
-                    low=-1.0,
-                    high=2.0,
-                    step=0.05,
-                ),
-            }
-        }
+    REQUIRED = {
+        "generator": socket("FACE_GENERATOR", "The generator to sample."),
+        "seed": seed(
+            "Seed of the first face; the next ones use the next seeds. Seeds mean the same as in the "
+            "reference implementations."
+        ),
+        "count": integer(4, "How many faces.", low=1, high=1024),
+        "truncation_psi": number(
+            0.7,
+            "How far a face may lie from the average one. 0 is the average face, 0.7 typical and clean, 1 the "
+            "whole range with its failures.",
+            low=-1.0,
+            high=2.0,
+            step=0.05,
+        ),
+    }
 
     def run(self, generator: FaceGenerator, seed: int, count: int, truncation_psi: float) -> tuple[Tensor, FaceLatent]:
         from ..latents.sampling import sample_latent
@@ -203,30 +194,26 @@ class BlendGenerators(Node):
         "it has no discriminator and cannot be fine-tuned further.",
     )
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "source": socket("FACE_GENERATOR", "The generator the style was fine-tuned from."),
-                "style": socket("FACE_GENERATOR", "The style. It must share the source's latents and sizes."),
-                "structure": number(
-                    0.0, "How much of the style's shapes: face outline, size and place of eyes, nose and mouth."
-                ),
-                "appearance": number(1.0, "How much of the style's colours, lines and texture."),
-                "split_resolution": choice(
-                    ("8", "16", "32", "64", "128", "256", "512", "1024"),
-                    "Layers coarser than this count as structure, this one and finer ones as appearance.",
-                    default="32",
-                ),
-                "smoothness": number(
-                    1.0,
-                    "Width of the transition between the two, in doublings of resolution. 0: a hard edge.",
-                    high=4.0,
-                    step=0.1,
-                    advanced=True,
-                ),
-            }
-        }
+    REQUIRED = {
+        "source": socket("FACE_GENERATOR", "The generator the style was fine-tuned from."),
+        "style": socket("FACE_GENERATOR", "The style. It must share the source's latents and sizes."),
+        "structure": number(
+            0.0, "How much of the style's shapes: face outline, size and place of eyes, nose and mouth."
+        ),
+        "appearance": number(1.0, "How much of the style's colours, lines and texture."),
+        "split_resolution": choice(
+            ("8", "16", "32", "64", "128", "256", "512", "1024"),
+            "Layers coarser than this count as structure, this one and finer ones as appearance.",
+            default="32",
+        ),
+        "smoothness": number(
+            1.0,
+            "Width of the transition between the two, in doublings of resolution. 0: a hard edge.",
+            high=4.0,
+            step=0.1,
+            advanced=True,
+        ),
+    }
 
     def run(
         self,

@@ -8,7 +8,7 @@ Custom socket:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .declare import Node, choice, content_hash, number, socket
 
@@ -23,20 +23,43 @@ NONE = "none"
 """Offered where the folder holds no file."""
 AUTOMATIC = "automatic"
 BEFORE = socket("FACE_GUIDE", "Guides to add this one to: the output of another guide node.")
-MADE = ("FACE_GUIDE",)
-MADE_NAMES = ("guides",)
-MADE_TOOLTIPS = ("This guide after those before it, for Fine-tune Generator.",)
 
 
-class LpipsGuide(Node):
+class _Guide(Node):
+    """A node that adds one guide to a chain."""
+
     CATEGORY = CATEGORY
+    RETURN_TYPES = ("FACE_GUIDE",)
+    RETURN_NAMES = ("guides",)
+    OUTPUT_TOOLTIPS = ("This guide after those before it, for Fine-tune Generator.",)
+
+
+class _FileGuide(_Guide):
+    """One whose network is in one file."""
+
+    KIND: ClassVar[str]
+    FILE_TOOLTIP: ClassVar[str]
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        file = choice(_files(cls.KIND), cls.FILE_TOOLTIP)
+        return {"required": {"file": file, "weight": _weight(cls.KIND)}, "optional": {"guides": BEFORE}}
+
+    @classmethod
+    def IS_CHANGED(cls, file: str, weight: float, guides: Any = None) -> str:
+        return content_hash([_path(file)])
+
+    def run(self, file: str, weight: float, guides: Guides | None = None) -> tuple[Guides]:
+        return _with(guides, _opened(self.KIND, [file], weight))
+
+
+class LpipsGuide(_Guide):
     DESCRIPTION = (
         "A guide that keeps what the style draws near what the source draws, detail by detail, as LPIPS sees it. Good "
         "for gentle styles; lower the weight for styles that change the drawing. Needs VGG16 or AlexNet and LPIPS' "
         "linear layers in models/face_guides."
     )
     SEARCH_ALIASES = ["perceptual loss", "lpips", "vgg loss", "guide"]
-    RETURN_TYPES, RETURN_NAMES, OUTPUT_TOOLTIPS = MADE, MADE_NAMES, MADE_TOOLTIPS
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -72,57 +95,47 @@ class LpipsGuide(Node):
         return _with(guides, _opened("lpips", names, weight))
 
 
-class IdentityGuide(Node):
-    CATEGORY = CATEGORY
+class IdentityGuide(_FileGuide):
     DESCRIPTION = (
         "A guide that keeps the person: a face recognition network should see the same one before and after. The "
         "shipped encoder has one; dlib's (free for any use) and ArcFace, in models/face_guides, are better judges."
     )
     SEARCH_ALIASES = ["identity loss", "arcface", "dlib", "face recognition", "keep person", "guide"]
-    RETURN_TYPES, RETURN_NAMES, OUTPUT_TOOLTIPS = MADE, MADE_NAMES, MADE_TOOLTIPS
+    KIND = "identity"
+    FILE_TOOLTIP = (
+        "embedded: that of the shipped encoder. In models/face_guides: dlib_face_recognition_resnet_model_v1.dat, "
+        "face_recognition_model.bin with its manifest beside it, or ArcFace's model_ir_se50.pth."
+    )
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        tooltip = (
-            "embedded: that of the shipped encoder. In models/face_guides: dlib_face_recognition_resnet_model_v1.dat, "
-            "face_recognition_model.bin with its manifest beside it, or ArcFace's model_ir_se50.pth."
-        )
-        declared = _one_file("identity", tooltip)
-        files = [name for name in declared["required"]["file"][0] if name != NONE]
-        return {**declared, "required": {**declared["required"], "file": choice([*files, "embedded"], tooltip)}}
+        types = super().INPUT_TYPES()
+        files = [name for name in types["required"]["file"][0] if name != NONE]
+        types["required"]["file"] = choice([*files, "embedded"], cls.FILE_TOOLTIP)
+        return types
 
     @classmethod
     def VALIDATE_INPUTS(cls, file: str | None) -> bool | str:
-        return _is_there("identity", file)
-
-    @classmethod
-    def IS_CHANGED(cls, file: str, weight: float, guides: Any = None) -> str:
-        return content_hash([_path(file)])
-
-    def run(self, file: str, weight: float, guides: Guides | None = None) -> tuple[Guides]:
-        return _with(guides, _opened("identity", [file], weight))
+        return _is_there(cls.KIND, file)
 
 
-class DinoGuide(Node):
-    CATEGORY = CATEGORY
+class DinoGuide(_FileGuide):
     DESCRIPTION = (
         "A guide that keeps the structure of the picture, whatever its look: which places belong together, as the keys "
         "of DINOv2 tell it. Needs a DINOv2 file in models/face_guides, or a DINOv2 loaded by Load CLIP Vision."
     )
     SEARCH_ALIASES = ["dino", "dinov2", "structure loss", "self-similarity", "clip vision", "guide"]
-    RETURN_TYPES, RETURN_NAMES, OUTPUT_TOOLTIPS = MADE, MADE_NAMES, MADE_TOOLTIPS
+    KIND = "dino"
+    FILE_TOOLTIP = (
+        "dinov2_vits14_pretrain.pth and the like, or the model.safetensors of facebook/dinov2-small, in "
+        "models/face_guides. Ignored if clip_vision is connected."
+    )
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        types = _one_file(
-            "dino",
-            "dinov2_vits14_pretrain.pth and the like, or the model.safetensors of "
-            "facebook/dinov2-small, in models/face_guides. Ignored if clip_vision is connected.",
-        )
-        types["optional"]["clip_vision"] = socket(
-            "CLIP_VISION", "A DINOv2 model from Load CLIP Vision, instead of a file."
-        )
-        return types
+        types = super().INPUT_TYPES()
+        model = socket("CLIP_VISION", "A DINOv2 model from Load CLIP Vision, instead of a file.")
+        return {**types, "optional": {**types["optional"], "clip_vision": model}}
 
     @classmethod
     def IS_CHANGED(cls, file: str, weight: float, guides: Any = None, clip_vision: Any = None) -> str:
@@ -130,48 +143,32 @@ class DinoGuide(Node):
 
     def run(self, file: str, weight: float, guides: Guides | None = None, clip_vision: Any = None) -> tuple[Guides]:
         if clip_vision is None:
-            return _with(guides, _opened("dino", [file], weight))
+            return super().run(file, weight, guides)
         from ..training.guides.files import dino_guide_of
 
         return _with(guides, dino_guide_of(clip_vision.get_sd(), weight))
 
 
-class ParsingGuide(Node):
-    CATEGORY = CATEGORY
+class ParsingGuide(_FileGuide):
     DESCRIPTION = (
         "A guide that keeps the parts of the face where they are: brows, eyes, mouth, hair, glasses, clothes, as the "
         "face-parsing network BiSeNet labels them. Needs 79999_iter.pth in models/face_guides."
     )
     SEARCH_ALIASES = ["face parsing", "bisenet", "segmentation", "labels", "guide"]
-    RETURN_TYPES, RETURN_NAMES, OUTPUT_TOOLTIPS = MADE, MADE_NAMES, MADE_TOOLTIPS
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return _one_file("parsing", "79999_iter.pth of face-parsing.PyTorch, in models/face_guides.")
+    KIND = "parsing"
+    FILE_TOOLTIP = "79999_iter.pth of face-parsing.PyTorch, in models/face_guides."
 
     @classmethod
     def VALIDATE_INPUTS(cls, file: str | None) -> bool | str:
-        return _is_there("parsing", file)
-
-    @classmethod
-    def IS_CHANGED(cls, file: str, weight: float, guides: Any = None) -> str:
-        return content_hash([_path(file)])
-
-    def run(self, file: str, weight: float, guides: Guides | None = None) -> tuple[Guides]:
-        return _with(guides, _opened("parsing", [file], weight))
+        return _is_there(cls.KIND, file)
 
 
 def _files(kind: str) -> list[str]:
     """What the drop-down list offers: the files of models/face_guides, those that look right first."""
     from ..runtime.folders import list_model_files
-
-    return _likely_first(kind, list_model_files(MODEL_FOLDER)) or [NONE]
-
-
-def _likely_first(kind: str, names: list[str]) -> list[str]:
     from ..training.guides.hints import likely_first
 
-    return likely_first(kind, names)
+    return likely_first(kind, list_model_files(MODEL_FOLDER)) or [NONE]
 
 
 def _weight(kind: str) -> Any:
@@ -179,13 +176,6 @@ def _weight(kind: str) -> Any:
 
     tooltip = f"Weight of the guide; {SUGGESTED_WEIGHTS[kind]:g} is a usual value. 0 turns it off."
     return number(SUGGESTED_WEIGHTS[kind], tooltip, high=100.0, step=0.05)
-
-
-def _one_file(kind: str, tooltip: str) -> dict[str, Any]:
-    return {
-        "required": {"file": choice(_files(kind), tooltip), "weight": _weight(kind)},
-        "optional": {"guides": BEFORE},
-    }
 
 
 def _is_there(kind: str, name: str | None) -> bool | str:

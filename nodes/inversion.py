@@ -69,24 +69,19 @@ class InvertWithEncoder(Node):
         ),
     )
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "image": socket("IMAGE", "Aligned face crops, from Detect & Align Faces. They are resized as needed."),
-                "encoder": socket("FACE_ENCODER", "An encoder trained for the generator."),
-                "generator": socket("FACE_GENERATOR", "The source generator, whose latents are wanted."),
-                "steps": integer(
-                    0,
-                    "Number of encoder passes, each correcting the one before; every face keeps its best. 0: "
-                    "the encoder's own number, 5 for ReStyle and 1 for others.",
-                    low=0,
-                    high=20,
-                    advanced=True,
-                ),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        "image": socket("IMAGE", "Aligned face crops, from Detect & Align Faces. They are resized as needed."),
+        "encoder": socket("FACE_ENCODER", "An encoder trained for the generator."),
+        "generator": socket("FACE_GENERATOR", "The source generator, whose latents are wanted."),
+        "steps": integer(
+            0,
+            "Number of encoder passes, each correcting the one before; every face keeps its best. 0: "
+            "the encoder's own number, 5 for ReStyle and 1 for others.",
+            low=0,
+            high=20,
+            advanced=True,
+        ),
+    }
 
     def run(
         self, image: Tensor, encoder: FaceEncoder, generator: FaceGenerator, steps: int, node_id: str | None = None
@@ -125,26 +120,18 @@ class InvertByOptimisation(WithSettings):
         ),
     )
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "image": socket("IMAGE", "Aligned face crops, from Detect & Align Faces. They are resized as needed."),
-                "generator": socket("FACE_GENERATOR", "The source generator, whose latents are wanted."),
-                **settings_of(InversionConfig),
-            },
-            "optional": {
-                "start": socket(
-                    "FACE_LATENT",
-                    (
-                        "Where the search begins, usually the result of Invert with Encoder. Not connected: at "
-                        "the average face."
-                    ),
-                ),
-                "encoder": socket("FACE_ENCODER", COMPARED),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        "image": socket("IMAGE", "Aligned face crops, from Detect & Align Faces. They are resized as needed."),
+        "generator": socket("FACE_GENERATOR", "The source generator, whose latents are wanted."),
+        **settings_of(InversionConfig),
+    }
+    OPTIONAL = {
+        "start": socket(
+            "FACE_LATENT",
+            ("Where the search begins, usually the result of Invert with Encoder. Not connected: at the average face."),
+        ),
+        "encoder": socket("FACE_ENCODER", COMPARED),
+    }
 
     def run(
         self,
@@ -195,25 +182,20 @@ class PivotalTuning(WithSettings):
         "What the tuned generator makes of the latents.",
     )
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "image": socket("IMAGE", "The aligned faces that the latents were found for, in the same order."),
-                "generator": socket("FACE_GENERATOR", "The generator the latents were found with. It is not changed."),
-                "latent": socket("FACE_LATENT", "One latent per face: the pivots, best from Invert by Optimisation."),
-                **settings_of(PivotalConfig),
-            },
-            "optional": {
-                "style": socket(
-                    "FACE_GENERATOR",
-                    "A style fine-tuned from the generator, to be changed along with it. For more of them there is "
-                    "Align Style with Tuned Generator.",
-                ),
-                "encoder": socket("FACE_ENCODER", COMPARED),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        "image": socket("IMAGE", "The aligned faces that the latents were found for, in the same order."),
+        "generator": socket("FACE_GENERATOR", "The generator the latents were found with. It is not changed."),
+        "latent": socket("FACE_LATENT", "One latent per face: the pivots, best from Invert by Optimisation."),
+        **settings_of(PivotalConfig),
+    }
+    OPTIONAL = {
+        "style": socket(
+            "FACE_GENERATOR",
+            "A style fine-tuned from the generator, to be changed along with it. For more of them there is "
+            "Align Style with Tuned Generator.",
+        ),
+        "encoder": socket("FACE_ENCODER", COMPARED),
+    }
 
     def run(
         self,
@@ -235,10 +217,7 @@ class PivotalTuning(WithSettings):
         if not len(image):
             return generator, style or generator, *no_faces(generator)
         config = read_settings(PivotalConfig, widgets, settings)
-        with (
-            memory_for_training() as device,
-            ProgressReporter(config.steps, "tune", node_id=node_id) as progress,
-        ):
+        with memory_for_training() as device, ProgressReporter(config.steps, "tune", node_id=node_id) as progress:
             pictures, source = image_to_tensor(image), generator.to(device)
             result = tune_to_faces(pictures, source, latent, config, progress.callbacks(), _keep_tuning, encoder)
             drawn = synthesise(result.generator, latent)
@@ -252,24 +231,19 @@ class PivotalTuning(WithSettings):
 class AlignStyle(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Applies the change that pivotal tuning made to a generator to one of its styles, too: "
-        "style + (tuned - source). The style then draws the tuned faces as closely as the tuned "
-        "generator does."
+        "Applies the change that pivotal tuning made to a generator to one of its styles, too: style + (tuned - "
+        "source). The style then draws the tuned faces as closely as the tuned generator does."
     )
     SEARCH_ALIASES = ["pti style", "weight delta", "add difference", "transfer tuning", "merge generators"]
     RETURN_TYPES = ("FACE_GENERATOR",)
     RETURN_NAMES = ("style",)
     OUTPUT_TOOLTIPS = ("The style with the same change. It has no discriminator and cannot be fine-tuned further.",)
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "style": socket("FACE_GENERATOR", "A style fine-tuned from the source."),
-                "source": socket("FACE_GENERATOR", "The source as it was before tuning."),
-                "tuned": socket("FACE_GENERATOR", "The source after Tune Generator to Faces (PTI)."),
-            }
-        }
+    REQUIRED = {
+        "style": socket("FACE_GENERATOR", "A style fine-tuned from the source."),
+        "source": socket("FACE_GENERATOR", "The source as it was before tuning."),
+        "tuned": socket("FACE_GENERATOR", "The source after Tune Generator to Faces (PTI)."),
+    }
 
     def run(self, style: FaceGenerator, source: FaceGenerator, tuned: FaceGenerator) -> tuple[FaceGenerator]:
         from ..training.inversion.pivotal import align_style

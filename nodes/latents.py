@@ -6,7 +6,7 @@ and by every style fine-tuned from that one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .declare import FileReader, Node, SavingNode, choice, number, socket, text
 
@@ -25,27 +25,20 @@ FILE_TOOLTIP = "Inside ComfyUI's input folder, or its output folder with [output
 class SaveLatents(SavingNode):
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Saves the latents of faces with their noise, their errors and the identity of their "
-        "generator, so that inversion is needed only once. Nothing is overwritten: names are "
-        "numbered."
+        "Saves the latents of faces with their noise, their errors and the identity of their generator, so that "
+        "inversion is needed only once. Nothing is overwritten: names are numbered."
     )
     SEARCH_ALIASES = ["save latent", "export w+", "save w plus", "write latent", "save face"]
     OUTPUT_TOOLTIPS = ("Where the file is; Load Latents takes it.",)
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "latent": socket("FACE_LATENT", "The latents of one or several faces."),
-                "name": text("my_faces", "File name, in the folder latents inside ComfyUI's output folder."),
-                "format": choice(
-                    ("safetensors", "npy"),
-                    "safetensors keeps everything. npy holds the codes alone, [faces, layers, length], for other "
-                    "programs.",
-                ),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        "latent": socket("FACE_LATENT", "The latents of one or several faces."),
+        "name": text("my_faces", "File name, in the folder latents inside ComfyUI's output folder."),
+        "format": choice(
+            ("safetensors", "npy"),
+            "safetensors keeps everything. npy holds the codes alone, [faces, layers, length], for other programs.",
+        ),
+    }
 
     def run(self, latent: FaceLatent, name: str, format: str, node_id: str | None = None) -> tuple[str]:
         from ..latents.files import save_latents
@@ -66,18 +59,14 @@ class LoadLatents(FileReader):
     RETURN_NAMES = ("latent",)
     OUTPUT_TOOLTIPS = ("The latents, for every node that takes them.",)
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {"file": text(f"{FOLDER}/my_faces.safetensors [output]", f"The file. {FILE_TOOLTIP}")},
-            "optional": {
-                "generator": socket(
-                    "FACE_GENERATOR",
-                    "The generator the latents are for. They are checked against it; files that do not name "
-                    "their generator become its own, and a single w is repeated for all layers.",
-                )
-            },
-        }
+    REQUIRED = {"file": text(f"{FOLDER}/my_faces.safetensors [output]", f"The file. {FILE_TOOLTIP}")}
+    OPTIONAL = {
+        "generator": socket(
+            "FACE_GENERATOR",
+            "The generator the latents are for. They are checked against it; files that do not name "
+            "their generator become its own, and a single w is repeated for all layers.",
+        )
+    }
 
     def run(self, file: str, generator: FaceGenerator | None = None) -> tuple[FaceLatent]:
         from ..latents.files import load_latents
@@ -97,36 +86,25 @@ class MixLatents(Node):
     RETURN_NAMES = ("latent",)
     OUTPUT_TOOLTIPS = ("The mixed faces; amount 0 gives exactly latent_a, amount 1 exactly latent_b.",)
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "latent_a": socket("FACE_LATENT", "The faces to start from; layers that are not named stay theirs."),
-                "latent_b": socket("FACE_LATENT", "The faces to mix in: as many, or one for all."),
-                "mode": choice(
-                    ("linear", "slerp", "layers"),
-                    "linear: the straight line between the two. slerp: the arc, which keeps faces as distinct "
-                    "as they are. layers: the named layers come from latent_b entirely, whatever the amount.",
-                ),
-                "amount": number(
-                    0.5,
-                    "0 is latent_a, 1 is latent_b. Values beyond exaggerate the difference.",
-                    low=-1.0,
-                    high=2.0,
-                    step=0.05,
-                ),
-                "layers": text("", f"Layers that are mixed; empty for all. {LAYERS_TOOLTIP}"),
-            },
-            "optional": {
-                "generator": socket(
-                    "FACE_GENERATOR",
-                    (
-                        "For slerp: the arc turns about this generator's average face. Not connected: about the "
-                        "origin of W."
-                    ),
-                )
-            },
-        }
+    REQUIRED = {
+        "latent_a": socket("FACE_LATENT", "The faces to start from; layers that are not named stay theirs."),
+        "latent_b": socket("FACE_LATENT", "The faces to mix in: as many, or one for all."),
+        "mode": choice(
+            ("linear", "slerp", "layers"),
+            "linear: the straight line between the two. slerp: the arc, which keeps faces as distinct "
+            "as they are. layers: the named layers come from latent_b entirely, whatever the amount.",
+        ),
+        "amount": number(
+            0.5, "0 is latent_a, 1 is latent_b. Values beyond exaggerate the difference.", low=-1.0, high=2.0, step=0.05
+        ),
+        "layers": text("", f"Layers that are mixed; empty for all. {LAYERS_TOOLTIP}"),
+    }
+    OPTIONAL = {
+        "generator": socket(
+            "FACE_GENERATOR",
+            ("For slerp: the arc turns about this generator's average face. Not connected: about the origin of W."),
+        )
+    }
 
     def run(
         self,
@@ -157,15 +135,10 @@ class DecodeLatent(Node):
     RETURN_NAMES = ("image",)
     OUTPUT_TOOLTIPS = ("One picture per latent, in the same order.",)
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "latent": socket("FACE_LATENT", "What to draw. Noise that was found with it is used."),
-                "generator": socket("FACE_GENERATOR", "What draws: any generator with the same W."),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        "latent": socket("FACE_LATENT", "What to draw. Noise that was found with it is used."),
+        "generator": socket("FACE_GENERATOR", "What draws: any generator with the same W."),
+    }
 
     def run(self, latent: FaceLatent, generator: FaceGenerator, node_id: str | None = None) -> tuple[Tensor]:
         from ..pipeline.stylise import draw

@@ -35,32 +35,27 @@ class Destylise(Node):
         "The people found, as the source generator draws them. Pose and features should be those of the pictures.",
     )
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "source": socket("FACE_GENERATOR", "The generator before the style."),
-                "style_images": socket("IMAGE", "Aligned pictures of the style, as for Fine-tune Generator."),
-                "steps": integer(
-                    0,
-                    "Search steps for the code with which the style draws the picture best. 0 keeps what the "
-                    "encoder reads; without an encoder 200 to 400 are needed.",
-                    low=0,
-                    high=10_000,
-                    step=10,
-                ),
-                "centre": switch(
-                    True,
-                    "Assume that the style pictures show the same kinds of people as the source. Otherwise a "
-                    "style with large eyes is read as people with large eyes.",
-                ),
-            },
-            "optional": {
-                "encoder": socket("FACE_ENCODER", "Reads the pictures as photos of the people they show."),
-                "style": socket("FACE_GENERATOR", "A first attempt at the style, for the search."),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        "source": socket("FACE_GENERATOR", "The generator before the style."),
+        "style_images": socket("IMAGE", "Aligned pictures of the style, as for Fine-tune Generator."),
+        "steps": integer(
+            0,
+            "Search steps for the code with which the style draws the picture best. 0 keeps what the "
+            "encoder reads; without an encoder 200 to 400 are needed.",
+            low=0,
+            high=10_000,
+            step=10,
+        ),
+        "centre": switch(
+            True,
+            "Assume that the style pictures show the same kinds of people as the source. Otherwise a "
+            "style with large eyes is read as people with large eyes.",
+        ),
+    }
+    OPTIONAL = {
+        "encoder": socket("FACE_ENCODER", "Reads the pictures as photos of the people they show."),
+        "style": socket("FACE_GENERATOR", "A first attempt at the style, for the search."),
+    }
 
     def run(
         self,
@@ -106,23 +101,18 @@ class TrainWithPairs(WithSettings):
         "The loss curves, for Loss Plot, Stylisation Report and ComfyUI's own loss graph.",
     )
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "source": socket("FACE_GENERATOR", SOURCE_TOOLTIP),
-                "style": socket(
-                    "FACE_GENERATOR",
-                    "The style the pairs were made with, with its discriminator, as Fine-tune Generator gives it.",
-                ),
-                "pairs": socket("STYLE_PAIRS", PAIRS_TOOLTIP),
-                **settings_of(PairSupervisionConfig),
-                "resume": switch(
-                    True, "Continue a cancelled run that had the same settings, generators and pairs.", advanced=True
-                ),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        "source": socket("FACE_GENERATOR", SOURCE_TOOLTIP),
+        "style": socket(
+            "FACE_GENERATOR",
+            "The style the pairs were made with, with its discriminator, as Fine-tune Generator gives it.",
+        ),
+        "pairs": socket("STYLE_PAIRS", PAIRS_TOOLTIP),
+        **settings_of(PairSupervisionConfig),
+        "resume": switch(
+            True, "Continue a cancelled run that had the same settings, generators and pairs.", advanced=True
+        ),
+    }
 
     def run(
         self,

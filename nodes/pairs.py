@@ -60,31 +60,26 @@ class MakePairs(WithSettings):
         "How many pairs of each level and origin were made and kept, and what was dropped for which reason.",
     )
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "source": socket("FACE_GENERATOR", "The generator the style was fine-tuned from."),
-                "target": socket("FACE_GENERATOR", "The style."),
-                **settings_of(PairsConfig),
-            },
-            "optional": {
-                "photos": socket("IMAGE", "Aligned photos of people, as they were inverted. They become pairs too."),
-                "photo_latent": socket("FACE_LATENT", "Their latents in the source, from an inversion node."),
-                "style_images": socket(
-                    "IMAGE", "Aligned pictures of the style: pairs whose target is a true style picture (level 3)."
-                ),
-                "style_latent": socket(
-                    "FACE_LATENT",
-                    "The people behind the style pictures, from Destylise Style Images. Needed with style_images.",
-                ),
-                "identity": socket(
-                    "FACE_GUIDE",
-                    ("An Identity Guide, whose network judges min_identity. Not connected: identity is not checked."),
-                ),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        "source": socket("FACE_GENERATOR", "The generator the style was fine-tuned from."),
+        "target": socket("FACE_GENERATOR", "The style."),
+        **settings_of(PairsConfig),
+    }
+    OPTIONAL = {
+        "photos": socket("IMAGE", "Aligned photos of people, as they were inverted. They become pairs too."),
+        "photo_latent": socket("FACE_LATENT", "Their latents in the source, from an inversion node."),
+        "style_images": socket(
+            "IMAGE", "Aligned pictures of the style: pairs whose target is a true style picture (level 3)."
+        ),
+        "style_latent": socket(
+            "FACE_LATENT",
+            "The people behind the style pictures, from Destylise Style Images. Needed with style_images.",
+        ),
+        "identity": socket(
+            "FACE_GUIDE",
+            ("An Identity Guide, whose network judges min_identity. Not connected: identity is not checked."),
+        ),
+    }
 
     def run(
         self,
@@ -154,23 +149,18 @@ class PreviewPairs(Node):
     RETURN_NAMES = ("sheet",)
     OUTPUT_TOOLTIPS = ("The sheet, one row for each level and origin.",)
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "pairs": socket("STYLE_PAIRS", PAIRS_TOOLTIP),
-                "source": socket("FACE_GENERATOR", SOURCE_TOOLTIP),
-                "target": socket("FACE_GENERATOR", TARGET_TOOLTIP),
-                "per_row": integer(5, "Pairs shown of each level and origin.", low=1, high=20),
-                "size": integer(128, "Side of each picture in pixels.", low=32, high=512, step=8),
-                "order": choice(
-                    ORDERS,
-                    "as made: spread evenly. Worst first: what the filters were about to drop; if those look "
-                    "good, all do.",
-                ),
-                "move": switch(True, "Show them mirrored, turned and moved as training sees them.", advanced=True),
-            }
-        }
+    REQUIRED = {
+        "pairs": socket("STYLE_PAIRS", PAIRS_TOOLTIP),
+        "source": socket("FACE_GENERATOR", SOURCE_TOOLTIP),
+        "target": socket("FACE_GENERATOR", TARGET_TOOLTIP),
+        "per_row": integer(5, "Pairs shown of each level and origin.", low=1, high=20),
+        "size": integer(128, "Side of each picture in pixels.", low=32, high=512, step=8),
+        "order": choice(
+            ORDERS,
+            "as made: spread evenly. Worst first: what the filters were about to drop; if those look good, all do.",
+        ),
+        "move": switch(True, "Show them mirrored, turned and moved as training sees them.", advanced=True),
+    }
 
     def run(
         self,
@@ -202,28 +192,21 @@ class ExportPairs(Node):
     OUTPUT_TOOLTIPS = ("Where the pictures are.",)
     OUTPUT_NODE = True
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "pairs": socket("STYLE_PAIRS", PAIRS_TOOLTIP),
-                "source": socket("FACE_GENERATOR", SOURCE_TOOLTIP),
-                "target": socket("FACE_GENERATOR", TARGET_TOOLTIP),
-                "name": text("my_pairs", "Name of the folder, in the folder pairs inside ComfyUI's output folder."),
-                "prompt": text(
-                    "turn the portrait into {style}",
-                    "Text of each pair. {style}, {level} (0 to 3), {degree} (words for it), {origin} are filled in.",
-                ),
-                "levels": text("3", "Levels to write, separated by commas. An editing LoRA needs only 3."),
-                "size": integer(
-                    0, "Side of the pictures in pixels; 0 keeps the generators' own.", low=0, high=2048, step=8
-                ),
-                "captions": switch(
-                    False, "Also write each text as a .txt file beside its target picture, as many trainers expect it."
-                ),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        "pairs": socket("STYLE_PAIRS", PAIRS_TOOLTIP),
+        "source": socket("FACE_GENERATOR", SOURCE_TOOLTIP),
+        "target": socket("FACE_GENERATOR", TARGET_TOOLTIP),
+        "name": text("my_pairs", "Name of the folder, in the folder pairs inside ComfyUI's output folder."),
+        "prompt": text(
+            "turn the portrait into {style}",
+            "Text of each pair. {style}, {level} (0 to 3), {degree} (words for it), {origin} are filled in.",
+        ),
+        "levels": text("3", "Levels to write, separated by commas. An editing LoRA needs only 3."),
+        "size": integer(0, "Side of the pictures in pixels; 0 keeps the generators' own.", low=0, high=2048, step=8),
+        "captions": switch(
+            False, "Also write each text as a .txt file beside its target picture, as many trainers expect it."
+        ),
+    }
 
     def run(
         self,
@@ -261,15 +244,10 @@ class SavePairs(SavingNode):
     SEARCH_ALIASES = ["save pairs", "pseudo pairs", "write pairs", "manifest"]
     OUTPUT_TOOLTIPS = ("Where the file is; Load Pairs takes it.",)
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "pairs": socket("STYLE_PAIRS", PAIRS_TOOLTIP),
-                "name": text("my_pairs", "File name, in the folder pairs inside ComfyUI's output folder."),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        "pairs": socket("STYLE_PAIRS", PAIRS_TOOLTIP),
+        "name": text("my_pairs", "File name, in the folder pairs inside ComfyUI's output folder."),
+    }
 
     def run(self, pairs: StylePairs, name: str, node_id: str | None = None) -> tuple[str]:
         from ..pipeline.networks import new_output_file
@@ -289,11 +267,7 @@ class LoadPairs(Node):
     RETURN_NAMES = ("pairs", "report")
     OUTPUT_TOOLTIPS = ("The pairs.", "What was made, kept and dropped when they were made.")
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {"file": text(f"{FOLDER}/my_pairs.safetensors [output]", f"The file. {FILE_TOOLTIP}")},
-        }
+    REQUIRED = {"file": text(f"{FOLDER}/my_pairs.safetensors [output]", f"The file. {FILE_TOOLTIP}")}
 
     @classmethod
     def VALIDATE_INPUTS(cls, file: str) -> bool | str:

@@ -21,15 +21,11 @@ class LossPlot(Node):
     RETURN_NAMES = ("plot",)
     OUTPUT_TOOLTIPS = ("The curves as one picture.",)
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "losses": socket("LOSS_MAP", "From Fine-tune Generator, or from one of ComfyUI's training nodes."),
-                "width": integer(900, "Width of the plot in pixels.", low=200, high=4096, step=50),
-                "height": integer(600, "Height of the plot in pixels.", low=200, high=4096, step=50),
-            }
-        }
+    REQUIRED = {
+        "losses": socket("LOSS_MAP", "From Fine-tune Generator, or from one of ComfyUI's training nodes."),
+        "width": integer(900, "Width of the plot in pixels.", low=200, high=4096, step=50),
+        "height": integer(600, "Height of the plot in pixels.", low=200, high=4096, step=50),
+    }
 
     def run(self, losses: Any, width: int, height: int) -> tuple[Tensor]:
         from ..training.reports.curves import plot_losses

@@ -36,38 +36,33 @@ class EncodeReference(WithSettings):
         "The references as they were read: cropped and upright.",
     )
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "image": socket("IMAGE", "One picture in the style, or several; each shows a face."),
-                "style": socket("FACE_GENERATOR", "The style that is to draw in this look."),
-                "align": choice(
-                    ALIGNMENTS,
-                    "auto: cut out the largest face; a square picture in which none is found is taken for an aligned "
-                    "one. on: a picture without a face is refused. off: the pictures are aligned already.",
-                ),
-                **settings_of(ReferenceConfig),
-            },
-            "optional": {
-                "source": socket(
-                    "FACE_GENERATOR",
-                    ("The generator the style was fine-tuned from. Its discriminator is used if the style has none."),
-                ),
-                "encoder": socket(
-                    "FACE_ENCODER",
-                    "Where the search begins: an encoder for this W, best one trained for the style. With it 100 steps "
-                    "are enough.",
-                ),
-                "anchor_latent": socket(
-                    "FACE_LATENT",
-                    "Latents of known pictures in the style. Without an encoder the search begins at the one "
-                    "most like the reference. Needs anchor_image.",
-                ),
-                "anchor_image": socket("IMAGE", "The pictures of anchor_latent, aligned, in the same order."),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        "image": socket("IMAGE", "One picture in the style, or several; each shows a face."),
+        "style": socket("FACE_GENERATOR", "The style that is to draw in this look."),
+        "align": choice(
+            ALIGNMENTS,
+            "auto: cut out the largest face; a square picture in which none is found is taken for an aligned "
+            "one. on: a picture without a face is refused. off: the pictures are aligned already.",
+        ),
+        **settings_of(ReferenceConfig),
+    }
+    OPTIONAL = {
+        "source": socket(
+            "FACE_GENERATOR",
+            ("The generator the style was fine-tuned from. Its discriminator is used if the style has none."),
+        ),
+        "encoder": socket(
+            "FACE_ENCODER",
+            "Where the search begins: an encoder for this W, best one trained for the style. With it 100 steps "
+            "are enough.",
+        ),
+        "anchor_latent": socket(
+            "FACE_LATENT",
+            "Latents of known pictures in the style. Without an encoder the search begins at the one "
+            "most like the reference. Needs anchor_image.",
+        ),
+        "anchor_image": socket("IMAGE", "The pictures of anchor_latent, aligned, in the same order."),
+    }
 
     def run(
         self,
@@ -124,24 +119,18 @@ class ApplyReference(Node):
     )
     OUTPUT_IS_LIST = (False, False, True)
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "style": socket("FACE_GENERATOR", "The style whose look was read."),
-                "latent": socket("FACE_LATENT", "The faces, from one of the inversion nodes or from Sample Faces."),
-                "reference": socket("FACE_LATENT", "The look, from Encode Reference Style; or any other latent."),
-                **{spec.name: from_spec(spec) for spec in fields_of(ApplyConfig)},
-                "strength": number(
-                    1.0, "1: the whole style. Below 1, source is needed, as in Stylise Faces.", step=0.05
-                ),
-            },
-            "optional": {
-                "source": socket(
-                    "FACE_GENERATOR", "The generator the latents were found with; only needed for a strength below 1."
-                )
-            },
-        }
+    REQUIRED = {
+        "style": socket("FACE_GENERATOR", "The style whose look was read."),
+        "latent": socket("FACE_LATENT", "The faces, from one of the inversion nodes or from Sample Faces."),
+        "reference": socket("FACE_LATENT", "The look, from Encode Reference Style; or any other latent."),
+        **{spec.name: from_spec(spec) for spec in fields_of(ApplyConfig)},
+        "strength": number(1.0, "1: the whole style. Below 1, source is needed, as in Stylise Faces.", step=0.05),
+    }
+    OPTIONAL = {
+        "source": socket(
+            "FACE_GENERATOR", "The generator the latents were found with; only needed for a strength below 1."
+        )
+    }
 
     def run(
         self,

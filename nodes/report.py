@@ -26,9 +26,8 @@ SHOWN_FACES = 8
 class StylisationReport(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "One picture and one JSON file about a stylisation: faces, their inversions and each "
-        "style; how far the structure moved and how near the style is; loss curves. Saved in the "
-        "output folder."
+        "One picture and one JSON file about a stylisation: faces, their inversions and each style; how far the "
+        "structure moved and how near the style is; loss curves. Saved in the output folder."
     )
     SEARCH_ALIASES = ["metrics", "compare styles", "evaluation", "kid", "loss plot", "contact sheet", "quality"]
     RETURN_TYPES = ("IMAGE", "STRING")
@@ -36,34 +35,29 @@ class StylisationReport(Node):
     OUTPUT_TOOLTIPS = ("The picture of the report.", "The numbers as JSON.")
     OUTPUT_NODE = True
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "image": socket("IMAGE", "The aligned faces, from Detect & Align Faces."),
-                "source": socket("FACE_GENERATOR", "The generator the latents were found with."),
-                "latent": socket("FACE_LATENT", "The latent of each face, in the same order."),
-                "style": socket("FACE_GENERATOR", "A style of the source."),
-                "name": text("report", "File name, in the folder facestylist inside ComfyUI's output folder."),
-            },
-            "optional": {
-                "style_2": socket("FACE_GENERATOR", "A second style, to compare."),
-                "style_3": socket("FACE_GENERATOR", "A third style, to compare."),
-                "stylised": socket(
-                    "IMAGE",
-                    "The same faces made in any other way (variations, a reference, a fast stylizer), as many "
-                    "pictures for each face.",
-                ),
-                "style_images": socket(
-                    "IMAGE", "Pictures of the style, aligned: how near the results come to them is measured."
-                ),
-                "losses": socket("LOSS_MAP", "Loss curves of a training, to be plotted."),
-                "max_faces": integer(
-                    SHOWN_FACES, "At most this many faces are shown; all are measured.", low=1, high=64, advanced=True
-                ),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        "image": socket("IMAGE", "The aligned faces, from Detect & Align Faces."),
+        "source": socket("FACE_GENERATOR", "The generator the latents were found with."),
+        "latent": socket("FACE_LATENT", "The latent of each face, in the same order."),
+        "style": socket("FACE_GENERATOR", "A style of the source."),
+        "name": text("report", "File name, in the folder facestylist inside ComfyUI's output folder."),
+    }
+    OPTIONAL = {
+        "style_2": socket("FACE_GENERATOR", "A second style, to compare."),
+        "style_3": socket("FACE_GENERATOR", "A third style, to compare."),
+        "stylised": socket(
+            "IMAGE",
+            "The same faces made in any other way (variations, a reference, a fast stylizer), as many "
+            "pictures for each face.",
+        ),
+        "style_images": socket(
+            "IMAGE", "Pictures of the style, aligned: how near the results come to them is measured."
+        ),
+        "losses": socket("LOSS_MAP", "Loss curves of a training, to be plotted."),
+        "max_faces": integer(
+            SHOWN_FACES, "At most this many faces are shown; all are measured.", low=1, high=64, advanced=True
+        ),
+    }
 
     def run(
         self,

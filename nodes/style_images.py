@@ -6,7 +6,7 @@ Style pictures travel as ordinary IMAGE batches, so that any node can make or ch
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..pipeline.faces import face_finder
 from .declare import Node, integer, number, switch, text
@@ -41,43 +41,34 @@ class LoadStyleImages(Node):
         "The pictures held out by `validation`, to measure with; an empty batch if that is 0.",
     )
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "folder": text("my_style", "A folder of pictures: inside ComfyUI's input folder, or a full path."),
-                "align": switch(
-                    True,
-                    "Find the face and cut it out as the generator expects. Turn off for pictures that are aligned "
-                    "already, or for drawings in which no face is found; they are then only cut square and resized.",
-                ),
-                "size": integer(
-                    256,
-                    "Side of the pictures in pixels; training resizes them to its generator.",
-                    low=64,
-                    high=1024,
-                    step=8,
-                ),
-            },
-            "optional": {
-                "subfolders": switch(False, "Take the pictures of the folder's subfolders, too.", advanced=True),
-                "max_pictures": integer(
-                    0,
-                    "No more than this many files, spread evenly over the folder. 0 takes all.",
-                    high=1_000_000,
-                    advanced=True,
-                ),
-                "validation": number(
-                    0.0,
-                    "Share of the pictures to hold out for measuring; at least one if above 0. Which ones "
-                    "depends on the pictures alone.",
-                    high=0.5,
-                    step=0.05,
-                    advanced=True,
-                ),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        "folder": text("my_style", "A folder of pictures: inside ComfyUI's input folder, or a full path."),
+        "align": switch(
+            True,
+            "Find the face and cut it out as the generator expects. Turn off for pictures that are aligned "
+            "already, or for drawings in which no face is found; they are then only cut square and resized.",
+        ),
+        "size": integer(
+            256, "Side of the pictures in pixels; training resizes them to its generator.", low=64, high=1024, step=8
+        ),
+    }
+    OPTIONAL = {
+        "subfolders": switch(False, "Take the pictures of the folder's subfolders, too.", advanced=True),
+        "max_pictures": integer(
+            0,
+            "No more than this many files, spread evenly over the folder. 0 takes all.",
+            high=1_000_000,
+            advanced=True,
+        ),
+        "validation": number(
+            0.0,
+            "Share of the pictures to hold out for measuring; at least one if above 0. Which ones "
+            "depends on the pictures alone.",
+            high=0.5,
+            step=0.05,
+            advanced=True,
+        ),
+    }
 
     @classmethod
     def VALIDATE_INPUTS(cls, folder: str | None) -> bool | str:

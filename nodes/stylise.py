@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .declare import Node, number, socket
 
@@ -25,25 +25,21 @@ class StyliseFaces(Node):
     RETURN_NAMES = ("stylised",)
     OUTPUT_TOOLTIPS = ("The stylised faces, one per latent in the same order, for Paste Faces Back.",)
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "style": socket("FACE_GENERATOR", "The style, fine-tuned from the generator the latents belong to."),
-                "latent": socket("FACE_LATENT", "The faces, from one of the inversion nodes or from Sample Faces."),
-                "strength": number(
-                    1.0,
-                    "1: the whole style. Below 1, source is needed: colour and texture come in first, then "
-                    "parts, then proportions. 0: no style at all.",
-                    step=0.05,
-                ),
-            },
-            "optional": {
-                "source": socket(
-                    "FACE_GENERATOR", "The generator the latents were found with; only needed for a strength below 1."
-                )
-            },
-        }
+    REQUIRED = {
+        "style": socket("FACE_GENERATOR", "The style, fine-tuned from the generator the latents belong to."),
+        "latent": socket("FACE_LATENT", "The faces, from one of the inversion nodes or from Sample Faces."),
+        "strength": number(
+            1.0,
+            "1: the whole style. Below 1, source is needed: colour and texture come in first, then "
+            "parts, then proportions. 0: no style at all.",
+            step=0.05,
+        ),
+    }
+    OPTIONAL = {
+        "source": socket(
+            "FACE_GENERATOR", "The generator the latents were found with; only needed for a strength below 1."
+        )
+    }
 
     def run(
         self, style: FaceGenerator, latent: FaceLatent, strength: float, source: FaceGenerator | None = None

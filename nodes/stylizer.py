@@ -58,19 +58,14 @@ class SaveFastStylizer(SavingNode):
     SEARCH_ALIASES = ["save student", "export stylizer", "safetensors"]
     OUTPUT_TOOLTIPS = ("Where the file is.",)
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "stylizer": socket("FACE_STYLIZER", "What to save."),
-                "name": text(
-                    "my_style",
-                    "File name inside models/face_stylizers. When that name is taken, a number is added; nothing is "
-                    "overwritten.",
-                ),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        "stylizer": socket("FACE_STYLIZER", "What to save."),
+        "name": text(
+            "my_style",
+            "File name inside models/face_stylizers. When that name is taken, a number is added; nothing is "
+            "overwritten.",
+        ),
+    }
 
     def run(self, stylizer: FaceStylizer, name: str, node_id: str | None = None) -> tuple[str]:
         from ..models.checkpoints import save_stylizer
@@ -84,40 +79,34 @@ class SaveFastStylizer(SavingNode):
 class RunFastStylizer(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Draws whole pictures of any size, or aligned faces, in the style of a fast stylizer. One "
-        "pass, no generator, no inversion; large pictures are drawn in tiles without visible "
-        "seams."
+        "Draws whole pictures of any size, or aligned faces, in the style of a fast stylizer. One pass, no generator, "
+        "no inversion; large pictures are drawn in tiles without visible seams."
     )
     SEARCH_ALIASES = ["student", "sketch", "oil painting", "style transfer", "stylize photo", "filter", "cartoon"]
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("stylised",)
     OUTPUT_TOOLTIPS = ("The pictures in the style, of the same size; of faces, ready for Paste Faces Back.",)
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "stylizer": socket("FACE_STYLIZER", "From Load Fast Stylizer or Train Fast Stylizer."),
-                "strength": number(
-                    1.0,
-                    "1: the whole style. Lower values keep the photo's colours, then more and more of the "
-                    "photo itself. 0: the photo.",
-                    step=0.05,
-                ),
-                "stroke_size": number(
-                    0.0,
-                    "Size of the strokes, relative to the style's own. 0: automatic, 1 up to 1024 pixels and "
-                    "proportionally larger on longer pictures.",
-                    high=16.0,
-                    step=0.25,
-                ),
-            },
-            "optional": {
-                "image": socket("IMAGE", "Whole pictures. Connect either this or faces."),
-                "faces": socket("FACE_CROPS", "Aligned faces, drawn as they were cut out."),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        "stylizer": socket("FACE_STYLIZER", "From Load Fast Stylizer or Train Fast Stylizer."),
+        "strength": number(
+            1.0,
+            "1: the whole style. Lower values keep the photo's colours, then more and more of the "
+            "photo itself. 0: the photo.",
+            step=0.05,
+        ),
+        "stroke_size": number(
+            0.0,
+            "Size of the strokes, relative to the style's own. 0: automatic, 1 up to 1024 pixels and "
+            "proportionally larger on longer pictures.",
+            high=16.0,
+            step=0.25,
+        ),
+    }
+    OPTIONAL = {
+        "image": socket("IMAGE", "Whole pictures. Connect either this or faces."),
+        "faces": socket("FACE_CROPS", "Aligned faces, drawn as they were cut out."),
+    }
 
     def run(
         self,
@@ -158,35 +147,28 @@ class TrainFastStylizer(WithSettings):
         "The loss curves, for Loss Plot and ComfyUI's own loss graph.",
     )
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                **settings_of(StylizerConfig),
-                "resume": switch(
-                    True,
-                    "Continue a cancelled run that had the same settings and pictures. Turn off to start it again.",
-                    advanced=True,
-                ),
-            },
-            "optional": {
-                "before": socket("IMAGE", "Photos. Each becomes the picture of the same number in `after`."),
-                "after": socket("IMAGE", "The same photos in the style, of the same size."),
-                "pairs": socket(
-                    "STYLE_PAIRS", "Pseudo-pairs instead of before and after; both generators are needed too."
-                ),
-                "source": socket("FACE_GENERATOR", "The generator that draws the pairs before the style."),
-                "target": socket("FACE_GENERATOR", "The generator that draws them in the style."),
-                "start": socket(
-                    "FACE_STYLIZER",
-                    (
-                        "A stylizer to continue from, such as a shipped one; its medium and width are kept. Not "
-                        "connected: a new one."
-                    ),
-                ),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        **settings_of(StylizerConfig),
+        "resume": switch(
+            True,
+            "Continue a cancelled run that had the same settings and pictures. Turn off to start it again.",
+            advanced=True,
+        ),
+    }
+    OPTIONAL = {
+        "before": socket("IMAGE", "Photos. Each becomes the picture of the same number in `after`."),
+        "after": socket("IMAGE", "The same photos in the style, of the same size."),
+        "pairs": socket("STYLE_PAIRS", "Pseudo-pairs instead of before and after; both generators are needed too."),
+        "source": socket("FACE_GENERATOR", "The generator that draws the pairs before the style."),
+        "target": socket("FACE_GENERATOR", "The generator that draws them in the style."),
+        "start": socket(
+            "FACE_STYLIZER",
+            (
+                "A stylizer to continue from, such as a shipped one; its medium and width are kept. Not "
+                "connected: a new one."
+            ),
+        ),
+    }
 
     def run(
         self,

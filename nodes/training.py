@@ -25,10 +25,9 @@ class FinetuneGenerator(WithSettings):
     CONFIG = FinetuneConfig
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Trains a copy of a face generator on a few pictures of a style, while a semantic "
-        "constraint keeps every part in place: the result draws the same faces, in the style. "
-        "Shows previews while it trains; cancelling keeps the run, and the same settings resume "
-        "it."
+        "Trains a copy of a face generator on a few pictures of a style, while a semantic constraint keeps every part "
+        "in place: the result draws the same faces, in the style. Shows previews while it trains; cancelling keeps the "
+        "run, and the same settings resume it."
     )
     SEARCH_ALIASES = ["train style", "finetune", "fine-tune", "stylegan train", "few-shot", "train generator"]
     RETURN_TYPES = ("FACE_GENERATOR", "IMAGE", "LOSS_MAP")
@@ -39,44 +38,35 @@ class FinetuneGenerator(WithSettings):
         "The loss curves, for Loss Plot, Stylisation Report and ComfyUI's own loss graph.",
     )
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "source": socket(
-                    "FACE_GENERATOR", "The generator to start from, with its discriminator. It is not changed."
-                ),
-                "style_images": socket(
-                    "IMAGE", "Aligned pictures of the style, 10 to 300: Load Style Images, or any other IMAGE batch."
-                ),
-                **settings_of(FinetuneConfig),
-                "resume": switch(
-                    True,
-                    "Continue a cancelled run that had the same settings, generator and pictures. Turn off to start "
-                    "it again.",
-                    advanced=True,
-                ),
-                "if_cancelled": choice(
-                    IF_CANCELLED,
-                    "stop: the workflow ends, and the run is kept to be resumed. use it so far: cancelling only ends "
-                    "the training; the style as it is then goes on through the workflow, and the run is kept too.",
-                    advanced=True,
-                ),
-            },
-            "optional": {
-                "guides": socket(
-                    "FACE_GUIDE",
-                    "What else to keep, judged by networks you have the weights of: LPIPS, identity, "
-                    "structure, face parts. Guide nodes chain.",
-                ),
-                "validation_images": socket(
-                    "IMAGE",
-                    "Pictures of the style to measure with, not trained on, from Load Style Images; instead "
-                    "of `validation`.",
-                ),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        "source": socket("FACE_GENERATOR", "The generator to start from, with its discriminator. It is not changed."),
+        "style_images": socket(
+            "IMAGE", "Aligned pictures of the style, 10 to 300: Load Style Images, or any other IMAGE batch."
+        ),
+        **settings_of(FinetuneConfig),
+        "resume": switch(
+            True,
+            "Continue a cancelled run that had the same settings, generator and pictures. Turn off to start it again.",
+            advanced=True,
+        ),
+        "if_cancelled": choice(
+            IF_CANCELLED,
+            "stop: the workflow ends, and the run is kept to be resumed. use it so far: cancelling only ends "
+            "the training; the style as it is then goes on through the workflow, and the run is kept too.",
+            advanced=True,
+        ),
+    }
+    OPTIONAL = {
+        "guides": socket(
+            "FACE_GUIDE",
+            "What else to keep, judged by networks you have the weights of: LPIPS, identity, "
+            "structure, face parts. Guide nodes chain.",
+        ),
+        "validation_images": socket(
+            "IMAGE",
+            "Pictures of the style to measure with, not trained on, from Load Style Images; instead of `validation`.",
+        ),
+    }
 
     def run(
         self,

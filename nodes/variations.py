@@ -19,9 +19,8 @@ CATEGORY = "FaceStylist/Stylise"
 class StyleVariations(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Draws each face in many appearances of one style: the codes that hold the face stay, "
-        "those of colour and texture are random. Choose from the labelled grid; a seed gives "
-        "every face the same appearance."
+        "Draws each face in many appearances of one style: the codes that hold the face stay, those of colour and "
+        "texture are random. Choose from the labelled grid; a seed gives every face the same appearance."
     )
     SEARCH_ALIASES = ["multimodal", "style variation", "random style", "seed grid", "style mixing", "colour variations"]
     RETURN_TYPES = ("IMAGE", "IMAGE", "FACE_LATENT", "IMAGE")
@@ -34,30 +33,21 @@ class StyleVariations(Node):
     )
     OUTPUT_IS_LIST = (False, False, False, True)
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "style": socket("FACE_GENERATOR", "The style, fine-tuned from the generator the latents belong to."),
-                "latent": socket("FACE_LATENT", "The faces, from one of the inversion nodes or from Sample Faces."),
-                "seed": seed("The first variation; the others use the next seeds."),
-                **{spec.name: from_spec(spec) for spec in fields_of(VariationConfig)},
-            },
-            "optional": {
-                "source": socket(
-                    "FACE_GENERATOR",
-                    "The generator the latents were found with; needed where coarse, middle or fine is below 1.",
-                )
-            },
-        }
+    REQUIRED = {
+        "style": socket("FACE_GENERATOR", "The style, fine-tuned from the generator the latents belong to."),
+        "latent": socket("FACE_LATENT", "The faces, from one of the inversion nodes or from Sample Faces."),
+        "seed": seed("The first variation; the others use the next seeds."),
+        **{spec.name: from_spec(spec) for spec in fields_of(VariationConfig)},
+    }
+    OPTIONAL = {
+        "source": socket(
+            "FACE_GENERATOR",
+            "The generator the latents were found with; needed where coarse, middle or fine is below 1.",
+        )
+    }
 
     def run(
-        self,
-        style: FaceGenerator,
-        latent: FaceLatent,
-        seed: int,
-        source: FaceGenerator | None = None,
-        **settings: Any,
+        self, style: FaceGenerator, latent: FaceLatent, seed: int, source: FaceGenerator | None = None, **settings: Any
     ) -> tuple[Tensor, Tensor, FaceLatent, list[Tensor]]:
         from ..core.pictures import pil_to_image
         from ..core.sheets import labelled_grid

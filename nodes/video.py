@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..faces.policies import CHOICES, LONGEST_GAP, MISSING, SMOOTHING
 from .declare import Node, choice, integer, number, socket
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
 CATEGORY = "FaceStylist/Video"
 SMOOTHING_TOOLTIP = (
-    "Largest number of frames to smooth over, before and after alike, so that nothing lags. "
-    "How much is used depends on the measured noise of each person's crops: steady ones stay "
-    "as they are. 0: no smoothing."
+    "Largest number of frames to smooth over, before and after alike, so that nothing lags. How much is used depends "
+    "on the measured noise of each person's crops: steady ones stay as they are. 0: no smoothing."
 )
 
 
@@ -39,38 +38,30 @@ class SmoothFaces(Node):
         "Who was found in which frames, what was filled, and how much the crops trembled before and after.",
     )
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "faces": socket(
-                    "FACE_CROPS",
-                    "The faces of a video's frames, from Detect & Align Faces with on_no_face = skip.",
-                ),
-                "smoothing": number(SMOOTHING, SMOOTHING_TOOLTIP, high=100.0, step=0.1),
-                "missing": choice(
-                    MISSING,
-                    "What to do in frames between a person's first and last in which the face was not found. "
-                    "interpolate: estimate its place from the frames around. hold: use the place where it was "
-                    "last seen. skip: leave the frame as it is. error: stop and name the frames.",
-                ),
-                "choice": choice(
-                    CHOICES,
-                    "Whose faces to keep. all: everybody. largest: in each shot the person who fills most of "
-                    "the picture for longest. left_to_right: in each shot the person at place index.",
-                ),
-                "index": integer(
-                    0, "With left_to_right: 0 is the leftmost person, 1 the next. Ignored otherwise.", high=1000
-                ),
-                "longest_gap": integer(
-                    LONGEST_GAP,
-                    ("How many frames a person may be missing and still count as the same. A cut ends every track."),
-                    high=10000,
-                    advanced=True,
-                ),
-            },
-            "hidden": {"node_id": "UNIQUE_ID"},
-        }
+    REQUIRED = {
+        "faces": socket(
+            "FACE_CROPS", "The faces of a video's frames, from Detect & Align Faces with on_no_face = skip."
+        ),
+        "smoothing": number(SMOOTHING, SMOOTHING_TOOLTIP, high=100.0, step=0.1),
+        "missing": choice(
+            MISSING,
+            "What to do in frames between a person's first and last in which the face was not found. "
+            "interpolate: estimate its place from the frames around. hold: use the place where it was "
+            "last seen. skip: leave the frame as it is. error: stop and name the frames.",
+        ),
+        "choice": choice(
+            CHOICES,
+            "Whose faces to keep. all: everybody. largest: in each shot the person who fills most of "
+            "the picture for longest. left_to_right: in each shot the person at place index.",
+        ),
+        "index": integer(0, "With left_to_right: 0 is the leftmost person, 1 the next. Ignored otherwise.", high=1000),
+        "longest_gap": integer(
+            LONGEST_GAP,
+            ("How many frames a person may be missing and still count as the same. A cut ends every track."),
+            high=10000,
+            advanced=True,
+        ),
+    }
 
     def run(
         self,
@@ -96,42 +87,33 @@ class SmoothFaces(Node):
 class SteadyLatents(Node):
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Holds the latents of each person in a video to one mean per shot and smooths the rest "
-        "over time, so that the stylised faces flicker less. Place it between the inversion and "
-        "Stylise Faces."
+        "Holds the latents of each person in a video to one mean per shot and smooths the rest over time, so that the "
+        "stylised faces flicker less. Place it between the inversion and Stylise Faces."
     )
     SEARCH_ALIASES = ["video", "flicker", "deflicker", "temporal consistency", "latent smoothing", "frames"]
     RETURN_TYPES = ("FACE_LATENT",)
     RETURN_NAMES = ("latent",)
     OUTPUT_TOOLTIPS = ("As many latents in the same order.",)
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "latent": socket("FACE_LATENT", "One latent per face, from an inversion of the crops."),
-                "faces": socket(
-                    "FACE_CROPS", "The same faces: they say which frame and person each latent belongs to."
-                ),
-                "smoothing": number(SMOOTHING, SMOOTHING_TOOLTIP, high=100.0, step=0.1),
-                "structure": number(
-                    1.0,
-                    "How much expression, pose and shape may differ from the shot's mean. 1: everything that "
-                    "smoothing leaves. 0: the face does not move.",
-                ),
-                "appearance": number(
-                    0.1,
-                    "The same for colours and textures, which flicker most. Raise it if the light changes "
-                    "within a shot.",
-                ),
-                "layer_cut": integer(
-                    0,
-                    "The first code that counts as appearance. 0: the usual one, 7 from 128 px up, 5 at 64 px.",
-                    high=17,
-                    advanced=True,
-                ),
-            }
-        }
+    REQUIRED = {
+        "latent": socket("FACE_LATENT", "One latent per face, from an inversion of the crops."),
+        "faces": socket("FACE_CROPS", "The same faces: they say which frame and person each latent belongs to."),
+        "smoothing": number(SMOOTHING, SMOOTHING_TOOLTIP, high=100.0, step=0.1),
+        "structure": number(
+            1.0,
+            "How much expression, pose and shape may differ from the shot's mean. 1: everything that "
+            "smoothing leaves. 0: the face does not move.",
+        ),
+        "appearance": number(
+            0.1, "The same for colours and textures, which flicker most. Raise it if the light changes within a shot."
+        ),
+        "layer_cut": integer(
+            0,
+            "The first code that counts as appearance. 0: the usual one, 7 from 128 px up, 5 at 64 px.",
+            high=17,
+            advanced=True,
+        ),
+    }
 
     def run(
         self,

@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     import torch
 
+    from ...core.callbacks import batched
     from ...core.pictures import tensor_to_image, write_picture
     from ...procedural import LABEL_COLOURS, LOOKS, Label, render, sample_parameters, select
     from ...runtime.devices import pick_device
@@ -42,8 +43,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
     shard = current_shard()
     mine = shard.part(range(args.count))
     with torch.inference_mode(), ProgressReporter(len(mine), "render") as progress:
-        for start in range(0, len(mine), CHUNK):
-            numbers = mine[start : start + CHUNK]
+        for rows in batched(len(mine), CHUNK, progress.callbacks()):
+            numbers = mine[rows]
             chosen = slice(numbers[0], numbers[-1] + 1, shard.world_size)
             drawn = render(select(everyone, chosen), args.size, look=args.style)
             pictures = tensor_to_image(drawn.image)
@@ -54,7 +55,6 @@ def run(args: argparse.Namespace, console: Console) -> None:
                 _write_labels(drawn.labels[row].cpu().numpy(), args.out / "labels" / name, LABEL_COLOURS)
                 landmarks = drawn.landmarks[row].tolist()
                 faces.append({"image": name, "labels": f"labels/{name}", "landmarks": landmarks})
-            progress.update(start + len(numbers))
     record = {
         "style": args.style,
         "size": args.size,

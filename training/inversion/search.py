@@ -89,9 +89,7 @@ def invert_with_encoder(
                 done = number * looks + look
                 if callbacks.on_preview is not None and looks > 1:
                     callbacks.on_preview(done, comparison_grid(wanted, picture))
-                if callbacks.on_progress is not None:
-                    callbacks.on_progress(done, len(parts) * looks, {"error": float(best_error.mean())})
-                stopped = stopped or (callbacks.should_stop is not None and callbacks.should_stop())
+                stopped |= callbacks.after(done, len(parts) * looks, {"error": float(best_error.mean())})
                 if look == looks or stopped:
                     break
                 codes = refined_w_plus(encoder, seen, codes, picture, first, generator)

@@ -22,7 +22,7 @@ from typing import Any
 
 from PIL import Image
 
-from ...core.callbacks import Callbacks
+from ...core.callbacks import Callbacks, batched
 from ...models.types import FaceGenerator
 from .renderer import PairRenderer, to_bytes
 from .types import PAIR_ORIGINS, StylePairs
@@ -115,11 +115,11 @@ def _write(
     for side in ("source", "target"):
         (folder / side).mkdir()
     pairs, lines = painter.pairs, []
-    for first in range(0, len(rows), DRAWN_AT_ONCE):
-        part = rows[first : first + DRAWN_AT_ONCE]
+    for batch in batched(len(rows), DRAWN_AT_ONCE, callbacks):
+        part = rows[batch]
         sides = [to_bytes(side).permute(0, 2, 3, 1).numpy() for side in painter(part)]
         for place, row in enumerate(part):
-            name = f"{first + place:06}"
+            name = f"{batch.start + place:06}"
             for side, pictures in zip(("source", "target"), sides, strict=True):
                 picture = Image.fromarray(pictures[place])
                 if size and size != picture.width:
@@ -129,10 +129,6 @@ def _write(
             if captions:
                 (folder / "target" / f"{name}.txt").write_text(record["text"] + "\n", encoding="utf-8")
             lines.append(json.dumps(record, ensure_ascii=False))
-        if callbacks.on_progress is not None:
-            callbacks.on_progress(first + len(part), len(rows), {})
-        if callbacks.should_stop is not None and callbacks.should_stop():
-            break
     (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ...core.callbacks import Callbacks
+from ...core.callbacks import Callbacks, batched
 from ...core.settings import to_mapping
 from ...models.identity import IdentityNetwork
 from ...models.types import FaceGenerator, device_of
@@ -116,8 +116,7 @@ class CandidateScoring:
         size = self.config.batch_size
         found: list[dict[str, Tensor]] = []
         looks: list[PictureHashes] = []
-        for first in range(0, len(group), size):
-            rows = slice(first, min(first + size, len(group)))
+        for rows in batched(len(group), size):
             before, scores, shown = self._batch(group, rows)
             found.append(scores)
             looks.append(PictureHashes.of(before))
@@ -125,10 +124,8 @@ class CandidateScoring:
             if self.callbacks.on_preview is not None and self.batches % PREVIEW_INTERVAL == 0:
                 self.callbacks.on_preview(self.done, _strip(shown))
             self.batches += 1
-            if self.callbacks.on_progress is not None:
-                self.callbacks.on_progress(self.done, self.total, {})
-            if self.callbacks.should_stop is not None and self.callbacks.should_stop():
-                self.stopped = True
+            self.stopped = self.callbacks.after(self.done, self.total)
+            if self.stopped:
                 break
         result = {name: torch.cat([part[name] for part in found], 1) for name in found[0]}
         result["repeated"] = self._repeated(group, PictureHashes.joined(looks)).expand(len(group.levels), -1)
