@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 
@@ -31,6 +31,13 @@ class Console:
         if self.as_json:
             sys.stdout.write(json.dumps(record, default=str) + "\n")
             sys.stdout.flush()
+
+    def files(self, paths: Iterable[object], **record: Any) -> None:
+        """A result that consists of files, each on a line, and of what else a program may want to know."""
+        files = [str(path) for path in paths]
+        for path in files:
+            self.line(path)
+        self.result({"files": files, **record})
 
     def note(self, text: str) -> None:
         """Something on the way that is not the result."""

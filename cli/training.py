@@ -96,9 +96,8 @@ class TrainingCommand:
             return
         half = {"half": args.half} if hasattr(args, "half") else {}
         save(network, args.out, dict(network.provenance), **half)
-        self._console.line(str(args.out))
-        record = {"files": [str(args.out)], "run": str(self.folder), **facts, "settings": to_mapping(self._config)}
-        self._console.result({**record, "last": history[-1] if history else {}})
+        last = history[-1] if history else {}
+        self._console.files([args.out], run=str(self.folder), **facts, settings=to_mapping(self._config), last=last)
 
 
 def begin_run(console: Console, run_dir: Path, resume: bool, again: str, out: Path) -> None:

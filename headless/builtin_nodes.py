@@ -87,16 +87,10 @@ class PreviewImage:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {"images": ("IMAGE",)},
-            "hidden": {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"},
-        }
+        return {"required": {"images": ("IMAGE",)}, "hidden": {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"}}
 
     def preview_images(
-        self,
-        images: Tensor,
-        prompt: Mapping[str, Any] | None = None,
-        extra_pnginfo: Mapping[str, Any] | None = None,
+        self, images: Tensor, prompt: Mapping[str, Any] | None = None, extra_pnginfo: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         prefix = "ComfyUI_temp_" + "".join(secrets.choice(string.ascii_lowercase) for _ in range(5))
         return _save(images, folders.temp_dir(), "temp", prefix, prompt, extra_pnginfo, compress_level=1)

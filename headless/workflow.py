@@ -53,9 +53,7 @@ def node_types(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def to_workflow(
-    document: Mapping[str, Any],
-    input_types: Mapping[str, InputTypes],
-    display_names: Mapping[str, str] | None = None,
+    document: Mapping[str, Any], input_types: Mapping[str, InputTypes], display_names: Mapping[str, str] | None = None
 ) -> Workflow:
     """Makes the prompt of a workflow in either format.
 

@@ -39,9 +39,6 @@ def run(args: argparse.Namespace, console: Console) -> None:
     file = find_file(args.file)
     layout = args.layout or ("facestylist" if ours else public_layout(inspect(file)))
     info = convert(file, args.out, layout, args.half)
-    console.line(str(args.out))
     for lack in info.missing:
         console.note(f"The file had no {lack}.")
-    console.result(
-        {"files": [str(args.out)], "kind": info.kind, "family": info.family, "layout": layout, "missing": info.missing}
-    )
+    console.files([args.out], kind=info.kind, family=info.family, layout=layout, missing=info.missing)

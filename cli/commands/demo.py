@@ -70,18 +70,11 @@ def run(args: argparse.Namespace, console: Console) -> None:
     note = f"workflows/{WORKFLOW.name} on the embedded networks. Photo: NASA, public domain."
     contact_sheet(_rows(made), "ComfyUI-FaceStylist", note, SHEET_WIDTH).save(sheet)
     count, seconds = len(made.faces["aligned"]), round(time.monotonic() - started, 1)
+    console.note(f"{count} faces in {len(styles)} styles in {seconds:.0f} s. Look at {sheet}")
     for path in [sheet, *files]:
         console.line(str(path))
-    console.note(f"{count} faces in {len(styles)} styles in {seconds:.0f} s. Look at {sheet}")
-    console.result(
-        {
-            "contact_sheet": str(sheet),
-            "files": [str(path) for path in files],
-            "styles": styles,
-            "faces": count,
-            "seconds": seconds,
-        }
-    )
+    record = {"contact_sheet": str(sheet), "files": [str(path) for path in files]}
+    console.result({**record, "styles": styles, "faces": count, "seconds": seconds})
 
 
 @dataclass
@@ -182,13 +175,7 @@ def _run_modes(made: _Made, style: str, console: Console) -> None:
         drawn = tensor_to_image(synthesise(generator, sample_latent(source, REFERENCE_SEEDS)))
         made.references = list(drawn)
         read, _, _ = EncodeReference().run(
-            drawn,
-            generator,
-            "off",
-            source,
-            made.encoder,
-            steps=REFERENCE_STEPS,
-            several="batch",
+            drawn, generator, "off", source, made.encoder, steps=REFERENCE_STEPS, several="batch"
         )
         console.note("  Apply Reference Style")
         guided = ApplyReference().run(generator, made.latent, read, 1.0, **to_mapping(ApplyConfig()))[2]

@@ -39,5 +39,4 @@ def run(args: argparse.Namespace, console: Console) -> None:
     # All at once, because the minibatch statistics belong to the batch.
     with torch.inference_mode():
         logits = network(images.to(device), condition)
-    console.line(str(write_array(logits, args.raw)))
-    console.result({"files": [str(args.raw)], "logits": logits.flatten().tolist()})
+    console.files([write_array(logits, args.raw)], logits=logits.flatten().tolist())

@@ -58,8 +58,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         device = next(encoder.network.parameters()).device
         with torch.inference_mode():
             w_plus = torch.cat([encoder.network(part.to(device)).float().cpu() for part in images.split(BATCH)])
-    console.line(str(write_array(w_plus, args.raw)))
-    console.result({"files": [str(args.raw)], "shape": list(w_plus.shape)})
+    console.files([write_array(w_plus, args.raw)], shape=list(w_plus.shape))
 
 
 def _own_generator(name: str) -> str:

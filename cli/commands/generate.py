@@ -55,9 +55,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     else:
         folder = args.out or Path("output") / "generate"
         paths = write_pictures(pictures, [folder / f"{name}.png" for name in names])
-    for path in paths:
-        console.line(str(path))
-    console.result({"files": [str(path) for path in paths], "shape": list(pictures.shape)})
+    console.files(paths, shape=list(pictures.shape))
 
 
 def _latents(args: argparse.Namespace, generator: FaceGenerator) -> tuple[list[str], Tensor]:

@@ -163,11 +163,9 @@ def run(args: argparse.Namespace, console: Console) -> None:
     for record in records:
         tuned = f", after tuning {record['error_tuned']:.5f}" if "error_tuned" in record else ""
         console.line(f"{record['image']}: mean squared error {record['error']:.5f}{tuned}")
-    for path in files:
-        console.line(path)
     if warning:
         console.note(warning)
-    console.result({"files": files, "shape": list(latent.w_plus.shape), "images": records, **photos.as_json()})
+    console.files(files, shape=list(latent.w_plus.shape), images=records, **photos.as_json())
     photos.check()
 
 

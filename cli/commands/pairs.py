@@ -103,9 +103,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         files.append(export_dir)
     for line in describe(pairs).splitlines():
         console.note(line)
-    for path in files:
-        console.line(str(path))
-    console.result({"files": [str(path) for path in files], "pairs": len(pairs), **pairs.report, **shard.as_json()})
+    console.files(files, pairs=len(pairs), **pairs.report, **shard.as_json())
 
 
 def _photos(args: argparse.Namespace, source: FaceGenerator, shard: Shard) -> PicturesWithLatents | None:

@@ -95,10 +95,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         result = training.run()
     if not processes.is_main:
         return
-    files = save_base(result, args.out, config)
-    for path in files:
-        console.line(str(path))
-    console.result({"files": [str(path) for path in files], "run": str(run_dir), "figures": result.figures})
+    console.files(save_base(result, args.out, config), run=str(run_dir), figures=result.figures)
 
 
 def _finder() -> Any:
