@@ -12,6 +12,12 @@ class UsageError(Exception):
     """The command was called in a way that cannot mean anything; exit status 2."""
 
 
+def require(condition: bool, sentence: str) -> None:
+    """Ends the command with exit status 2 unless the condition holds."""
+    if not condition:
+        raise UsageError(sentence)
+
+
 class Console:
     """Writes results to stdout, as lines or, with `--json`, as one JSON object at the end."""
 

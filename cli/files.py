@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.settings import parse_toml
-from .console import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,21 +93,6 @@ def write_array(tensor: Tensor, path: str | Path) -> Path:
     return write_atomically(Path(path), lambda file: np.save(file, array))
 
 
-def write_pictures(tensors: Tensor, paths: Iterable[Path]) -> list[Path]:
-    """Saves `[N, 3, H, W]` in -1..1 as picture files."""
-    from ..core.pictures import tensor_to_image, write_picture
-
-    return [write_picture(image, path) for image, path in zip(tensor_to_image(tensors), paths, strict=True)]
-
-
-def write_frames(image: Tensor, folder: Path, name: str) -> list[Path]:
-    """Saves IMAGE as `<name>.png` or, of several frames, as `<name>_0000.png` and so on."""
-    from ..core.pictures import write_picture
-
-    frames = [""] if len(image) == 1 else [f"_{frame:04}" for frame in range(len(image))]
-    return [write_picture(picture, folder / f"{name}{frame}.png") for picture, frame in zip(image, frames, strict=True)]
-
-
 def read_settings(path: Path) -> dict[str, Any]:
     """The settings in a TOML file.
 
@@ -134,9 +118,3 @@ def error_context(subject: object) -> Iterator[None]:
     except ValueError as error:
         said = str(error)
         raise ValueError(said if said.startswith(str(subject)) else f"{subject}: {said}") from error
-
-
-def require(condition: bool, sentence: str) -> None:
-    """Ends the command with exit status 2 unless the condition holds."""
-    if not condition:
-        raise UsageError(sentence)

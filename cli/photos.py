@@ -1,16 +1,18 @@
-"""The photos that a command was given: single files and folders, one after the other, whatever becomes of one."""
+"""The photos that a command was given, one after the other whatever becomes of one, and the pictures it writes."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..pipeline.processes import Shard, current_shard
-from .console import Console
-from .files import require
+from .console import Console, require
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Read = TypeVar("Read")
 log = logging.getLogger(__name__)
@@ -144,3 +146,18 @@ def unique_stems(paths: Sequence[str | Path]) -> list[str]:
         seen.add(name.lower())
         stems.append(name)
     return stems
+
+
+def write_pictures(tensors: Tensor, paths: Iterable[Path]) -> list[Path]:
+    """Saves `[N, 3, H, W]` in -1..1 as picture files."""
+    from ..core.pictures import tensor_to_image, write_picture
+
+    return [write_picture(image, path) for image, path in zip(tensor_to_image(tensors), paths, strict=True)]
+
+
+def write_frames(image: Tensor, folder: Path, name: str) -> list[Path]:
+    """Saves IMAGE as `<name>.png` or, of several frames, as `<name>_0000.png` and so on."""
+    from ..core.pictures import write_picture
+
+    frames = [""] if len(image) == 1 else [f"_{frame:04}" for frame in range(len(image))]
+    return [write_picture(picture, folder / f"{name}{frame}.png") for picture, frame in zip(image, frames, strict=True)]

@@ -13,8 +13,7 @@ from ..core.files import check_writable
 from ..core.settings import to_mapping
 from ..pipeline.processes import current_shard, training_processes
 from ..training.kit.kept import check_run, kept_losses, kept_step
-from .console import Console
-from .files import require
+from .console import Console, require
 
 if TYPE_CHECKING:
     import torch

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..detection.settings import MIN_CONFIDENCE
-from ..pipeline.faces import face_finder
+from ..pipeline.networks import face_finder
 from .declare import Node, choice, integer, number, seed, socket, switch
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.settings import fields_of
 from ..latents.settings import ApplyConfig
-from ..pipeline.faces import face_finder
+from ..pipeline.networks import face_finder
 from ..training.inversion.settings import ALIGNMENTS, ReferenceConfig
 from .declare import Node, WithSettings, choice, from_spec, number, read_settings, settings_of, socket
 

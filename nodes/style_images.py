@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ..pipeline.faces import face_finder
+from ..pipeline.networks import face_finder
 from .declare import Node, integer, number, switch, text
 
 if TYPE_CHECKING:

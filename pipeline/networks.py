@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.assets import SETS, is_embedded
+from ..detection.settings import MIN_CONFIDENCE
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
+    from ..faces.types import Detection
     from ..models.discriminator import Discriminator
     from ..models.types import FaceEncoder, FaceGenerator, FaceStylizer
 
@@ -56,6 +59,20 @@ def read_network(kind: str, name: str) -> Any:
     from ..runtime.folders import find_model
 
     return getattr(checkpoints, f"load_{kind}")(find_model(FOLDERS[kind], name))
+
+
+def face_finder(
+    detector: str = "auto",
+    min_confidence: float = MIN_CONFIDENCE,
+    download_if_missing: bool = False,
+    keep_unsure: bool = False,
+) -> Callable[[Tensor], list[Detection]]:
+    """The function `photo [3, H, W] -> faces` of a detector; see `detect_faces` for `keep_unsure`."""
+    from ..detection.detectors import detect_faces, load_detector
+    from ..runtime.folders import model_dirs
+
+    network = load_detector(detector, model_dirs("face_detection"), download_if_missing)
+    return partial(detect_faces, network, min_confidence=min_confidence, keep_unsure=keep_unsure)
 
 
 @contextmanager

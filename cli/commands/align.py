@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.files import check_writable
 from ...detection.settings import DETECTORS, MIN_CONFIDENCE
-from ...pipeline.faces import face_finder
+from ...pipeline.networks import face_finder
 from ..console import Console
-from ..files import write_pictures
 from ..options import fraction, positive
-from ..photos import Photos
+from ..photos import Photos, write_pictures
 
 if TYPE_CHECKING:
     from torch import Tensor

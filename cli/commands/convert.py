@@ -7,8 +7,7 @@ from pathlib import Path
 
 from ...core.files import check_writable
 from ...pipeline.networks import find_file
-from ..console import Console
-from ..files import require
+from ..console import Console, require
 
 HELP = "turn a checkpoint into our .safetensors"
 LAYOUTS = ("facestylist", "rosinality", "nvidia", "psp", "arcface")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ...core.files import check_writable
 from ...pipeline.networks import load_discriminator
-from ..console import Console
-from ..files import read_images, require, write_array
+from ..console import Console, require
+from ..files import read_images, write_array
 
 HELP = "a discriminator's logits for pictures"
 

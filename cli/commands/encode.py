@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from ...core.files import check_writable
 from ...pipeline.networks import find_file, load_encoder, load_generator
-from ..console import Console
-from ..files import read_images, require, write_array
+from ..console import Console, require
+from ..files import read_images, write_array
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from ...core.files import check_writable
 from ...pipeline.networks import load_generator
-from ..console import Console
-from ..files import read_array, require, write_array, write_pictures
+from ..console import Console, require
+from ..files import read_array, write_array
 from ..options import seeds
+from ..photos import write_pictures
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from ...core.files import check_writable
 from ...pipeline.networks import load_encoder, load_generator, own_encoder
 from ...training.inversion.settings import LATENT_SPACES, NOISE_MODES, InversionConfig, PivotalConfig
-from ..console import Console
-from ..files import require, write_array, write_pictures
+from ..console import Console, require
+from ..files import write_array
 from ..options import fraction, positive
-from ..photos import Photos
+from ..photos import Photos, write_pictures
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,8 +14,7 @@ from ...core.files import check_writable
 from ...pipeline.networks import find_file, load_encoder, load_generator, own_encoder, source_of, style_file
 from ...pipeline.processes import Shard, current_shard
 from ...training.pairs.settings import PairsConfig
-from ..console import Console
-from ..files import require
+from ..console import Console, require
 from ..options import add_settings, read_config
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from ...core.files import check_writable, write_atomically
 from ...pipeline.processes import current_shard
-from ..console import Console
-from ..files import require
+from ..console import Console, require
 from ..options import positive
 
 HELP = "draw procedural faces with exact landmarks and label maps"

@@ -10,13 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.files import check_writable
 from ...latents.settings import ApplyConfig, VariationConfig
-from ...pipeline.faces import face_finder
-from ...pipeline.networks import load_encoder, load_generator, load_stylizer, own_encoder, source_of, style_file
+from ...pipeline.networks import (
+    face_finder,
+    load_encoder,
+    load_generator,
+    load_stylizer,
+    own_encoder,
+    source_of,
+    style_file,
+)
 from ...training.inversion.settings import InversionConfig, PivotalConfig, ReferenceConfig
-from ..console import Console
-from ..files import error_context, require, write_frames, write_pictures
+from ..console import Console, require
+from ..files import error_context
 from ..options import fraction, positive
-from ..photos import Photos
+from ..photos import Photos, write_frames, write_pictures
 from .align import add_detection
 
 if TYPE_CHECKING:

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ...core.files import check_writable
-from ...pipeline.faces import face_finder
-from ...pipeline.networks import load_encoder, load_generator, own_encoder
+from ...pipeline.networks import face_finder, load_encoder, load_generator, own_encoder
 from ...pipeline.processes import training_processes
 from ...training.base.settings import BaseTrainingConfig
-from ..console import Console, UsageError
-from ..files import require
+from ..console import Console, UsageError, require
 from ..options import add_settings, read_config
 
 HELP = "train a generator and an encoder of your own from portraits"

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...pipeline.networks import load_generator, load_stylizer, source_of, style_file
 from ...training.stylizer.settings import StylizerConfig
-from ..console import Console
-from ..files import require
+from ..console import Console, require
 from ..options import add_settings, read_config
 from ..photos import read_usable
 from ..training import TrainingCommand, add_output, add_resume, add_run_dir, check_output

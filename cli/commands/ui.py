@@ -12,8 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...runtime.folders import Folders
-from ..console import Console
-from ..files import require
+from ..console import Console, require
 
 HELP = "ComfyUI's front end on this machine, backed by the runner (a stand-in for where there is no ComfyUI)"
 ADDRESS = "127.0.0.1"

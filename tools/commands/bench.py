@@ -10,11 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...cli.console import Console
-from ...cli.files import require
+from ...cli.console import Console, require
 from ...cli.options import positive
-from ...pipeline.faces import face_finder
-from ...pipeline.networks import find_file, load_encoder, load_generator, load_stylizer, own_encoder
+from ...pipeline.networks import face_finder, find_file, load_encoder, load_generator, load_stylizer, own_encoder
 
 HELP = "the tables of docs/benchmarks.md: speed, quality, inversion or likeness"
 WHAT = ("speed", "quality", "inversion", "likeness")

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ...cli.console import Console
-from ...cli.files import read_settings, require
+from ...cli.console import Console, require
+from ...cli.files import read_settings
 from ...cli.options import positive
 from ...cli.training import begin_run
 from ...pipeline.processes import require_one_process

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...cli.console import Console
-from ...cli.files import read_settings, require
+from ...cli.console import Console, require
+from ...cli.files import read_settings
 from ...core.assets import ASSETS
 from ...core.files import check_writable
 from ...pipeline.processes import require_one_process
