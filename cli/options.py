@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..core.settings import Config, fields_of, from_mapping
 from ..pipeline.processes import device_of_rank
@@ -16,6 +17,7 @@ from .console import UsageError
 from .files import read_settings
 
 SEED_RANGE = 2**32
+Number = TypeVar("Number", int, float)
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -52,13 +54,7 @@ def device(text: str) -> str:
 
 def seed(text: str) -> int:
     """A seed as `numpy.random.RandomState` takes it."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value < SEED_RANGE:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a seed: a whole number from 0 to {SEED_RANGE - 1}")
-    return value
+    return _number(int, text, 0, SEED_RANGE - 1, f"a seed: a whole number from 0 to {SEED_RANGE - 1}")
 
 
 def seeds(text: str) -> list[int]:
@@ -76,23 +72,21 @@ def seeds(text: str) -> list[int]:
 
 def positive(text: str) -> int:
     """A whole number of at least 1."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return value
+    return _number(int, text, 1, math.inf, "a whole number above 0")
 
 
 def fraction(text: str) -> float:
     """A number from 0 to 1."""
+    return _number(float, text, 0, 1, "a number from 0 to 1")
+
+
+def _number(kind: type[Number], text: str, low: float, high: float, wanted: str) -> Number:
     try:
-        value = float(text)
+        value = kind(text)
     except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+        value = kind(-1)
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
     return value
 
 

@@ -16,7 +16,7 @@ from ..runtime import folders
 from ..runtime.progress import Interrupted
 from . import builtin_nodes
 from .prompts import WorkflowError, declared_inputs, is_link
-from .validation import Fault, drop_unknown_inputs, node_faults, validate
+from .validation import drop_unknown_inputs, validate
 from .values import expand_prefixes, set_input
 from .workflow import Workflow, node_types, to_workflow, without_foreign
 
@@ -89,7 +89,8 @@ class Runner:
         on_done: called with a node's id and what it shows, after it ran or, for one that was kept, in its place.
     """
 
-    classes: Mapping[str, type] = field(default_factory=lambda: known_classes())
+    # Node classes follow a convention of attributes, not a base class.
+    classes: Mapping[str, Any] = field(default_factory=lambda: known_classes())
     display_names: Mapping[str, str] = field(default_factory=lambda: known_display_names())
     on_node: Callable[[int, int, str, str], None] | None = None
     on_kept: Callable[[list[str]], None] | None = None
@@ -111,8 +112,7 @@ class Runner:
         notes = drop_unknown_inputs(workflow.prompt, self.classes)
         workflow = replace(workflow, notes=(*workflow.notes, *notes))
         input_types = {
-            node["class_type"]: _class(self.classes[node["class_type"]]).INPUT_TYPES()
-            for node in workflow.prompt.values()
+            node["class_type"]: self.classes[node["class_type"]].INPUT_TYPES() for node in workflow.prompt.values()
         }
         for assignment in assignments:
             set_input(workflow, input_types, assignment)
@@ -128,7 +128,7 @@ class Runner:
             WorkflowError: it holds a node that only ComfyUI has, or cannot be read.
         """
         used = set(node_types(document).values()) & set(self.classes)
-        input_types = {kind: _class(self.classes[kind]).INPUT_TYPES() for kind in used}
+        input_types = {kind: self.classes[kind].INPUT_TYPES() for kind in used}
         workflow, foreign = without_foreign(to_workflow(document, input_types, self.display_names), self.classes)
         if foreign:
             names = ", ".join(f"{kind} (node {key})" for key, kind in foreign.items())
@@ -137,10 +137,6 @@ class Runner:
                 "SaveImage, PreviewImage and the Primitive nodes. Run it in ComfyUI, or here with --server URL."
             )
         return workflow
-
-    def faults_of(self, workflow: Workflow, key: str) -> list[Fault]:
-        """What is wrong with one node's links and values; numbers are turned into their declared types in place."""
-        return node_faults(workflow.prompt[key], workflow.prompt, self.classes)
 
     def only(self, workflow: Workflow, targets: Sequence[str]) -> Workflow:
         """A workflow with some of its output nodes and what they need, and nothing else."""
@@ -216,7 +212,7 @@ class Runner:
     def _signature(self, key: str, workflow: Workflow, signatures: Mapping[str, str]) -> str:
         """What a node's results depend on, as a digest: its class, values and IS_CHANGED, and those of all above it."""
         node = workflow.prompt[key]
-        node_class = _class(self.classes[node["class_type"]])
+        node_class = self.classes[node["class_type"]]
         values = [
             (name, [signatures[str(value[0])], value[1]] if is_link(value) else {"value": value})
             for name, value in sorted(node["inputs"].items())
@@ -238,7 +234,7 @@ class Runner:
     def _given(self, key: str, workflow: Workflow, with_links: bool = True) -> dict[str, list[Any]]:
         """A node's arguments, each as a list of values: what is linked, what is typed in, and what is hidden."""
         node = workflow.prompt[key]
-        types = _class(self.classes[node["class_type"]]).INPUT_TYPES()
+        types = self.classes[node["class_type"]].INPUT_TYPES()
         declared = declared_inputs(types)
         given: dict[str, list[Any]] = {}
         for name, value in node["inputs"].items():
@@ -259,7 +255,7 @@ class Runner:
 
     def _execute(self, key: str, workflow: Workflow, title: str) -> tuple[Outputs, dict[str, Any]]:
         class_type = workflow.prompt[key]["class_type"]
-        node_class = _class(self.classes[class_type])
+        node_class = self.classes[class_type]
         given = self._given(key, workflow)
         node = self._objects.setdefault((key, class_type), node_class())
         try:
@@ -285,11 +281,6 @@ def known_display_names() -> dict[str, str]:
     from .. import nodes
 
     return {**builtin_nodes.NODE_DISPLAY_NAME_MAPPINGS, **nodes.NODE_DISPLAY_NAME_MAPPINGS}
-
-
-def _class(node_class: type) -> Any:
-    """Node classes follow a convention of attributes, not a base class."""
-    return node_class
 
 
 def _each(node: Any, function: str, given: Mapping[str, list[Any]]) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..prompts import WorkflowError, is_link
 from ..runner import Runner
-from ..validation import Fault
+from ..validation import Fault, node_faults
 from ..workflow import Workflow, to_workflow
 from .jobs import Job
 
@@ -85,7 +85,7 @@ def checked_outputs(runner: Runner, workflow: Workflow, targets: Sequence[str]) 
         faulty = []
         for key in part.prompt:
             if key not in faults:
-                faults[key] = runner.faults_of(part, key)
+                faults[key] = node_faults(part.prompt[key], part.prompt, runner.classes)
             if faults[key]:
                 faulty.append(key)
         for key in faulty:
