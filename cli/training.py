@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..core.files import check_writable
 from ..core.settings import to_mapping
@@ -49,6 +49,14 @@ def check_output(args: argparse.Namespace) -> None:
         require(args.resume.is_dir(), f"there is no run in {args.resume}")
 
 
+class RunArguments(TypedDict):
+    """Where a run is kept, whether it goes on, and who does it."""
+
+    run_dir: Path
+    resume: bool
+    processes: Processes
+
+
 class TrainingCommand:
     """A command that trains one network, alone or together with the other processes of a launcher.
 
@@ -66,6 +74,11 @@ class TrainingCommand:
         self.folder: Path = (None if flag else args.resume) or args.run_dir or Path("runs") / name
         self.resume = bool(args.resume)
         begin_run(console, self.folder, self.resume, "with --resume" + ("" if flag else f" {self.folder}"), args.out)
+
+    @property
+    def run(self) -> RunArguments:
+        """What every training takes of it."""
+        return {"run_dir": self.folder, "resume": self.resume, "processes": self.processes}
 
     @cached_property
     def processes(self) -> Processes:

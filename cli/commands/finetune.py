@@ -78,11 +78,9 @@ def run(args: argparse.Namespace, console: Console) -> None:
             styles.read(training),
             config,
             progress.callbacks(),
-            job.folder,
-            job.resume,
             guides=guides,
-            processes=job.processes,
             validation_images=styles.read(held_out),
+            **job.run,
         )
     job.finish(
         save_generator,

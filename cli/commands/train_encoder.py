@@ -43,9 +43,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     generator = load_generator("embedded" if args.generator == "embedded" else style_file(args.generator))
     images = None if args.images is None else _faces(args.images, encoder_size(generator.resolution))
     with ProgressReporter(config.steps, "train") as progress:
-        result = train_encoder(
-            generator.to(job.device), config, images, progress.callbacks(), job.folder, job.resume, job.processes
-        )
+        result = train_encoder(generator.to(job.device), config, images, progress.callbacks(), **job.run)
     job.finish(save_encoder, result.encoder, result.history, held_out_mse=result.error)
 
 

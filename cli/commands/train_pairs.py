@@ -39,5 +39,5 @@ def run(args: argparse.Namespace, console: Console) -> None:
     style = load_generator(style_file(args.style)).to(job.device)
     pairs = load_pairs(args.pairs)
     with ProgressReporter(config.steps, "pairs") as progress:
-        result = supervise(source, style, pairs, config, progress.callbacks(), job.folder, job.resume, job.processes)
+        result = supervise(source, style, pairs, config, progress.callbacks(), **job.run)
     job.finish(save_generator, result.generator, result.history, pairs=len(pairs))

@@ -124,12 +124,10 @@ def run(args: argparse.Namespace, console: Console) -> None:
             medium,
             {"learnt_from": learnt},
             progress.callbacks(),
-            job.folder,
-            job.resume,
-            job.device,
-            job.processes,
-            start,
-            shown,
+            device=job.device,
+            start=start,
+            shown=shown,
+            **job.run,
         )
     job.finish(save_stylizer, result.stylizer, result.history)
 
