@@ -71,12 +71,10 @@ class NetworkLoader(Node):
 
     @classmethod
     def IS_CHANGED(cls, name: str) -> str:
-        from ..core.assets import is_embedded, resolve
         from ..pipeline.networks import FOLDERS
         from ..runtime.folders import find_model
 
-        path = find_model(FOLDERS[cls.KIND], name)
-        return content_hash([resolve(path, cls.KIND) if is_embedded(path) else Path(path)])
+        return content_hash([Path(find_model(FOLDERS[cls.KIND], name))])
 
     def run(self, name: str) -> tuple[Any]:
         from ..pipeline.networks import read_network
