@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Read = TypeVar("Read")
+LARGE_FILE = 16 * 2**20
+"""Bytes."""
 log = logging.getLogger(__name__)
 
 
@@ -68,21 +71,31 @@ class Photos:
     def each(self, label: str, read: Callable[[str], Read]) -> Iterator[tuple[str, str, Read]]:
         """`(photo, name for its results, what read gives)` of every photo that can be read, with progress.
 
-        What `read` refuses is about that photo, and kept in `missing`; any other error, also of the loop's body, ends
-        the command.
+        The next photo is read while the loop's body is at work. What `read` refuses is about that photo, and kept in
+        `missing`; any other error, also of the loop's body, ends the command.
         """
         import torch
 
         from ..runtime.progress import ProgressReporter
 
-        with ProgressReporter(len(self.todo), label) as progress:
+        def read_next(index: int) -> Future[Read] | None:
+            """None at the end, and before a photo so large that two at once could fill the memory."""
+            paths = [Path(photo) for photo, _ in self.todo[index : index + 1]]
+            if any(path.is_file() and path.stat().st_size > LARGE_FILE for path in paths):
+                return None
+            return reader.submit(torch.no_grad()(read), str(paths[0])) if paths else None
+
+        with ProgressReporter(len(self.todo), label) as progress, ThreadPoolExecutor(1) as reader:
+            ahead = None
             for index, (photo, stem) in enumerate(self.todo):
                 try:
-                    content = read(photo)
+                    content = read(photo) if ahead is None else ahead.result()
                 except (ValueError, MemoryError, torch.OutOfMemoryError) as error:
                     said = str(error) if isinstance(error, ValueError) else "it is too large for the memory."
                     self.missing.append({"photo": photo, "reason": said.removeprefix(photo).lstrip(": ")})
+                    ahead = read_next(index + 1)
                 else:
+                    ahead = read_next(index + 1)
                     yield photo, stem, content
                 progress.update(index + 1)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,23 +135,41 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
         return image, find_faces(image, find, args.size, on_no_face=args.on_no_face, names=[photo] * len(image))
 
+    def write(stem: str, made: _Made) -> list[Path]:
+        crops: list[Path] = []
+        for kind, batch in made.crops.items():
+            crops += write_pictures(batch, [args.out / f"{stem}_{kind}_{n:02}.png" for n in range(len(batch))])
+        named = made.images.items()
+        return [path for name, done in named for path in write_frames(done, args.out, f"{stem}_{name}")] + crops
+
     records: list[dict[str, Any]] = []
-    with torch.inference_mode():
+    written: deque[tuple[dict[str, Any], dict[str, Any], Future[list[Path]]]] = deque()
+
+    def tell_written(waiting: int) -> None:
+        """Of all photos but so many of the last."""
+        while len(written) > waiting:
+            record, facts, paths = written.popleft()
+            files = [str(path) for path in paths.result()]
+            for file in files:
+                console.line(file)
+            records.append({**record, "files": files, **facts})
+
+    # A photo's files are written while the next one is drawn.
+    with torch.inference_mode(), ThreadPoolExecutor(1) as writer:
         for photo, stem, (image, faces) in photos.each("stylise", read):
             made = make(photo, image, faces)
-            crops: list[Path] = []
-            for kind, batch in made.crops.items():
-                crops += write_pictures(batch, [args.out / f"{stem}_{kind}_{n:02}.png" for n in range(len(batch))])
-            files = [
-                path for name, done in made.images.items() for path in write_frames(done, args.out, f"{stem}_{name}")
-            ]
-            files += crops
-            for path in files:
-                console.line(str(path))
             count = {} if faces is None else {"faces": len(faces)}
-            records.append({"photo": photo, **count, "files": [str(path) for path in files], **made.facts})
+            written.append(
+                ({"photo": photo, **count}, made.facts, writer.submit(torch.inference_mode()(write), stem, made))
+            )
+            tell_written(waiting=int(image.numel() < LARGE_PHOTO))
+        tell_written(waiting=0)
     console.result({"style": label, "photos": records, **photos.as_json()})
     photos.check()
+
+
+LARGE_PHOTO = 2**27
+"""Numbers of an IMAGE, of which two at once could fill the memory."""
 
 
 @dataclass

@@ -82,7 +82,9 @@ def test_an_error_that_is_about_no_photo_ends_the_run(
     command, *options = WAYS["fast"]
     assert main([command, "photos", *options]) == 1
     assert "No space left on device" in capsys.readouterr().err
-    assert sorted(path.name for path in Path("out").iterdir()) == ["a1_cartoon.png"]
+    # The photo that was under way may be there, whole; none after it.
+    written = {path.name for path in Path("out").iterdir()}
+    assert "a1_cartoon.png" in written and len(written) <= 2
 
 
 def test_interrupts_end_the_run() -> None:
