@@ -44,16 +44,18 @@ class FieldSpec:
 def setting(
     default: bool | int | float | str,
     tooltip: str,
+    limits: tuple[float, ...] = (),
     *,
-    min: float | None = None,
-    max: float | None = None,
-    step: float | None = None,
     choices: tuple[str, ...] = (),
     unit: str = "",
     place: str = "shown",
 ) -> Any:
-    """A dataclass field that knows its range and its explanation; see `FieldSpec` for the meaning of each argument."""
-    row = dict(min=min, max=max, step=step, choices=choices, unit=unit, tooltip=tooltip, place=place)
+    """A dataclass field that knows its range and its explanation; see `FieldSpec` for the meaning of each argument.
+
+    `limits` are least and greatest value and, for the widget of a number, the step.
+    """
+    low, high, step = (*limits, None, None, None)[:3]
+    row = dict(min=low, max=high, step=step, choices=choices, unit=unit, tooltip=tooltip, place=place)
     return dataclasses.field(default=default, metadata=row)
 
 

@@ -11,20 +11,16 @@ from ..core.settings import check_fields, setting
 class VariationConfig:
     """Multimodal stylisation: one face in many appearances of a style."""
 
-    count: int = setting(6, "How many variations of each face.", min=1, max=64, step=1)
+    count: int = setting(6, "How many variations of each face.", (1, 64, 1))
     amount: float = setting(
         1.0,
-        ("How far each variation goes (beta). 0: exactly the style as it is; 1: all of the random appearance."),
-        min=0.0,
-        max=1.0,
-        step=0.05,
+        "How far each variation goes (beta). 0: exactly the style as it is; 1: all of the random appearance.",
+        (0.0, 1.0, 0.05),
     )
     truncation_psi: float = setting(
         0.7,
         "How far the random appearances may lie from the average one: 0.7 typical, 1 the whole range.",
-        min=0.0,
-        max=2.0,
-        step=0.05,
+        (0.0, 2.0, 0.05),
     )
     preserve_colour: bool = setting(
         False, "Keep the face's colours: the codes that drive a projection to RGB stay, texture alone varies."
@@ -33,33 +29,25 @@ class VariationConfig:
         0,
         "The first code that varies; those before it hold the face. 0: the usual one, 7 from 128 px up, 5 at 64 px. "
         "Lower ones let parts of the face change too.",
-        min=0,
-        max=17,
-        step=1,
+        (0, 17, 1),
         place="advanced",
     )
     coarse: float = setting(
         1.0,
         "Share of the style in 4 and 8 px layers: proportions of the head. Below 1 the source is needed.",
-        min=0.0,
-        max=1.0,
-        step=0.05,
+        (0.0, 1.0, 0.05),
         place="advanced",
     )
     middle: float = setting(
         1.0,
         "Share of the style in 16 and 32 px layers: eyes, nose and mouth. Below 1 the source is needed.",
-        min=0.0,
-        max=1.0,
-        step=0.05,
+        (0.0, 1.0, 0.05),
         place="advanced",
     )
     fine: float = setting(
         1.0,
         "Share of the style in layers from 64 px: lines, colour and texture. Below 1 the source is needed.",
-        min=0.0,
-        max=1.0,
-        step=0.05,
+        (0.0, 1.0, 0.05),
         place="advanced",
     )
 
@@ -73,18 +61,14 @@ class ApplyConfig:
 
     amount: float = setting(
         0.8,
-        ("How much of the reference's colours and textures to take (beta). 0: exactly the style as it is."),
-        min=0.0,
-        max=1.0,
-        step=0.05,
+        "How much of the reference's colours and textures to take (beta). 0: exactly the style as it is.",
+        (0.0, 1.0, 0.05),
     )
     structure: float = setting(
         0.0,
-        "How much of the reference's eyes, nose and mouth to take (gamma, codes 4 to 6). 0.3 is a "
-        "hint; more makes the face less itself.",
-        min=0.0,
-        max=1.0,
-        step=0.05,
+        "How much of the reference's eyes, nose and mouth to take (gamma, codes 4 to 6). 0.3 is a hint; more makes the "
+        "face less itself.",
+        (0.0, 1.0, 0.05),
     )
     preserve_colour: bool = setting(
         False, "Keep the face's colours: only the codes that drive no projection to RGB come from the reference."
@@ -92,9 +76,7 @@ class ApplyConfig:
     layer_cut: int = setting(
         0,
         "The first code that the reference decides. 0: the usual one, 7 from 128 px up, 5 at 64 px.",
-        min=0,
-        max=17,
-        step=1,
+        (0, 17, 1),
         place="advanced",
     )
 

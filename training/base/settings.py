@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...core.settings import check_fields, setting
-from ..kit.settings import PRECISIONS
+from ..kit.settings import PRECISIONS, adam_rate, any_seed, weight
 
 if TYPE_CHECKING:
     from ...models.discriminator import DiscriminatorConfig
@@ -32,57 +32,37 @@ class BaseTrainingConfig:
     minutes: float = setting(
         180.0,
         "Time for the whole training. Each stage measures how many steps fit into its share.",
-        min=0.01,
-        max=100_000.0,
-        step=10.0,
+        (0.01, 100_000.0, 10.0),
         unit="minutes",
     )
     resolution: str = setting(
         "256", "Height and width of the faces it draws.", choices=tuple(str(size) for size in SIZES)
     )
-    batch_size: int = setting(16, "Faces per step; 64 on a large GPU.", min=4, max=1024, step=4)
+    batch_size: int = setting(16, "Faces per step; 64 on a large GPU.", (4, 1024, 4))
     width: float = setting(
-        1.0,
-        "Width of the networks: 2 has four times the size and takes three times as long.",
-        min=0.0625,
-        max=4.0,
-        step=0.25,
+        1.0, "Width of the networks: 2 has four times the size and takes three times as long.", (0.0625, 4.0, 0.25)
     )
-    held_out: int = setting(64, "People who are measured on and never learned.", min=2, max=10_000, step=1)
-    perceptual_weight: float = setting(
-        2.0,
-        "Weight of the perceptual distance, where a network for it is there.",
-        min=0.0,
-        max=100.0,
-        step=0.1,
+    held_out: int = setting(64, "People who are measured on and never learned.", (2, 10_000, 1))
+    perceptual_weight: float = weight(
+        2.0, "Weight of the perceptual distance, where a network for it is there.", place="shown"
     )
-    identity_weight: float = setting(
+    identity_weight: float = weight(
         1.0,
         "Weight of the squared distance of the faces' descriptors, where an identity network is given. It is what "
         "makes a likeness out of a blur.",
-        min=0.0,
-        max=100.0,
-        step=0.1,
+        place="shown",
     )
     adversarial_weight: float = setting(
-        0.3,
-        "Weight of the discriminator in the polish: higher is crisper and less like the person.",
-        min=0.0,
-        max=10.0,
-        step=0.05,
+        0.3, "Weight of the discriminator in the polish: higher is crisper and less like the person.", (0.0, 10.0, 0.05)
     )
-    learning_rate: float = setting(
-        2e-3, "Step size of the generator; the encoder takes half of it.", min=1e-6, max=0.1, step=1e-4
-    )
+    learning_rate: float = adam_rate(2e-3, "Step size of the generator; the encoder takes half of it.", place="shown")
     warp: float = setting(
         1.0,
         "How far portraits are bent, turned, shifted and relit, so that few people stand for many.",
-        min=0.0,
-        max=3.0,
-        step=0.1,
+        (0.0, 3.0, 0.1),
     )
     precision: str = setting("auto", "auto: bf16 where the device computes it natively.", choices=PRECISIONS[:3])
-    seed: int = setting(0, "Same seed, portraits and numbers of steps: same result.", min=0, max=2**63 - 1, step=1)
+    seed: int = any_seed("Same seed, portraits and numbers of steps: same result.")
 
     def __post_init__(self) -> None:
         check_fields(self)

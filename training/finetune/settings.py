@@ -9,7 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...core.settings import check_fields, setting
-from ..kit.settings import AUTOMATIC, PRECISIONS, SCHEDULES
+from ..kit.settings import (
+    AUTOMATIC,
+    PRECISIONS,
+    adam_rate,
+    any_seed,
+    decay,
+    interval,
+    previews,
+    semantic_fade,
+    share,
+    snapshots,
+    weight,
+)
 
 AUGMENTATIONS = ("ada", "fixed", "off", "diffaugment")
 TRAINED_LAYERS = ("all", "convolutions", "modulation")
@@ -22,280 +34,169 @@ class FinetuneConfig:
 
     style_name: str = setting("style", "Name of the style; it is stored with the generator.")
     steps: int = setting(
-        1000,
-        "Training iterations. 800-1600 suit 100-300 pictures; fewer pictures want fewer steps.",
-        min=1,
-        max=100_000,
-        step=50,
+        1000, "Training iterations. 800-1600 suit 100-300 pictures; fewer pictures want fewer steps.", (1, 100_000, 50)
     )
-    batch_size: int = setting(
-        4, "Faces per iteration. Larger is steadier and proportionally slower.", min=1, max=128, step=1
-    )
-    semantic_weight: float = setting(
+    batch_size: int = setting(4, "Faces per iteration. Larger is steadier and proportionally slower.", (1, 128, 1))
+    semantic_weight: float = weight(
         3.0,
         "Strength of the semantic constraint as a whole: 0 is plain fine-tuning, 1 is loose, 3 keeps faces well.",
-        min=0.0,
-        max=100.0,
         step=0.25,
+        place="shown",
     )
-    keep_shape: float = setting(
-        1.0,
-        ("How firmly parts stay in place (feature distance). Lower it for styles that change shapes."),
-        min=0.0,
-        max=100.0,
-        step=0.1,
+    keep_shape: float = weight(
+        1.0, "How firmly parts stay in place (feature distance). Lower it for styles that change shapes.", place="shown"
     )
-    keep_structure: float = setting(
+    keep_structure: float = weight(
         1.0,
-        ("How firmly relations between parts are kept (self-similarity). Colour and texture stay free."),
-        min=0.0,
-        max=100.0,
-        step=0.1,
+        "How firmly relations between parts are kept (self-similarity). Colour and texture stay free.",
+        place="shown",
     )
-    keep_relations: float = setting(
-        1.0,
-        ("How firmly faces keep their differences from each other. Only used with 10 style pictures or fewer."),
-        min=0.0,
-        max=100.0,
-        step=0.1,
-        place="text",
+    keep_relations: float = weight(
+        1.0, "How firmly faces keep their differences from each other. Only used with 10 style pictures or fewer."
     )
     match_palette: bool = setting(
-        False, ("Begin with the colours of the style pictures. For pencil, ink and other styles of few colours.")
+        False, "Begin with the colours of the style pictures. For pencil, ink and other styles of few colours."
     )
     freeze_palette: bool = setting(
         False,
-        (
-            "Keep those colours: the projections to RGB are not trained. For ink, pencil and other "
-            "styles of few colours."
-        ),
+        "Keep those colours: the projections to RGB are not trained. For ink, pencil and other styles of few colours.",
         place="advanced",
     )
     match_texture: float = setting(
         0.0,
-        ("Weight of the distance from the texture and colour statistics of the style pictures. Speeds up short runs."),
-        min=0.0,
-        max=1000.0,
-        step=0.5,
+        "Weight of the distance from the texture and colour statistics of the style pictures. Speeds up short runs.",
+        (0.0, 1000.0, 0.5),
         place="advanced",
     )
-    semantic_schedule: str = setting(
-        "cosine",
-        "cosine: full for 60 % of the run, then falling to half. ramp_up: rising over the first 60 %.",
-        choices=SCHEDULES,
-        place="text",
-    )
-    learning_rate: float = setting(
+    semantic_schedule: str = semantic_fade()
+    learning_rate: float = adam_rate(
         2e-4,
-        (
-            "Adam learning rate of the generator, well below the discriminator's. Public checkpoints "
-            "tolerate up to 2e-3."
-        ),
-        min=1e-6,
-        max=0.1,
-        step=1e-4,
-        place="advanced",
+        "Adam learning rate of the generator, well below the discriminator's. Public checkpoints tolerate up to 2e-3.",
     )
-    discriminator_learning_rate: float = setting(
-        2e-3, "Adam learning rate of the discriminator.", min=1e-6, max=0.1, step=1e-4, place="text"
-    )
-    style_mixing_prob: float = setting(
-        0.9,
-        ("Share of training faces made from two latents, so that layers do not learn to rely on each other."),
-        min=0.0,
-        max=1.0,
-        step=0.05,
-        place="text",
+    discriminator_learning_rate: float = adam_rate(2e-3, "Adam learning rate of the discriminator.", place="text")
+    style_mixing_prob: float = share(
+        0.9, "Share of training faces made from two latents, so that layers do not learn to rely on each other."
     )
     freeze_d_blocks: int = setting(
         AUTOMATIC,
-        ("Number of discriminator blocks nearest the picture that are not trained (FreezeD). -1: those above 128 px."),
-        min=-1,
-        max=10,
-        step=1,
+        "Number of discriminator blocks nearest the picture that are not trained (FreezeD). -1: those above 128 px.",
+        (-1, 10, 1),
         unit="blocks",
         place="text",
     )
     r1_gamma: float = setting(
         float(AUTOMATIC),
         "Weight of the R1 penalty. -1: 0.0002 x resolution^2 / batch size. 0 turns it off.",
-        min=-1.0,
-        max=1000.0,
-        step=0.1,
+        (-1.0, 1000.0, 0.1),
         place="text",
     )
-    r1_interval: int = setting(
+    r1_interval: int = interval(
         16,
         "The R1 penalty is computed every this many iterations, with its weight scaled to match.",
-        min=1,
-        max=64,
-        step=1,
-        unit="iterations",
-        place="text",
+        (1, 64, 1),
     )
-    path_length_weight: float = setting(
+    path_length_weight: float = weight(
         0.0,
         "Weight of the path-length penalty (2 when training from scratch); 0 turns it off and saves time.",
-        min=0.0,
-        max=100.0,
         step=0.5,
-        place="text",
     )
-    path_length_interval: int = setting(
+    path_length_interval: int = interval(
         4,
         "The path-length penalty is computed every this many iterations, on half a batch.",
-        min=1,
-        max=64,
-        step=1,
-        unit="iterations",
-        place="text",
+        (1, 64, 1),
     )
     augment: str = setting(
         "ada",
-        "Augmentation of what the discriminator sees. ada: as strong as overfitting demands. "
-        "fixed: always with `augment_probability`. off: none. diffaugment: colour, translation "
-        "and cutout, always.",
+        "Augmentation of what the discriminator sees. ada: as strong as overfitting demands. fixed: always with "
+        "`augment_probability`. off: none. diffaugment: colour, translation and cutout, always.",
         choices=AUGMENTATIONS,
         place="advanced",
     )
     augment_probability: float = setting(
         0.2,
         "Probability of each augmentation: the start for `ada`, the value for `fixed`.",
-        min=0.0,
-        max=0.9,
-        step=0.05,
+        (0.0, 0.9, 0.05),
         place="text",
     )
-    ada_target: float = setting(
-        0.6,
-        "`ada` raises the probability while the mean sign of D on real pictures is above this.",
-        min=0.0,
-        max=1.0,
-        step=0.05,
-        place="text",
+    ada_target: float = share(
+        0.6, "`ada` raises the probability while the mean sign of D on real pictures is above this."
     )
     ada_ramp: float = setting(
         0.5,
         "Share of the run in which `ada` can go from probability 0 to 1; short runs need a fast ramp.",
-        min=0.01,
-        max=100.0,
-        step=0.05,
+        (0.01, 100.0, 0.05),
         unit="of the run",
         place="text",
     )
     flip_styles: bool = setting(
         True, "Also show the style pictures mirrored. Turn off for writing or one-sided light.", place="text"
     )
-    ema_decay: float = setting(
-        0.999,
-        (
-            "Decay of the running average of the weights, which is the result; nearer 1 is smoother. "
-            "Early steps use less."
-        ),
-        min=0.0,
-        max=0.99999,
-        step=0.001,
-        place="text",
-    )
+    ema_decay: float = decay(0.999)
     precision: str = setting(
         "auto",
         "auto: bf16 where the device computes it natively, else fp32. fp16 scales its losses by itself.",
         choices=PRECISIONS,
         place="text",
     )
-    preview_interval: int = setting(
-        50,
-        "A preview picture every this many iterations; 0: none.",
-        min=0,
-        max=10_000,
-        step=1,
-        unit="iterations",
-        place="text",
-    )
-    snapshot_interval: int = setting(
-        100,
-        "The state is saved every this many iterations, so that a killed run can resume.",
-        min=1,
-        max=10_000,
-        step=10,
-        unit="iterations",
-        place="text",
-    )
-    seed: int = setting(0, "Same seed, same pictures, same settings: same result.", min=0, max=2**63 - 1, step=1)
+    preview_interval: int = previews(50)
+    snapshot_interval: int = snapshots(100)
+    seed: int = any_seed("Same seed, same pictures, same settings: same result.")
     accumulate: int = setting(
         1,
-        ("Number of parts a batch is computed in, one after the other: less memory, about the same result."),
-        min=1,
-        max=128,
-        step=1,
+        "Number of parts a batch is computed in, one after the other: less memory, about the same result.",
+        (1, 128, 1),
         unit="parts",
         place="text",
     )
     freeze_g_blocks: int = setting(
         0,
-        (
-            "Number of generator blocks from 4 px up that are not trained (FreezeG): 2 keep the pose, "
-            "4 the shape of the face."
-        ),
-        min=0,
-        max=10,
-        step=1,
+        "Number of generator blocks from 4 px up that are not trained (FreezeG): 2 keep the pose, 4 the shape of the "
+        "face.",
+        (0, 10, 1),
         unit="blocks",
         place="text",
     )
     train_layers: str = setting(
         "all",
-        (
-            "Which weights of the generator are trained. all. convolutions: only the filters. "
-            "modulation: only how w modulates them."
-        ),
+        "Which weights of the generator are trained. all. convolutions: only the filters. modulation: only how w "
+        "modulates them.",
         choices=TRAINED_LAYERS,
         place="advanced",
     )
     validation: float = setting(
         0.0,
-        ("Share of the style pictures held back from training to measure with; at least one if above 0."),
-        min=0.0,
-        max=0.5,
-        step=0.05,
+        "Share of the style pictures held back from training to measure with; at least one if above 0.",
+        (0.0, 0.5, 0.05),
         place="text",
     )
-    score_interval: int = setting(
+    score_interval: int = interval(
         50,
-        ("Style and structure are measured every this many iterations, which takes as long as one or two. 0: never."),
-        min=0,
-        max=10_000,
-        step=1,
-        unit="iterations",
-        place="text",
+        "Style and structure are measured every this many iterations, which takes as long as one or two. 0: never.",
+        (0, 10_000, 1),
     )
     keep_snapshot: str = setting(
         "last",
-        "last: the style at the end. best: the one measured nearest to the style pictures, with "
-        "structure within `structure_limit`.",
+        "last: the style at the end. best: the one measured nearest to the style pictures, with structure within "
+        "`structure_limit`.",
         choices=SNAPSHOTS,
         place="advanced",
     )
     patience: int = setting(
         0,
         "End the training after this many measurements in a row without improvement. 0: never.",
-        min=0,
-        max=1000,
-        step=1,
+        (0, 1000, 1),
         unit="measurements",
         place="text",
     )
     structure_limit: float = setting(
         0.9,
-        ("Largest structure distance of a best snapshot. 0: faces as in the source; 1: they could be anybody's."),
-        min=0.0,
-        max=10.0,
-        step=0.05,
+        "Largest structure distance of a best snapshot. 0: faces as in the source; 1: they could be anybody's.",
+        (0.0, 10.0, 0.05),
         place="text",
     )
     checkpointing: bool = setting(
         False,
-        ("Recompute activations instead of keeping them: less memory, about a third slower, same result."),
+        "Recompute activations instead of keeping them: less memory, about a third slower, same result.",
         place="text",
     )
     tensorboard: bool = setting(

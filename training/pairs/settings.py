@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...core.settings import check_fields, setting
-from ..kit.settings import AUTOMATIC
+from ..kit.settings import AUTOMATIC, any_seed, share
 
 # The same as `models/types.py: PAIR_LEVELS`; importing that would load torch, and nodes read their widgets from here.
 LEVELS = (0, 1, 2, 3)
@@ -22,179 +22,111 @@ class PairsConfig:
 
     count: int = setting(
         2000,
-        ("Synthetic pairs per level. More faces are drawn, so that this many are left after filtering."),
-        min=0,
-        max=1_000_000,
-        step=50,
+        "Synthetic pairs per level. More faces are drawn, so that this many are left after filtering.",
+        (0, 1_000_000, 50),
         unit="pairs",
     )
     levels: str = setting(
         "0,1,2,3", "Levels of style to make. 0: none (both sides equal). 1: colour and texture. 2: parts. 3: all of it."
     )
     truncation_min: float = setting(
-        0.5,
-        "Smallest truncation psi of the synthetic faces; near 0 they resemble the average face.",
-        min=0.0,
-        max=1.5,
-        step=0.05,
+        0.5, "Smallest truncation psi of the synthetic faces; near 0 they resemble the average face.", (0.0, 1.5, 0.05)
     )
     truncation_max: float = setting(
         0.7,
-        ("Largest truncation psi of the synthetic faces; near 1 they are diverse, and some are broken."),
-        min=0.0,
-        max=1.5,
-        step=0.05,
+        "Largest truncation psi of the synthetic faces; near 1 they are diverse, and some are broken.",
+        (0.0, 1.5, 0.05),
     )
     drop_quality: float = setting(
         0.2,
-        ("Share of each level to drop: the pairs that the target's discriminator finds least like the style."),
-        min=0.0,
-        max=0.95,
-        step=0.05,
+        "Share of each level to drop: the pairs that the target's discriminator finds least like the style.",
+        (0.0, 0.95, 0.05),
         unit="of each level",
     )
     drop_structure: float = setting(
         0.2,
         "Share of each level to drop: the pairs whose two sides differ most in structure.",
-        min=0.0,
-        max=0.95,
-        step=0.05,
+        (0.0, 0.95, 0.05),
         unit="of each level",
     )
-    max_saturated: float = setting(
-        0.6,
-        "Pairs in which a larger share of a picture is clipped to black, white or full colour are dropped.",
-        min=0.0,
-        max=1.0,
-        step=0.05,
-        place="text",
+    max_saturated: float = share(
+        0.6, "Pairs in which a larger share of a picture is clipped to black, white or full colour are dropped."
     )
     min_contrast: float = setting(
         0.08,
         "Pairs with less contrast are dropped: standard deviation of brightness, in -1..1.",
-        min=0.0,
-        max=1.0,
-        step=0.01,
+        (0.0, 1.0, 0.01),
         place="text",
     )
     duplicate_bits: int = setting(
         4,
-        ("Faces whose 16 x 16 brightness patterns differ in at most this many bits count as one; -1 keeps them all."),
-        min=-1,
-        max=64,
-        step=1,
+        "Faces whose 16 x 16 brightness patterns differ in at most this many bits count as one; -1 keeps them all.",
+        (-1, 64, 1),
         unit="of 256 bits",
         place="text",
     )
     max_reconstruction_error: float = setting(
-        0.06,
-        "Photos with a larger reconstruction error are dropped: mean squared error, in -1..1.",
-        min=0.0,
-        max=4.0,
-        step=0.01,
+        0.06, "Photos with a larger reconstruction error are dropped: mean squared error, in -1..1.", (0.0, 4.0, 0.01)
     )
     min_identity_1: float = setting(
         0.4,
-        ("With an identity network: smallest likeness of the two sides at level 1 (1: the same face, 0: strangers)."),
-        min=-1.0,
-        max=1.0,
-        step=0.05,
+        "With an identity network: smallest likeness of the two sides at level 1 (1: the same face, 0: strangers).",
+        (-1.0, 1.0, 0.05),
         place="text",
     )
     min_identity_2: float = setting(
-        0.3,
-        "With an identity network: smallest likeness of the two sides at level 2.",
-        min=-1.0,
-        max=1.0,
-        step=0.05,
-        place="text",
+        0.3, "With an identity network: smallest likeness of the two sides at level 2.", (-1.0, 1.0, 0.05), place="text"
     )
     min_identity_3: float = setting(
-        0.2,
-        "With an identity network: smallest likeness of the two sides at level 3.",
-        min=-1.0,
-        max=1.0,
-        step=0.05,
-        place="text",
+        0.2, "With an identity network: smallest likeness of the two sides at level 3.", (-1.0, 1.0, 0.05), place="text"
     )
     anchor_variants: int = setting(
-        4,
-        "Pairs per style picture, each with other random colours on the input side.",
-        min=1,
-        max=64,
-        step=1,
-        place="advanced",
+        4, "Pairs per style picture, each with other random colours on the input side.", (1, 64, 1), place="advanced"
     )
     keep_anchor_colours: bool = setting(
         False,
-        (
-            "The first pair of each style picture keeps the colours of its latent. Turn on if those "
-            "are not the style's colours."
-        ),
+        "The first pair of each style picture keeps the colours of its latent. Turn on if those are not the style's "
+        "colours.",
         place="advanced",
     )
     appearance_layer: int = setting(
         AUTOMATIC,
-        ("First code of W+ that the random colours of style pictures replace. -1: 7, or 5 for generators of 64 px."),
-        min=-1,
-        max=26,
-        step=1,
+        "First code of W+ that the random colours of style pictures replace. -1: 7, or 5 for generators of 64 px.",
+        (-1, 26, 1),
         place="text",
     )
-    flip_prob: float = setting(
-        0.5, "Share of pairs that are mirrored, both sides alike.", min=0.0, max=1.0, step=0.05, place="advanced"
-    )
-    affine_prob: float = setting(
-        0.5,
-        "Share of pairs that are rotated, enlarged and shifted a little, both sides alike.",
-        min=0.0,
-        max=1.0,
-        step=0.05,
-        place="text",
-    )
+    flip_prob: float = share(0.5, "Share of pairs that are mirrored, both sides alike.", place="advanced")
+    affine_prob: float = share(0.5, "Share of pairs that are rotated, enlarged and shifted a little, both sides alike.")
     max_rotation: float = setting(
-        5.0, "Largest rotation of these pairs.", min=0.0, max=45.0, step=1.0, unit="degrees", place="text"
+        5.0, "Largest rotation of these pairs.", (0.0, 45.0, 1.0), unit="degrees", place="text"
     )
     max_scaling: float = setting(
         0.05,
         "Largest enlargement of these pairs, beyond the little that hides their borders.",
-        min=0.0,
-        max=0.5,
-        step=0.01,
+        (0.0, 0.5, 0.01),
         place="text",
     )
     max_shift: float = setting(
-        0.02,
-        "Largest shift of these pairs, as a share of the picture's side.",
-        min=0.0,
-        max=0.5,
-        step=0.01,
-        place="text",
+        0.02, "Largest shift of these pairs, as a share of the picture's side.", (0.0, 0.5, 0.01), place="text"
     )
     level_1_resolution: int = setting(
         64,
         "Level 1 takes blocks of this resolution and finer from the target generator.",
-        min=4,
-        max=4096,
-        step=4,
+        (4, 4096, 4),
         unit="px",
         place="text",
     )
     level_2_resolution: int = setting(
         16,
         "Level 2 takes blocks of this resolution and finer from the target generator.",
-        min=4,
-        max=4096,
-        step=4,
+        (4, 4096, 4),
         unit="px",
         place="text",
     )
     smoothness: float = setting(
         0.0,
         "Width of the soft edge between the source's and the target's blocks; 0 is a hard edge.",
-        min=0.0,
-        max=8.0,
-        step=0.25,
+        (0.0, 8.0, 0.25),
         unit="octaves",
         place="text",
     )
@@ -203,8 +135,8 @@ class PairsConfig:
         "Take all projections to RGB from the target at levels 1 and 2, so that no tint of the source is left.",
         place="advanced",
     )
-    batch_size: int = setting(8, "Faces drawn at once.", min=1, max=256, step=1, unit="faces", place="text")
-    seed: int = setting(0, "Same seed, same generators, same settings: same pairs.", min=0, max=2**63 - 1, step=1)
+    batch_size: int = setting(8, "Faces drawn at once.", (1, 256, 1), unit="faces", place="text")
+    seed: int = any_seed("Same seed, same generators, same settings: same pairs.")
 
     def __post_init__(self) -> None:
         check_fields(self)
