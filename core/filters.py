@@ -48,3 +48,9 @@ def saturate(picture: Tensor, amount: float | Tensor) -> Tensor:
     """Colours moved away from grey (`amount` > 1) or towards it."""
     grey = luma(picture)
     return (grey + (picture - grey) * amount).clamp(0, 1)
+
+
+def smoothstep(low: float | Tensor, high: float | Tensor, x: Tensor) -> Tensor:
+    """0 at `low`, 1 at `high`, smooth between; falling where `high` is below `low`."""
+    t = ((x - low) / (high - low)).clamp(0, 1)
+    return t * t * (3 - 2 * t)

@@ -169,17 +169,6 @@ def walk_between_seeds(
     )
 
 
-def part_of(latent: FaceLatent, faces: slice | list[int]) -> FaceLatent:
-    """Some of the faces, with what is known of each; noise that all share stays whole."""
-    noise, error, distance = latent.noise, latent.reconstruction_error, latent.identity_distance
-    return latent.replace(
-        w_plus=latent.w_plus[faces],
-        noise=None if noise is None else tuple(n if n.shape[0] == 1 else n[faces] for n in noise),
-        reconstruction_error=None if error is None else error[faces],
-        identity_distance=None if distance is None else distance[faces],
-    )
-
-
 def _columns(places: list[tuple[int, int, float]]) -> tuple[list[int], list[int], Tensor]:
     """Start, end, and the share of the way as `[frames, 1, 1]`."""
     return [p[0] for p in places], [p[1] for p in places], torch.tensor([p[2] for p in places])[:, None, None]

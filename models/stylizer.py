@@ -2,7 +2,7 @@
 
 A small convolutional U-Net. It has no normalisation over the picture, so a tile is drawn as it would be in the whole,
 and half its width sits at an eighth of the resolution with growing dilation, so it sees some 200 pixels around. Strokes
-come from a medium (`media.py`): the network gets them as channels, at its entrance and again before its last layers.
+come from a medium (`media`): the network gets them as channels, at its entrance and again before its last layers.
 How much style, 0 to 3 as in the pseudo-pairs, modulates every block; at 0 the picture comes back as it was.
 """
 
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.pixels import finite
-from .media.strokes import FIELDS, MEDIA, fields
+from .media import FIELDS, MEDIA, medium_fields
 
 SLOPE = 0.1
 DIRECT_GAIN = 3.0
@@ -110,7 +110,7 @@ class FastStylizer(nn.Module):
     def forward(self, pictures: Tensor, level: Tensor, laid: Tensor | None = None) -> Tensor:
         """`laid`: the medium's fields of the pictures, computed here when not given."""
         if laid is None:
-            laid = fields(self.config.medium, pictures)
+            laid = medium_fields(self.config.medium, pictures)
         height, width = pictures.shape[-2:]
         seen = torch.cat([pictures, laid], 1) if laid.shape[1] else pictures
         down, right = -height % STRIDE, -width % STRIDE
@@ -187,7 +187,7 @@ def draw(
         shares = torch.zeros(1, *small)
         for number, (y, x) in enumerate(tiles):
             part = one[:, :, y : y + TILE, x : x + TILE]
-            laid = fields(network.config.medium, part, (x, y))
+            laid = medium_fields(network.config.medium, part, (x, y))
             result = network(part.to(weight.dtype), level, laid.to(weight.dtype))[0].float().cpu()
             share = _ramp(result.shape[1], y > 0, y + TILE < small[0])[:, None]
             share = (share * _ramp(result.shape[2], x > 0, x + TILE < small[1])[None])[None]

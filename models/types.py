@@ -157,6 +157,16 @@ class FaceLatent:
     def __len__(self) -> int:
         return self.w_plus.shape[0]
 
+    def select(self, faces: slice | list[int]) -> FaceLatent:
+        """Some of the faces, with what is known of each; noise that all share stays whole."""
+        noise, error, distance = self.noise, self.reconstruction_error, self.identity_distance
+        return self.replace(
+            w_plus=self.w_plus[faces],
+            noise=None if noise is None else tuple(n if n.shape[0] == 1 else n[faces] for n in noise),
+            reconstruction_error=None if error is None else error[faces],
+            identity_distance=None if distance is None else distance[faces],
+        )
+
     def replace(self, **changes: Any) -> FaceLatent:
         """A copy with the given fields changed."""
         return replace(self, **changes)

@@ -13,7 +13,6 @@ import torch
 
 from ..core.callbacks import Callbacks, batched
 from ..core.pictures import alpha_of, image_to_tensor, tensor_to_image, with_alpha
-from ..latents.mixing import part_of
 from ..latents.sampling import synthesise
 from ..models.blending import with_strength
 from ..runtime.progress import ProgressReporter
@@ -90,7 +89,7 @@ def draw(generator: FaceGenerator, latent: FaceLatent, callbacks: Callbacks | No
     """IMAGE of each latent. Each part leaves the device at once: a thousand frames at 1024 px do not fit on it."""
     with placed(generator):
         parts = [
-            tensor_to_image(synthesise(generator, part_of(latent, rows)))
+            tensor_to_image(synthesise(generator, latent.select(rows)))
             for rows in batched(len(latent), DRAWN_AT_ONCE, callbacks)
         ]
         return torch.cat(parts) if parts else tensor_to_image(synthesise(generator, latent))

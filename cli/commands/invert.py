@@ -80,7 +80,6 @@ def run(args: argparse.Namespace, console: Console) -> None:
     import torch
 
     from ...latents.files import load_latents, save_latents
-    from ...latents.mixing import part_of
     from ...latents.sampling import synthesise
     from ...pipeline.stylise import compare, find_latents, tune
     from ...training.losses.reconstruction import mean_squared_error
@@ -117,7 +116,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     pictures = torch.cat([picture for _, _, picture in done])
     if start is not None and photos.missing:
         names = {stem for _, stem, _ in done}
-        start = part_of(start, [row for row, (_, stem) in enumerate(photos.todo) if stem in names])
+        start = start.select([row for row, (_, stem) in enumerate(photos.todo) if stem in names])
 
     def write(latent: FaceLatent) -> None:
         if args.out.suffix == ".safetensors":

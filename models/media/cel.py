@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...core.filters import box_blur
-from .strokes import flow, luma, smoothstep
+from ...core.filters import box_blur, luma, saturate, smoothstep
+from .flow import flow
 
 ROUNDS = 2
 """How often areas are evened; each round sees the last one's edges."""
@@ -93,9 +93,7 @@ def cut_tones(even: Tensor) -> Tensor:
     position = level * TONES
     whole = position.floor()
     cut = (whole + smoothstep(0.34, 0.66, position - whole)) / TONES
-    picture = (even * ((cut + 0.15) / (level + 0.12)).clamp(0.5, 1.7)).clamp(0, 1)
-    grey = luma(picture)
-    return (grey + (picture - grey) * SATURATION).clamp(0, 1)
+    return saturate((even * ((cut + 0.15) / (level + 0.12)).clamp(0.5, 1.7)).clamp(0, 1), SATURATION)
 
 
 def ink_lines(picture: Tensor, even: Tensor) -> Tensor:

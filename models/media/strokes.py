@@ -1,10 +1,4 @@
-"""What a fast stylizer draws with: pencil or brush strokes, flat areas or cels, laid out by rule over the picture.
-
-A convolutional network can not invent a stroke of 20 pixels that keeps its width and bends with the form; it can decide
-where strokes go that are there already, how dark and of which colour. A medium computes them, without learning, from
-the picture and the place in it, and the network gets them as further channels. They are anchored to the picture's
-pixels, so a picture may be drawn in tiles.
-"""
+"""Strokes laid out by rule over a picture: of a pencil, of brushes."""
 
 from __future__ import annotations
 
@@ -15,14 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...core.filters import box_blur
-
-MEDIA = ("none", "pencil", "paint", "flat", "cel")
-FIELDS = {"none": 0, "pencil": 6, "paint": 5, "flat": 6, "cel": 7}
-"""Channels that each medium adds."""
-PERIOD = 48
-"""Every pattern may be cut where both coordinates are multiples of this, in pixels."""
-LUMA = (0.299, 0.587, 0.114)
+from ...core.filters import box_blur, luma, smoothstep
+from .flow import Origin, flow, hash_noise, smear, value_noise
 
 HATCH = ((0.86, 1.0), (-0.35, 2.0), (1.75, 3.0))
 """Angle in radians and seed of the three layers of pencil strokes, from the first laid to the last."""
@@ -37,31 +25,6 @@ FINENESS = (0.0, 0.0, 0.35, 0.8, 1.0)
 TOLERATED, MISSED = 0.06, 0.15
 """Mean difference of a channel (-1..1) between the guide and what is painted: below the first no finer stroke is laid,
 from the second on all are."""
-
-Origin = tuple[int, int]
-"""Pixels (x, y) from the picture's top-left corner to that of the part at hand; multiples of `PERIOD`."""
-
-
-def fields(medium: str, picture: Tensor, origin: Origin = (0, 0)) -> Tensor:
-    """What the medium adds to pictures `[N, 3, H, W]` in -1..1: `[N, FIELDS[medium], H, W]`, about -1..1.
-
-    Raises:
-        ValueError: there is no such medium.
-    """
-    if medium not in MEDIA:
-        raise ValueError(f"There is no medium '{medium}'. Choose one of: {', '.join(MEDIA)}.")
-    with torch.no_grad():
-        if medium == "pencil":
-            return pencil(picture, origin)
-        if medium == "paint":
-            return paint(picture, origin)
-        if medium == "flat":
-            return flat(picture)
-        if medium == "cel":
-            from .cel import cel  # which is made of the filters below
-
-            return cel(picture)
-        return picture[:, :0]
 
 
 def pencil(picture: Tensor, origin: Origin = (0, 0)) -> Tensor:
@@ -175,7 +138,6 @@ def _lay(
     tall, wide = down * cell, across_count * cell
     ys = (torch.arange(tall, device=device).view(1, down, cell, 1, 1)) + 0.5
     xs = (torch.arange(wide, device=device).view(1, 1, 1, across_count, cell)) + 0.5
-
     def across(x: Tensor, y: Tensor, c: Tensor, d: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Where pixels lie along a stroke and beside its middle, in its half length and width; its hairs; its order."""
         ex, ey = xs - x, ys - y
@@ -207,103 +169,3 @@ def _lay(
     laid = torch.cat([picture(red), picture(green), picture(blue)], 1)
     canvas = torch.lerp(canvas, laid, covered * 0.95)
     return canvas, torch.lerp(height, picture(top) * min(1.0, breadth / 6 + 0.3), covered), covered
-
-
-def flat(picture: Tensor) -> Tensor:
-    """The picture in flat areas with sharp borders, small ones and larger ones: the filter of Kuwahara, `[N, 6]`."""
-    return torch.cat([kuwahara(picture, 2), kuwahara(kuwahara(picture, 3), 5)], 1)
-
-
-def kuwahara(picture: Tensor, radius: int) -> Tensor:
-    """Each pixel becomes the mean of the most even of the four squares that it is a corner of, with soft choice.
-
-    Kuwahara et al. 1976, with weights as in Papari et al. 2007.
-    """
-    size = radius + 1
-    padded = F.pad(picture, (radius, radius, radius, radius), mode="replicate")
-    mean = F.avg_pool2d(padded, size, 1)
-    grey = luma(padded)
-    spread = (F.avg_pool2d(grey * grey, size, 1) - F.avg_pool2d(grey, size, 1).square()).clamp(min=0) + 1e-5
-    height, width = picture.shape[-2:]
-    total, weights = torch.zeros_like(picture), torch.zeros_like(picture[:, :1])
-    for dy in (0, radius):
-        for dx in (0, radius):
-            part = (..., slice(dy, dy + height), slice(dx, dx + width))
-            weight = spread[part].pow(-4)
-            weight = weight.clamp(max=1e18)
-            total, weights = total + weight * mean[part], weights + weight
-    return total / weights
-
-
-def flow(grey: Tensor, radius: int, swirl: float = 0.0, origin: Origin = (0, 0)) -> tuple[Tensor, Tensor]:
-    """Direction along edges (radians, y down) and how clear it is (0..1), each `[N, 1, H, W]`: the structure tensor
-    averaged over a few pixels, over a wider neighbourhood where there is nothing near, and slow swirls in the void."""
-    soft = box_blur(grey, 1)
-    gx = F.pad(soft, (1, 1, 0, 0), mode="replicate")
-    gx = gx[..., 2:] - gx[..., :-2]
-    gy = F.pad(soft, (0, 0, 1, 1), mode="replicate")
-    gy = gy[..., 2:, :] - gy[..., :-2, :]
-    size = gx * gx + gy * gy
-    tensor = torch.cat([gy * gy - gx * gx, -2 * gx * gy, size], 1)
-    near = box_blur(box_blur(tensor, radius), radius)
-    wide = box_blur(box_blur(near, 4 * radius), 4 * radius)
-    total = near + 0.05 * wide
-    if swirl:
-        height, width = grey.shape[-2:]
-        angle = swirls(height, width, origin).to(grey)
-        total = total + swirl**2 * torch.cat([angle.cos(), angle.sin(), torch.zeros_like(angle)], 1)
-    a, b = total[:, :1], total[:, 1:2]
-    coherence = (near[:, :1].square() + near[:, 1:2].square()).sqrt() / (near[:, 2:] + 2e-3)
-    return 0.5 * torch.atan2(b, a), coherence.clamp(0, 1)
-
-
-@lru_cache(maxsize=8)
-def swirls(height: int, width: int, origin: Origin) -> Tensor:
-    """Twice the angle of slow swirls `[1, 1, height, width]`."""
-    y, x = torch.meshgrid(torch.arange(height) + origin[1], torch.arange(width) + origin[0], indexing="ij")
-    return (value_noise(x / 90, y / 90, 30) * 12)[None, None]
-
-
-def smear(noise: Tensor, direction: Tensor, length: float, step: float = 1.5) -> Tensor:
-    """The mean of the noise along a line of +-`length` pixels in each pixel's direction."""
-    height, width = noise.shape[-2:]
-    y, x = torch.meshgrid(
-        torch.arange(height, device=noise.device) + 0.5, torch.arange(width, device=noise.device) + 0.5, indexing="ij"
-    )
-    dx, dy = direction[:, 0].cos(), direction[:, 0].sin()
-    count = int(length / step)
-    total = torch.zeros_like(noise)
-    for k in range(-count, count + 1):
-        grid = torch.stack([(x + k * step * dx) * 2 / width - 1, (y + k * step * dy) * 2 / height - 1], -1)
-        total += F.grid_sample(noise, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    return total / (2 * count + 1)
-
-
-def luma(picture: Tensor) -> Tensor:
-    """Brightness `[N, 1, H, W]` of pictures in any range."""
-    red, green, blue = picture.split(1, 1)
-    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
-
-
-def smoothstep(low: float | Tensor, high: float | Tensor, x: Tensor) -> Tensor:
-    """0 at `low`, 1 at `high`, smooth between; falling where `high` is below `low`."""
-    t = ((x - low) / (high - low)).clamp(0, 1)
-    return t * t * (3 - 2 * t)
-
-
-def hash_noise(i: Tensor, j: Tensor, seed: int) -> Tensor:
-    """A number in 0..1 for every pair of whole numbers, the same on every device."""
-    h = (i.long() * 374761393 + j.long() * 668265263 + (seed + 1) * 2246822519) & 0xFFFFFFFF
-    h = ((h ^ (h >> 13)) * 1274126177) & 0xFFFFFFFF
-    h = ((h ^ (h >> 16)) * 2654435761) & 0xFFFFFFFF
-    return ((h ^ (h >> 15)) & 0xFFFFFF).float() / 0xFFFFFF
-
-
-def value_noise(x: Tensor, y: Tensor, seed: float) -> Tensor:
-    """Smooth noise 0..1 with features one unit wide."""
-    i, j = x.floor(), y.floor()
-    u, v = x - i, y - j
-    u, v = u * u * (3 - 2 * u), v * v * (3 - 2 * v)
-    a, b = hash_noise(i, j, int(seed)), hash_noise(i + 1, j, int(seed))
-    c, d = hash_noise(i, j + 1, int(seed)), hash_noise(i + 1, j + 1, int(seed))
-    return torch.lerp(torch.lerp(a, b, u), torch.lerp(c, d, u), v)

@@ -125,3 +125,14 @@ def test_a_walk_through_seeds(source: FaceGenerator, space: str) -> None:
     assert gap < rounding(8, float(keys.w_plus.norm() / apart)) if space == "w" else gap > 0.01
     style = make_style(source)
     assert synthesise(style, walk).shape == (8, 3, 32, 32), "a style draws its source's walk"
+
+
+def test_select_takes_what_is_known_of_each_face() -> None:
+    own, shared = torch.arange(3.0).view(3, 1, 1, 1), torch.zeros(1, 1, 4, 4)
+    latent = FaceLatent(torch.arange(6.0).view(3, 2, 1), (shared, own), "w", torch.tensor([0.1, 0.2, 0.3]), "g")
+    for faces in ([2, 0], slice(2, None)):
+        part = latent.select(faces)
+        assert torch.equal(part.w_plus, latent.w_plus[faces]) and (part.w_space, part.generator) == ("w", "g")
+        assert part.noise is not None and part.noise[0] is shared and torch.equal(part.noise[1], own[faces])
+        assert part.reconstruction_error is not None and part.reconstruction_error[0] == latent.reconstruction_error[2]
+        assert part.identity_distance is None

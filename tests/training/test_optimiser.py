@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 from tolerances import assert_close
 from torch import nn
@@ -92,3 +93,10 @@ def test_gradients_with_channels_last_reach_the_right_weights() -> None:
             Step(1, 1).apply({}, Update("weight", optimiser, [parameter], [given], 0.1))
             found.append(parameter.detach())
         assert torch.equal(found[0], found[1]) and not torch.equal(found[0], weight)
+
+
+def test_a_torch_without_muon_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(torch.optim, "Muon")
+    with pytest.raises(RuntimeError, match=r"needs torch\.optim\.Muon.*Install PyTorch 2\.9"):
+        MuonAndAdam(network().parameters())
+    assert MuonAndAdam([nn.Parameter(torch.zeros(4))]).param_groups, "without a matrix nothing asks for it"

@@ -10,8 +10,8 @@ import torch
 
 from facestylist.core.callbacks import Callbacks
 from facestylist.core.filters import box_blur
+from facestylist.models.media import FIELDS, MEDIA, medium_fields
 from facestylist.models.media.cel import DRAWING
-from facestylist.models.media.strokes import FIELDS, MEDIA, fields
 from facestylist.procedural import Label, Renderer, parameters_from_z, sample_z
 from facestylist.training.kit.randomness import at_step
 from facestylist.training.stylizer import randomise
@@ -83,7 +83,7 @@ def test_a_sketch_is_dark_where_the_picture_is() -> None:
     medium, sketch = TARGETS["sketch"]
     clean = torch.full((1, 3, 96, 96), 0.9)
     clean[..., 40:56, 40:56] = 0.1
-    drawn = sketch(clean, clean * 2 - 1, fields(medium, clean * 2 - 1), None)
+    drawn = sketch(clean, clean * 2 - 1, medium_fields(medium, clean * 2 - 1), None)
     assert drawn[..., 42:54, 42:54].mean() < 0.5
     assert drawn[..., :20, :20].mean() > 0.85
 
@@ -140,7 +140,7 @@ def test_a_sketch_leaves_as_much_paper_as_the_look_does(twins: Layers) -> None:
     face = {name: layer.float() / 255 for name, layer in twins.items() if name != "label"}
     ones = {"known": torch.ones_like(face["figure"]), "plain": torch.ones(1, 1, 1, 1)}
     seen = face["photo"] * 2 - 1
-    drawn = sketch(face["photo"], seen, fields(medium, seen), face | ones)
+    drawn = sketch(face["photo"], seen, medium_fields(medium, seen), face | ones)
     assert abs(drawn.mean() - twin.mean()) < 0.06
     assert (drawn - twin).abs().mean() < 0.12
 

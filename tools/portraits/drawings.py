@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...core.pictures import image_to_tensor, read_photo, tensor_to_image, write_picture
-from ...models.media.strokes import fields
+from ...models.media import medium_fields
 from ...training.losses.reconstruction import resize
 from ...training.stylizer.targets import TARGETS, saturate
 from ..detector.photos import POINTS
@@ -81,7 +81,7 @@ def drawn(picture: Tensor, look: Look) -> Tensor:
     """A picture `[3, H, W]` in 0..1 drawn by the look's rule, in its shapes."""
     medium, rule = TARGETS[look.rule]
     one = picture[None]
-    result = rule(one, one * 2 - 1, fields(medium, one * 2 - 1), None)
+    result = rule(one, one * 2 - 1, medium_fields(medium, one * 2 - 1), None)
     return (saturate((1.06 * result + 0.03).clamp(0, 1), 1.25) if look.others else result)[0]
 
 

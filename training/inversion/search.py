@@ -16,7 +16,6 @@ from torch import Tensor
 
 from ...core.callbacks import Callbacks
 from ...latents.encoding import default_steps, initial_w_plus, refined_w_plus
-from ...latents.mixing import part_of
 from ...latents.sampling import w_statistics
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent, device_of
 from ..kit.loop import train
@@ -218,9 +217,7 @@ class PartwiseSearch:
         self.searches.append(self._search(self.parts[len(self.searches)]))
 
     def _search(self, faces: slice) -> LatentSearch:
-        return LatentSearch(
-            self.images[faces], self.setting, None if self.start is None else part_of(self.start, faces)
-        )
+        return LatentSearch(self.images[faces], self.setting, None if self.start is None else self.start.select(faces))
 
 
 class LatentSearch:

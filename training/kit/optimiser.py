@@ -40,6 +40,9 @@ class MuonAndAdam:
             `param_groups`.
         betas: Adam's.
         momentum: Muon's.
+
+    Raises:
+        RuntimeError: this PyTorch has no Muon.
     """
 
     def __init__(
@@ -58,6 +61,11 @@ class MuonAndAdam:
         self.views = [nn.Parameter(as_matrix(parameter.detach())) for parameter in matrices]
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
         if matrices:
+            if not hasattr(torch.optim, "Muon"):
+                raise RuntimeError(
+                    f"This training needs torch.optim.Muon, which PyTorch {torch.__version__} does not have. Install "
+                    "PyTorch 2.9 or newer."
+                )
             self.optimisers["muon"] = torch.optim.Muon(
                 self.views, lr=1.0, weight_decay=0.0, momentum=momentum, adjust_lr_fn="match_rms_adamw"
             )

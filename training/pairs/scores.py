@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...core.filters import luma
 from ...models.discriminator import Discriminator
 from ...models.identity import IdentityNetwork, identity_similarity
 from ...models.types import FaceGenerator
@@ -29,7 +30,6 @@ from ..losses.semantic import SELF_RESOLUTIONS, self_similarity_distances
 SCORES = ("quality", "structure", "saturation", "contrast", "reconstruction_error", "identity")
 CLIPPED = 0.98
 """A channel value beyond this, of either sign, is as good as clipped."""
-LUMA = (0.299, 0.587, 0.114)
 LOOK_SIDE = 16
 COLOUR_SIDE = 4
 COLOUR_DISTANCE = 0.04
@@ -102,8 +102,7 @@ def saturation(*sides: Tensor) -> Tensor:
 
 def contrast(*sides: Tensor) -> Tensor:
     """`[N]`: the smaller standard deviation of brightness of several pictures."""
-    weights = sides[0].new_tensor(LUMA)[:, None, None]
-    spreads = [(side.clamp(-1.0, 1.0) * weights).sum(1).flatten(1).std(1, unbiased=False) for side in sides]
+    spreads = [luma(side.clamp(-1.0, 1.0)).flatten(1).std(1, unbiased=False) for side in sides]
     return torch.stack(spreads).amin(0)
 
 

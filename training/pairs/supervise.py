@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...core.callbacks import Callbacks
+from ...core.filters import luma
 from ...core.settings import to_mapping
 from ...latents.sampling import mixed_w_plus, w_statistics
 from ...models.types import FaceGenerator, device_of
@@ -309,7 +310,7 @@ class PairSupervisionTask:
         structural = ~whole & (each > 0)
         if bool(structural.any()):
             share = each[structural]
-            soft, soft_wanted = (_soft_luma(x[structural]) for x in (made, wanted))
+            soft, soft_wanted = (F.avg_pool2d(luma(x[structural]), 4) for x in (made, wanted))
             blurred = (soft - soft_wanted).abs().mean((1, 2, 3))
             structure = torch.stack(
                 [self_similarity_distance(a[None], b[None]) for a, b in zip(soft, soft_wanted, strict=True)]
@@ -374,9 +375,3 @@ class PairSupervisionTask:
         networks = (self.source.generator, self.style.generator, self.target, self.average)
         rows = [torch.cat(list(network.synthesis(self._preview_w).float()), 2) for network in networks]
         return (torch.cat(rows, 1).clamp(-1.0, 1.0) + 1.0) / 2.0
-
-
-def _soft_luma(pictures: Tensor) -> Tensor:
-    """`[N, 1, R/4, R/4]`: brightness (Rec. 601) seen from afar."""
-    weights = pictures.new_tensor([0.299, 0.587, 0.114])[None, :, None, None]
-    return F.avg_pool2d((pictures * weights).sum(1, keepdim=True), 4)

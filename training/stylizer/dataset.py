@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...core.filters import box_blur
-from ...models.media.strokes import fields
+from ...core.filters import box_blur, saturate
+from ...models.media import medium_fields
 from ...models.stylizer import MAX_LEVEL
 from ...procedural.backgrounds import draw_background, draw_shapes, uniform
 from ...procedural.labels import Label
@@ -24,7 +24,7 @@ from ..kit.randomness import at_step
 from . import randomise
 from .randomise import between
 from .rendered_pairs import Layers
-from .targets import Target, saturate
+from .targets import Target
 
 FEATURES = (Label.EYE, Label.BROW, Label.UPPER_LIP, Label.LOWER_LIP, Label.MOUTH, Label.GLASSES)
 STUDIO_SHARE = 0.25
@@ -93,7 +93,7 @@ def rendered_pair_batches(
             if layers is not None and not layers["studio"] and uniform(generator) < 0.7:
                 seen = randomise.pores(seen, layers["figure"][0], generator)
             seen = randomise.degrade(seen, degrade, generator)[None] * 2 - 1
-            field = fields(medium, seen)
+            field = medium_fields(medium, seen)
             full = target(clean[None], seen, field, layers)
             level = MAX_LEVEL if uniform(generator) < 0.7 else MAX_LEVEL * uniform(generator)
             given.append(seen)
@@ -228,7 +228,7 @@ def pair_batches(
             wanted.append(square[1] * 2 - 1)
             levels.append(level)
         seen = torch.stack(given)
-        return Batch(seen, fields(medium, seen), torch.stack(wanted), torch.tensor(levels))
+        return Batch(seen, medium_fields(medium, seen), torch.stack(wanted), torch.tensor(levels))
 
     return batch
 

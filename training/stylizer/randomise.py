@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from ...core.filters import box_blur
-from ...models.media.strokes import luma, smear
+from ...core.filters import box_blur, luma
+from ...models.media.flow import smear
 from ...procedural.backgrounds import draw_background, draw_shapes, uniform
 
 

@@ -1,7 +1,7 @@
 """Rendered faces with what each medium needs to draw their twins, kept on disk as bytes.
 
 A finished twin would fix where its strokes lie. Layers leave that open: tone, drawn features and outlines of the
-sketch, the flat picture of the cartoon, the label map. `media.py` lays strokes over them on the same grid that the
+sketch, the flat picture of the cartoon, the label map. A medium lays strokes over them on the same grid that the
 network is given, at any size of the face, so that every stroke of the target can be foreseen.
 """
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ...core.settings import check_fields, setting
 from ..kit.settings import adam_rate, any_seed, decay, previews, share, snapshots, weight
 
-# The same as `models/media/strokes.py: MEDIA`; importing that would load torch, and nodes read their widgets from here.
+# The same as in `models/media`; importing that would load torch, and nodes read their widgets from here.
 MEDIA = ("none", "pencil", "paint", "flat", "cel")
 AUTOMATIC_MEDIUM = "auto"
 

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from ...core.filters import box_blur
+from ...core.filters import box_blur, luma, saturate, smoothstep
 from ...models.media.cel import cut_tones, even_areas, ink_lines, inked
-from ...models.media.strokes import flow, lay_strokes, luma, smear, smoothstep
+from ...models.media.flow import flow, smear
+from ...models.media.strokes import lay_strokes
 
 Target = Callable[[Tensor, Tensor, Tensor, "Mapping[str, Tensor] | None"], Tensor]
 """(clean picture [N,3,H,W] 0..1, what the network is given -1..1, its fields, layers of a face 0..1) -> 0..1"""
@@ -115,12 +116,6 @@ def cartoon(clean: Tensor, given: Tensor, fields: Tensor, layers: Mapping[str, T
         features = box_blur((layers["features"] * known).clamp(0, 1), 1)
         toned, ink = torch.lerp(toned, drawn, 0.85 * features), ink * (1 - 0.7 * features)
     return inked(toned, ink).clamp(0, 1)
-
-
-def saturate(picture: Tensor, amount: float | Tensor) -> Tensor:
-    """Colours moved away from grey (`amount` > 1) or towards it."""
-    grey = luma(picture)
-    return (grey + (picture - grey) * amount).clamp(0, 1)
 
 
 TARGETS: Mapping[str, tuple[str, Target]] = {
