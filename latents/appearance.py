@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..models.blending import blend_generators
 from ..models.types import FaceGenerator, FaceLatent, name_of
+from .mixing import with_exact_ends
 from .sampling import sample_latent
 
 AUTOMATIC = 0
@@ -108,7 +109,7 @@ def swap_appearance(faces: FaceLatent, looks: FaceLatent, amounts: Tensor) -> Fa
     own = faces.w_plus.repeat_interleave(count, 0)
     other = looks.w_plus.to(own.device, own.dtype).repeat(len(faces), 1, 1)
     share = amounts.to(own.device, own.dtype)[:, None]
-    mixed = torch.where(share == 0, own, torch.where(share == 1, other, torch.lerp(own, other, share)))
+    mixed = with_exact_ends(own, other, share, torch.lerp(own, other, share))
     noise = faces.noise
     if noise is not None:
         noise = tuple(n if n.shape[0] == 1 else n.repeat_interleave(count, 0) for n in noise)

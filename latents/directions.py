@@ -18,7 +18,7 @@ from ..models.checkpoints.arrays import find_arrays, read_arrays
 from ..models.types import FaceDirections, FaceGenerator, FaceLatent, device_of, name_of
 from .files import check_ours, our_metadata, save_bytes
 from .layers import describe_layers, parse_layers
-from .sampling import synthesise
+from .sampling import map_z, synthesise
 
 SAMPLES = 10_000
 BATCH = 1000
@@ -240,11 +240,7 @@ def _samples(generator: FaceGenerator, seed: int) -> Tensor:
     """w of seeded faces, `[SAMPLES, w_dim]` float64 on the CPU."""
     network, device = generator.generator, device_of(generator)
     z = torch.randn(SAMPLES, network.config.z_dim, generator=torch.Generator().manual_seed(seed))
-    found = []
-    for part in z.split(BATCH):
-        c = torch.zeros(len(part), network.config.c_dim, device=device) if network.config.c_dim else None
-        found.append(network.mapping(part.to(device), c).cpu().double())
-    return torch.cat(found)
+    return torch.cat([map_z(network, part.to(device)).cpu().double() for part in z.split(BATCH)])
 
 
 def _same_sign(vectors: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..models.types import FaceGenerator, FaceLatent, device_of
-from .sampling import seeded_z
+from .sampling import map_z, seeded_z
 
 MixMode = Literal["linear", "slerp"]
 Easing = Literal["none", "smooth"]
@@ -37,7 +37,7 @@ def slerp(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
     straight = (sine.abs() < NEARLY_PARALLEL) | (length_a == 0) | (length_b == 0)
     turned = (torch.sin((1 - t) * angle) * unit_a + torch.sin(t * angle) * unit_b) / torch.where(straight, 1, sine)
     mixed = torch.where(straight, torch.lerp(a, b, t), turned * torch.lerp(length_a, length_b, t))
-    return _with_exact_ends(a, b, t, mixed)
+    return with_exact_ends(a, b, t, mixed)
 
 
 def mix_latents(
@@ -87,7 +87,7 @@ def mix_latents(
     else:
         mixed = torch.lerp(codes_a, codes_b, t)
     return a.replace(
-        w_plus=_with_exact_ends(codes_a, codes_b, t, mixed),
+        w_plus=with_exact_ends(codes_a, codes_b, t, mixed),
         noise=_mix_noise(a, b, amounts),
         w_space=a.w_space or b.w_space,
         reconstruction_error=None,
@@ -130,7 +130,7 @@ def walk_between_latents(latent: FaceLatent, frames: int, loop: bool = True, eas
     t = t.to(a.device, a.dtype)
     shared = latent.noise is not None and all(noise.shape[0] == 1 for noise in latent.noise)
     return latent.replace(
-        w_plus=_with_exact_ends(a, b, t, torch.lerp(a, b, t)),
+        w_plus=with_exact_ends(a, b, t, torch.lerp(a, b, t)),
         noise=latent.noise if shared else None,
         reconstruction_error=None,
         identity_distance=None,
@@ -156,12 +156,11 @@ def walk_between_seeds(
     start, end, t = _columns(walk_positions(len(seeds), frames, loop, easing))
     z = seeded_z(seeds, network.config.z_dim).to(device)
     t = t.to(device)
-    c = torch.zeros(max(frames, len(z)), network.config.c_dim, device=device) if network.config.c_dim else None
     if space == "z":
-        w = network.mapping(slerp(z[start], z[end], t[:, 0]), None if c is None else c[:frames])
+        w = map_z(network, slerp(z[start], z[end], t[:, 0]))
     else:
-        keys = network.mapping(z, None if c is None else c[: len(z)])
-        w = _with_exact_ends(keys[start], keys[end], t[:, 0], torch.lerp(keys[start], keys[end], t[:, 0]))
+        keys = map_z(network, z)
+        w = with_exact_ends(keys[start], keys[end], t[:, 0], torch.lerp(keys[start], keys[end], t[:, 0]))
     return FaceLatent(
         w_plus=network.broadcast(mean + truncation_psi * (w - mean)).clone(),
         w_space=generator.w_space,
@@ -174,7 +173,7 @@ def _columns(places: list[tuple[int, int, float]]) -> tuple[list[int], list[int]
     return [p[0] for p in places], [p[1] for p in places], torch.tensor([p[2] for p in places])[:, None, None]
 
 
-def _with_exact_ends(a: Tensor, b: Tensor, t: Tensor, mixed: Tensor) -> Tensor:
+def with_exact_ends(a: Tensor, b: Tensor, t: Tensor, mixed: Tensor) -> Tensor:
     """`lerp` at 1 may differ from its end in the last bit."""
     return torch.where(t == 0, a, torch.where(t == 1, b, mixed))
 

@@ -61,10 +61,9 @@ def synthesise(generator: FaceGenerator, latent: FaceLatent, batch_size: int = 8
     device = device_of(generator)
     pictures = []
     for start in range(0, len(latent), batch_size):
-        part = slice(start, start + batch_size)
-        w_plus = latent.w_plus[part].to(device)
-        noise = "const" if latent.noise is None else [_rows(n, part).to(device) for n in latent.noise]
-        pictures.append(network.synthesis(w_plus, noise=noise).float())
+        part = latent.select(slice(start, start + batch_size))
+        noise = "const" if part.noise is None else [n.to(device) for n in part.noise]
+        pictures.append(network.synthesis(part.w_plus.to(device), noise=noise).float())
     return torch.cat(pictures) if pictures else torch.zeros(0, 3, generator.resolution, generator.resolution)
 
 
@@ -84,9 +83,10 @@ def mixed_w_plus(
     return torch.where(second[:, :, None], other[:, None], first[:, None])
 
 
-def _rows(noise: Tensor, part: slice) -> Tensor:
-    """The noise of some faces: one map per face, or one that all share."""
-    return noise if noise.shape[0] == 1 else noise[part]
+def map_z(network: Generator, z: Tensor) -> Tensor:
+    """w `[N, w_dim]` of z `[N, z_dim]`; from a conditional generator, of no class."""
+    c_dim = network.config.c_dim
+    return network.mapping(z, torch.zeros(len(z), c_dim, device=z.device) if c_dim else None)
 
 
 W_SAMPLES = 2000
@@ -98,8 +98,6 @@ def w_statistics(network: Generator, mean_latent: Tensor, seed: int) -> tuple[Te
     """The mean latent `[w_dim]` and one number, the standard deviation of w about it."""
     random = torch.Generator().manual_seed(seed)
     z = torch.randn(W_SAMPLES, network.config.z_dim, generator=random).to(mean_latent.device)
-    c_dim = int(network.config.c_dim)
-    c = torch.zeros(W_SAMPLES, c_dim, device=mean_latent.device) if c_dim else None
-    w = network.mapping(z, c)
+    w = map_z(network, z)
     mean = mean_latent.detach().float().clone()
     return mean, (w - mean).square().mean().sqrt()

@@ -63,8 +63,8 @@ class PolishTask(AutoencoderTask):
         super().__init__(encoder, generator, portraits, held_out, judges, config, device)
         layout: dict[str, Any] = {"device": device, "memory_format": torch.channels_last}
         self.discriminator = discriminator.train().requires_grad_(True).to(**layout)
-        self.critic = list(discriminator.parameters())
-        self.optimise_discriminator = MuonAndAdam(self.critic, BETAS, MOMENTUM)
+        self.d_parameters = list(discriminator.parameters())
+        self.optimise_discriminator = MuonAndAdam(self.d_parameters, BETAS, MOMENTUM)
         self.state = State(
             both=self.state, discriminator=self.discriminator, optimise_discriminator=self.optimise_discriminator
         )
@@ -108,15 +108,17 @@ class PolishTask(AutoencoderTask):
                     [layer.float() for layer in fake_features], [layer.detach().float() for layer in real_features]
                 ).mean()
                 terms |= parts | {"adversarial": adversarial, "features": matching}
-        critic_gradients = torch.autograd.grad(terms["discriminator"], self.critic, retain_graph=together)
+        d_gradients = torch.autograd.grad(terms["discriminator"], self.d_parameters, retain_graph=together)
         if step % R1_INTERVAL == 0:
             seen = augment(truth).detach().requires_grad_(True)
             (slope,) = torch.autograd.grad(self.discriminator(seen).sum(), seen, create_graph=True)
             terms["r1"] = slope.square().sum((1, 2, 3)).mean()
-            extra = torch.autograd.grad(terms["r1"] * (R1_GAMMA / 2 * R1_INTERVAL), self.critic, allow_unused=True)
-            critic_gradients = tuple(a if b is None else a + b for a, b in zip(critic_gradients, extra, strict=True))
+            extra = torch.autograd.grad(
+                terms["r1"] * (R1_GAMMA / 2 * R1_INTERVAL), self.d_parameters, allow_unused=True
+            )
+            d_gradients = tuple(a if b is None else a + b for a, b in zip(d_gradients, extra, strict=True))
         rate = config.learning_rate * schedule(step, at.total)
-        updates = [Update("discriminator", self.optimise_discriminator, self.critic, critic_gradients, rate)]
+        updates = [Update("discriminator", self.optimise_discriminator, self.d_parameters, d_gradients, rate)]
         if together:
             loss = reconstruction_loss(parts, config) + FEATURE_WEIGHT * matching
             loss = loss + config.adversarial_weight * adversarial

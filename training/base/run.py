@@ -314,15 +314,16 @@ def parts_of(generator: FaceGenerator, encoder: FaceEncoder) -> tuple[Encoder, G
     Raises:
         ValueError: they are not those of a base.
     """
-    reader, critic, config = encoder.network, generator.discriminator, generator.generator.config
-    if not isinstance(reader, Encoder) or not reader.config.one_code or critic is None or config.mapping_layers != 2:
+    reader, discriminator = encoder.network, generator.discriminator
+    layers = generator.generator.config.mapping_layers
+    if not isinstance(reader, Encoder) or not reader.config.one_code or discriminator is None or layers != 2:
         raise ValueError(
             "The base to go on from has to be one that `train-base` made, or portraits: its generator with the "
             "discriminator, and its encoder, which gives one code a face."
         )
     if (encoder.num_ws, encoder.w_dim) != (generator.num_ws, generator.w_dim) or encoder.resolution != ENCODER_SIZE:
         raise ValueError("The encoder to go on from is not the generator's. Give the two that were made together.")
-    return reader, generator.generator, critic
+    return reader, generator.generator, discriminator
 
 
 def _save(weights: dict[str, Any], path: Path) -> None:

@@ -146,7 +146,7 @@ class EncoderTask:
     def __init__(self, generator: FaceGenerator, config: EncoderTrainingConfig, images: Tensor | None) -> None:
         self.config, self.device = config, device_of(generator)
         self.generator = frozen_copy(generator.generator)
-        self.critic = frozen_discriminator(generator, config.feature_weight)
+        self.discriminator = frozen_discriminator(generator, config.feature_weight)
         self.resolution = generator.resolution
         self.mean, spread = w_statistics(self.generator, generator.mean_latent.to(self.device), config.seed)
         self.variance = spread.square()
@@ -175,7 +175,7 @@ class EncoderTask:
         own = 0
         if with_pictures and self.images is not None:
             own = min(config.batch_size, max(1, round(config.image_share * config.batch_size)))
-        # The batch is `sampled` faces, then `own` ones; from here on each process has its share of either.
+        # The batch is `sampled` faces, then `own` ones; from here on there is this shard of either.
         sampled = config.batch_size - own
         with torch.no_grad():
             target = at.shard(self._codes(sampled, random, config.style_mixing_prob))
@@ -199,7 +199,7 @@ class EncoderTask:
             loss = loss + config.code_weight * terms["codes"]
         if with_pictures:
             drawn = self.generator.synthesis(codes, noise="const")
-            parts = ReconstructionLoss(truth, self.critic).terms(drawn)
+            parts = ReconstructionLoss(truth, self.discriminator).terms(drawn)
             terms |= {name: part.mean() for name, part in parts.items()}
             loss = loss + config.pixel_weight * terms["pixel"]
             if "feature" in terms:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..kit.precision import autocast
+from ..losses.reconstruction import comparison_grid
 from ..reports.scoring import Draw
 
 PREVIEW_FACES = 5
@@ -33,8 +34,7 @@ class FinetunePreview:
             self._source = self._drawn(self._draw_source)
         given = self._drawn(kept)
         rows = [self._source, self._drawn(now), given, self._nearest_styles(given)]
-        grid = torch.cat([torch.cat(list(row), 2) for row in rows], 1)
-        return (grid.float().clamp(-1.0, 1.0) + 1.0) / 2.0
+        return comparison_grid(*rows, faces=PREVIEW_FACES)
 
     def _drawn(self, draw: Draw) -> Tensor:
         with autocast(self._precision, self._w_plus.device):

@@ -121,18 +121,19 @@ def finetune(
             )
         # Ended early between two measurements, the style as it is now competes too. The run's state is kept already
         # and knows nothing of it, so a resumed run goes on as if it had not been.
-        task.measure_the_end(processes.once)
+        task.snapshots.measure_the_end(task.steps_done, processes.once)
+        chosen_step, scores = task.snapshots.chosen_step(task.steps_done), task.snapshots.scores.all
         card = make_card(
             config.style_name,
             to_mapping(config),
             history,
-            task.scores.all,
+            scores,
             pictures=len(pictures),
             held_out=0 if validation is None else len(validation),
             source=source.style,
             resolution=source.resolution,
             steps=task.steps_done,
-            chosen_step=task.chosen_step,
+            chosen_step=chosen_step,
         )
         if run_dir is not None and processes.is_main:
             save_card(run_dir, card, task.preview(), history, FinetuneConfig)
@@ -142,8 +143,8 @@ def finetune(
             history,
             task.steps_done,
             finished=task.steps_done >= config.steps or task.finished,
-            chosen_step=task.chosen_step,
-            scores=tuple(task.scores.all),
+            chosen_step=chosen_step,
+            scores=tuple(scores),
             held_out=tuple(held_out),
         )
 

@@ -22,7 +22,7 @@ class Snapshots:
 
     Args:
         networks: `average`, a synthesis network, and `discriminator`, as they are trained.
-        draw_source, critic: the source's, which nothing trains.
+        draw_source, discriminator: the source's, which nothing trains.
         w_plus: `[N, num_ws, w_dim]`: the faces that are measured.
         pictures: `[M, 3, R, R]` in -1..1, of the style, best ones that nothing learns from.
     """
@@ -31,12 +31,12 @@ class Snapshots:
         self,
         networks: Mapping[str, nn.Module],
         draw_source: Draw,
-        critic: Discriminator,
+        discriminator: Discriminator,
         w_plus: Tensor,
         pictures: Tensor,
         config: FinetuneConfig,
     ) -> None:
-        self._networks, self._critic, self._draw_source = networks, critic, draw_source
+        self._networks, self._discriminator, self._draw_source = networks, discriminator, draw_source
         self._w_plus, self._pictures = w_plus, pictures
         self._keep_best = config.keep_snapshot == "best"
         self.scores = ScoreHistory(config.structure_limit, config.patience)
@@ -58,7 +58,7 @@ class Snapshots:
 
     def _scores(self) -> tuple[float, float]:
         if self._scorer is None:
-            self._scorer = Scorer(self._draw_source, self._critic, self._w_plus, self._pictures)
+            self._scorer = Scorer(self._draw_source, self._discriminator, self._w_plus, self._pictures)
         return self._scorer(self._networks["average"])
 
     def measure_the_end(self, step: int, once: Once) -> None:

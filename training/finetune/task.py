@@ -21,12 +21,12 @@ from ..kit.state import Attributes, State
 from ..kit.step import NonFiniteLoss, Step, Update
 from ..losses.adversarial import r1_gamma_heuristic
 from ..losses.semantic import FEW_SHOTS, SemanticWeights
-from ..reports.scoring import FACES, ScoreHistory
+from ..reports.scoring import FACES
 from .batches import FinetuneBatch, FinetuneBatches
 from .networks import copy_networks, match_palette
 from .preview import PREVIEW_FACES, FinetunePreview
 from .settings import FinetuneConfig
-from .snapshots import Once, Snapshots
+from .snapshots import Snapshots
 from .step import FinetuneGradients, FinetuneLosses, RunningStatistics, mean_of
 
 PALETTE_FACES = 64
@@ -64,7 +64,7 @@ class FinetuneTask:
         shards: int = 1,
     ) -> None:
         """`pictures [N, 3, R, R]` as `prepare_style_images` gives them; `validation` more of them, not trained on; each
-        batch is divided into so many `shards`, for one process each."""
+        batch is divided into so many `shards`."""
         assert source.discriminator is not None  # noqa: S101 - check_source has been there
         self.source, self.pictures, self.config = source, pictures, config
         guides = tuple(guide for guide in guides if guide.weight > 0.0)
@@ -161,7 +161,7 @@ class FinetuneTask:
         return reported
 
     def compute(self, batch: FinetuneBatch, at: Step) -> tuple[FinetuneGradients, Tensor]:
-        """The mean over this process's parts of the batch, and D's logits on its real pictures."""
+        """The mean over this shard's parts of the batch, and D's logits on its real pictures."""
         count = self.config.accumulate
         parts, logits = [], []
         for index in range(at.rank * count, (at.rank + 1) * count):
@@ -172,23 +172,9 @@ class FinetuneTask:
         return mean_of(parts), torch.cat(logits)
 
     @property
-    def scores(self) -> ScoreHistory:
-        """What was measured so far."""
-        return self.snapshots.scores
-
-    @property
     def finished(self) -> bool:
         """Whether the training is to end before its last step, for want of anything better."""
-        return self.scores.out_of_patience
-
-    @property
-    def chosen_step(self) -> int:
-        """The step whose weights `result` gives."""
-        return self.snapshots.chosen_step(self.steps_done)
-
-    def measure_the_end(self, once: Once) -> None:
-        """Lets the weights as they are now compete for the best, too, measured `once` for all that train together."""
-        self.snapshots.measure_the_end(self.steps_done, once)
+        return self.snapshots.scores.out_of_patience
 
     def result(self) -> FaceGenerator:
         """The averaged generator, as it is now or as it was best, with its discriminator, style name and provenance."""

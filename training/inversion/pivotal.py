@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ...core.callbacks import Callbacks
-from ...latents.sampling import w_statistics
+from ...latents.sampling import map_z, w_statistics
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent, device_of, name_of
 from ..kit.loop import train
 from ..kit.state import State
@@ -192,17 +192,16 @@ class PivotalTask:
 
     def _locality(self) -> Tensor:
         """How far the network has moved from the source at a random face near a pivot (PTI, section 3.3)."""
-        size = self.before.config
         with torch.no_grad():
-            z = torch.randn(1, size.z_dim, generator=self.random).to(self.device)
-            w = self.before.mapping(z, torch.zeros(1, size.c_dim, device=self.device) if size.c_dim else None)
+            z = torch.randn(1, self.before.config.z_dim, generator=self.random).to(self.device)
+            w = map_z(self.before, z)
             pivot = self.pivots[self.done % len(self.pivots)][None]
             away = w[:, None] - pivot
             # Normalised code by code, so that the reach means the same for W and W+.
             near = pivot + self.reach * away / away.norm(dim=2, keepdim=True).clamp(min=1e-8)
             wanted = self.before.synthesis(near)
         pictures = self.network.synthesis(near)
-        terms = ReconstructionLoss(wanted, self.likeness.critic, self.likeness.codes).terms(pictures)
+        terms = ReconstructionLoss(wanted, self.likeness.discriminator, self.likeness.codes).terms(pictures)
         return likeness_loss(terms, self.config).mean()
 
     @torch.no_grad()

@@ -89,10 +89,10 @@ def encode_reference(
             "anchors, or raise `steps`."
         )
     with torch.inference_mode(False), torch.enable_grad():
-        critic = frozen_discriminator(style, config.feature_weight)
-        if critic is None and source is not None and source.resolution == style.resolution:
-            critic = frozen_discriminator(source, config.feature_weight)
-        if config.steps and critic is None and config.pixel_weight == 0.0:
+        discriminator = frozen_discriminator(style, config.feature_weight)
+        if discriminator is None and source is not None and source.resolution == style.resolution:
+            discriminator = frozen_discriminator(source, config.feature_weight)
+        if config.steps and discriminator is None and config.pixel_weight == 0.0:
             raise ValueError(
                 "`pixel_weight` is 0 and neither generator has a discriminator: nothing is compared. Raise "
                 "`pixel_weight`, or connect a source with its discriminator."
@@ -107,8 +107,8 @@ def encode_reference(
             preview_interval=config.preview_interval,
             seed=config.seed,
         )
-        context = SearchContext(style, search, judge=_judge_of(critic, config))
-        start = FaceLatent(_start(wanted, style, encoder, anchors, critic))
+        context = SearchContext(style, search, judge=_judge_of(discriminator, config))
+        start = FaceLatent(_start(wanted, style, encoder, anchors, discriminator))
         found = PartwiseSearch(wanted, context, start).run(config.steps, callbacks)
     w_plus, error = found.w_plus, found.reconstruction_error
     if config.several == "average" and len(w_plus) > 1:
@@ -131,18 +131,18 @@ def apply_reference(
 
 
 @torch.no_grad()
-def nearest_anchor(pictures: Tensor, anchors: Anchors, critic: Discriminator | None) -> Tensor:
-    """`[N]`: which anchor's picture is most like each of `pictures [N, 3, R, R]`, by features where there is a critic
-    and by pixels at 64 px."""
+def nearest_anchor(pictures: Tensor, anchors: Anchors, discriminator: Discriminator | None) -> Tensor:
+    """`[N]`: which anchor's picture is most like each of `pictures [N, 3, R, R]`, by a discriminator's features where
+    there is one and by pixels at 64 px."""
     size = pictures.shape[2]
     known = resize(anchors.pictures.to(pictures), size)
     a, b = (F.adaptive_avg_pool2d(p, min(POOLED, size)).flatten(1) for p in (pictures, known))
     distances = torch.cdist(a, b, p=1) / a.shape[1]
-    if critic is not None:
+    if discriminator is not None:
         features = [
             [
                 torch.cat(layer)
-                for layer in zip(*(discriminator_features(critic, part) for part in p.split(8)), strict=True)
+                for layer in zip(*(discriminator_features(discriminator, part) for part in p.split(8)), strict=True)
             ]
             for p in (pictures, known)
         ]
@@ -157,7 +157,7 @@ def _start(
     style: FaceGenerator,
     encoder: FaceEncoder | None,
     anchors: Anchors | None,
-    critic: Discriminator | None,
+    discriminator: Discriminator | None,
 ) -> Tensor:
     """Where the search begins, `[N, num_ws, w_dim]`."""
     if encoder is not None:
@@ -168,26 +168,26 @@ def _start(
             raise ValueError(
                 f"The anchors belong to another generator than the style {name_of(style)}. Give anchors of its W."
             )
-        chosen = nearest_anchor(wanted, anchors, critic).to(codes.w_plus.device)
+        chosen = nearest_anchor(wanted, anchors, discriminator).to(codes.w_plus.device)
         return codes.w_plus[chosen].to(wanted).clone()
     return style.mean_latent.to(wanted).expand(len(wanted), style.num_ws, -1).clone()
 
 
-def _judge_of(critic: Discriminator | None, config: ReferenceConfig) -> Callable[[Tensor, SearchContext], Judge]:
+def _judge_of(discriminator: Discriminator | None, config: ReferenceConfig) -> Callable[[Tensor, SearchContext], Judge]:
     """The loss above, whatever it is compared with."""
 
     def make(wanted: Tensor, setting: SearchContext) -> Judge:
         pool = min(POOLED, wanted.shape[2])
         small = F.adaptive_avg_pool2d(wanted, pool)
-        features = [] if critic is None else [f.detach() for f in discriminator_features(critic, wanted)]
+        features = [] if discriminator is None else [f.detach() for f in discriminator_features(discriminator, wanted)]
 
         def judge(pictures: Tensor, w_plus: Tensor) -> tuple[dict[str, Tensor], Tensor]:
             terms = {"pixel": (F.adaptive_avg_pool2d(pictures, pool) - small).abs().mean((1, 2, 3))}
-            if critic is not None:
-                terms["feature"] = feature_distance(discriminator_features(critic, pictures), features)
+            if discriminator is not None:
+                terms["feature"] = feature_distance(discriminator_features(discriminator, pictures), features)
             terms["mean"] = ((w_plus - setting.mean) / setting.spread).square().mean((1, 2))
             loss = config.pixel_weight * terms["pixel"] + config.mean_penalty * terms["mean"]
-            if critic is not None:
+            if discriminator is not None:
                 loss = loss + config.feature_weight * terms["feature"]
             return terms, loss
 

@@ -156,14 +156,14 @@ class SearchContext:
         self.source, self.config, self.device = generator, config, device_of(generator)
         self.judge = judge or likeness
         self.network = frozen_copy(generator.generator)
-        self.critic = frozen_discriminator(generator, config.feature_weight)
+        self.discriminator = frozen_discriminator(generator, config.feature_weight)
         self.mean, self.spread = w_statistics(self.network, generator.mean_latent.to(self.device), config.seed)
         self.codes = codes_of(encoder, generator, config.code_weight, self.spread)
 
 
 def likeness(wanted: Tensor, setting: SearchContext) -> Judge:
     """Pixels, features and what an encoder reads, weighed by the settings."""
-    loss = ReconstructionLoss(wanted, setting.critic, setting.codes)
+    loss = ReconstructionLoss(wanted, setting.discriminator, setting.codes)
 
     def judge(pictures: Tensor, _: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         terms = loss.terms(pictures)

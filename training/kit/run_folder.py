@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ...core.files import make_folder, write_atomically
+from ...core.pictures import to_pil
 from .kept import CannotResume, check_run, kept_states
 
 log = logging.getLogger(__name__)
@@ -127,11 +128,8 @@ class RunFolder:
 
     def save_preview(self, picture: Tensor, done: int) -> None:
         """Writes a picture `[3, H, W]` in 0..1 as `previews/step-<n>.png`."""
-        from PIL import Image
-
-        pixels = (picture.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-        path = self.path / "previews" / f"step-{done:06d}.png"
-        write_atomically(path, lambda file: Image.fromarray(pixels).save(file, format="PNG"))
+        path, image = self.path / "previews" / f"step-{done:06d}.png", to_pil(picture.permute(1, 2, 0))
+        write_atomically(path, lambda file: image.save(file, format="PNG"))
 
     def close(self) -> None:
         """Closes the loss table."""

@@ -34,28 +34,28 @@ class ReconstructionLoss:
 
     Args:
         wanted: `[N, 3, R, R]`, -1..1.
-        critic: a discriminator of this resolution that collects no gradients; None leaves its features out.
+        discriminator: of this resolution, that collects no gradients; None leaves its features out.
         codes: what an encoder says of pictures `[N, 3, R, R]` (`codes_of`). None leaves it out.
     """
 
     def __init__(
-        self, wanted: Tensor, critic: Discriminator | None, codes: Callable[[Tensor], Tensor] | None = None
+        self, wanted: Tensor, discriminator: Discriminator | None, codes: Callable[[Tensor], Tensor] | None = None
     ) -> None:
-        self.wanted, self.critic, self.codes = wanted, critic, codes
+        self.wanted, self.discriminator, self.codes = wanted, discriminator, codes
         self._pyramid = pyramid(wanted)
         self._features: list[Tensor] = []
-        if critic is not None:
+        if discriminator is not None:
             with torch.no_grad():
-                self._features = discriminator_features(critic, wanted)
+                self._features = discriminator_features(discriminator, wanted)
         if codes is not None:
             with torch.no_grad():
                 self._codes = codes(wanted)
 
     def terms(self, pictures: Tensor, faces: slice = slice(None)) -> dict[str, Tensor]:
-        """`pixel` and, with a critic, `feature`, with an encoder `code`: `[N]` each, of the pictures of `faces`."""
+        """`pixel`, with a discriminator `feature`, with an encoder `code`: `[N]` each, of the pictures of `faces`."""
         terms = {"pixel": pyramid_distance(pyramid(pictures), [level[faces] for level in self._pyramid])}
-        if self.critic is not None:
-            features = discriminator_features(self.critic, pictures)
+        if self.discriminator is not None:
+            features = discriminator_features(self.discriminator, pictures)
             terms["feature"] = feature_distance(features, [layer[faces] for layer in self._features])
         if self.codes is not None:
             terms["code"] = (self.codes(pictures) - self._codes[faces]).square().mean(1)
@@ -111,14 +111,14 @@ def frozen_copy(network: Any) -> Any:
 
 
 def frozen_discriminator(generator: Any, weight: float) -> Discriminator | None:
-    """The generator's discriminator as a critic, where it has one of its size and the features count."""
+    """The generator's discriminator, frozen, where it has one of its size and the features count."""
     discriminator = generator.discriminator
     if weight <= 0 or discriminator is None or discriminator.config.c_dim:
         return None
     if discriminator.config.resolution != generator.resolution:
         return None
-    critic: Discriminator = frozen_copy(discriminator)
-    return critic
+    frozen: Discriminator = frozen_copy(discriminator)
+    return frozen
 
 
 def codes_of(
@@ -198,7 +198,7 @@ def check_pictures(images: Tensor) -> None:
         )
 
 
-def comparison_grid(*rows: Tensor) -> Tensor:
-    """`[3, kR, nR]` in 0..1 of the first n <= 4 faces of k batches `[N, 3, R, R]` (-1..1), a row for each batch."""
-    drawn = [torch.cat(list(row[:PREVIEW_FACES].detach()), 2) for row in rows]
-    return (torch.cat(drawn, 1).clamp(-1.0, 1.0) + 1.0) / 2.0
+def comparison_grid(*rows: Tensor, faces: int = PREVIEW_FACES) -> Tensor:
+    """`[3, kR, nR]` in 0..1 of the first n <= `faces` of k batches `[N, 3, R, R]` (-1..1), a row for each batch."""
+    drawn = [torch.cat(list(row[:faces].detach()), 2) for row in rows]
+    return (torch.cat(drawn, 1).float().clamp(-1.0, 1.0) + 1.0) / 2.0

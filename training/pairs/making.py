@@ -13,9 +13,10 @@ from ...core.callbacks import Callbacks, batched
 from ...core.settings import to_mapping
 from ...models.identity import IdentityNetwork
 from ...models.types import FaceGenerator, device_of
-from ..losses.reconstruction import mean_squared_error
+from ..losses.reconstruction import comparison_grid, mean_squared_error
 from .candidates import Candidates, PicturesWithLatents, all_candidates
 from .filters import counts, filter_pairs
+from .manifest import merge_pairs
 from .renderer import from_bytes, level_blends, level_generators
 from .scores import (
     SCORES,
@@ -69,24 +70,28 @@ def make_pairs(
     with torch.inference_mode(False), torch.no_grad():
         blend = level_blends(config, source.generator.config.resolutions)
         levels = level_generators(source, target, blend, config.whole_palette)
-        judges = PairScorers.of(source, target, identity_network)
+        scorers = PairScorers.of(source, target, identity_network)
         groups = all_candidates(
             source,
             config,
             None if anchors is None else PicturesWithLatents(*anchors),
             None if photos is None else PicturesWithLatents(*photos),
-            judged=judges.target_critic is not None,
+            judged=scorers.target_discriminator is not None,
         )
-        judging = CandidateScoring(levels, judges, config, callbacks, sum(len(group) for group in groups))
-        parts = [_rows(group, judging.judge(group), source) for group in groups if not judging.stopped]
-        pairs = _joined([part.pairs for part in parts], blend, config, source, target)
-        verdict = filter_pairs(
-            pairs.level, pairs.origin, pairs.scores, torch.cat([part.repeated for part in parts]), config
-        )
+        scoring = CandidateScoring(levels, scorers, config, callbacks, sum(len(group) for group in groups))
+        made: list[StylePairs] = []
+        repeated: list[Tensor] = []
+        for group in groups:
+            if not scoring.stopped:
+                scores = scoring.judge(group)
+                made.append(_pairs_of(group, scores, source, target, blend, config))
+                repeated.append(scores["repeated"].reshape(-1))
+        pairs = merge_pairs(made)
+        verdict = filter_pairs(pairs.level, pairs.origin, pairs.scores, torch.cat(repeated), config)
         report = {
             "settings": to_mapping(config),
             "rows": counts(pairs.level, pairs.origin, verdict),
-            "notes": _notes(judges, groups, judging.stopped),
+            "notes": _notes(scorers, groups, scoring.stopped),
         }
         if not bool((verdict == 0).any()):
             raise ValueError(
@@ -101,7 +106,7 @@ class CandidateScoring:
     """Draws candidates batch by batch and notes their scores; the pictures are forgotten."""
 
     levels: tuple[FaceGenerator, ...]
-    judges: PairScorers
+    scorers: PairScorers
     config: PairsConfig
     callbacks: Callbacks
     total: int
@@ -122,7 +127,7 @@ class CandidateScoring:
             looks.append(PictureHashes.of(before))
             self.done += rows.stop - rows.start
             if self.callbacks.on_preview is not None and self.batches % PREVIEW_INTERVAL == 0:
-                self.callbacks.on_preview(self.done, _strip(shown))
+                self.callbacks.on_preview(self.done, comparison_grid(*shown, faces=PREVIEW_FACES))
             self.batches += 1
             self.stopped = self.callbacks.after(self.done, self.total)
             if self.stopped:
@@ -151,19 +156,19 @@ class CandidateScoring:
         for level in group.levels:
             if group.origin == "anchor":
                 after = known
-                structure = picture_structure(self.judges.source_critic, before, after)
+                structure = picture_structure(self.scorers.source_discriminator, before, after)
             elif level == 0:
                 after, structure = before, torch.zeros(len(codes))
             else:
                 after, after_features = _draw(self.levels[level], target_codes)
                 structure = generator_structure(features, after_features)
             judged = {
-                "quality": quality(self.judges.discriminator_of(level), after),
+                "quality": quality(self.scorers.discriminator_of(level), after),
                 "structure": structure,
                 "saturation": saturation(before, after),
                 "contrast": contrast(before, after),
                 "reconstruction_error": error,
-                "identity": identity(self.judges.identity, before, after),
+                "identity": identity(self.scorers.identity, before, after),
             }
             for name, values in judged.items():
                 scores[name].append(values.float().cpu())
@@ -177,70 +182,29 @@ def _draw(generator: FaceGenerator, codes: Tensor) -> tuple[Tensor, dict[int, Te
     return pictures.float(), features
 
 
-def _strip(shown: Sequence[Tensor]) -> Tensor:
-    """`[3, kR, nR]` in 0..1: the first faces of a batch, a row for each level."""
-    rows = [torch.cat(list(row[:PREVIEW_FACES]), 2) for row in shown]
-    return (torch.cat(rows, 1).clamp(-1.0, 1.0) + 1.0) / 2.0
-
-
-@dataclass(frozen=True)
-class _Part:
-    pairs: dict[str, Tensor]
-    repeated: Tensor
-
-
-def _rows(group: Candidates, scores: dict[str, Tensor], source: FaceGenerator) -> _Part:
-    """One row per pair, level by level; codes stay views as long as possible."""
-    judged = scores["repeated"].shape[1]
-    levels = len(group.levels)
-    stored = group.pictures
-    if not len(stored):
-        stored = torch.zeros(0, 3, source.resolution, source.resolution, dtype=torch.uint8)
-    columns = {name: values.reshape(-1) for name, values in scores.items() if name in SCORES}
-    pairs = {
-        "codes": group.codes[:judged],
-        "target_codes": group.target_codes[:judged],
-        "row": torch.arange(judged).repeat(levels),
-        "level": torch.tensor(group.levels).repeat_interleave(judged),
-        "origin": torch.full((levels * judged,), PAIR_ORIGINS.index(group.origin)),
-        "picture": group.picture[:judged].repeat(levels),
-        "flip": group.flip[:, :judged].reshape(-1),
-        "affine": group.affine[:, :judged].reshape(-1, 4),
-        "stored": stored,
-        **columns,
-    }
-    return _Part(pairs, scores["repeated"].reshape(-1))
-
-
-def _joined(
-    parts: Sequence[dict[str, Tensor]],
-    blend: dict[int, dict[int, float]],
-    config: PairsConfig,
+def _pairs_of(
+    group: Candidates,
+    scores: dict[str, Tensor],
     source: FaceGenerator,
     target: FaceGenerator,
+    blend: dict[int, dict[int, float]],
+    config: PairsConfig,
 ) -> StylePairs:
-    """All candidates as pairs."""
-    recoloured = any(part["target_codes"] is not part["codes"] for part in parts if part["stored"].numel())
+    """The judged candidates of a group as pairs, level by level."""
+    judged, levels = scores["repeated"].shape[1], len(group.levels)
+    row = torch.arange(judged).repeat(levels)
     none = torch.zeros(0, 3, source.resolution, source.resolution, dtype=torch.uint8)
-    stores = {PAIR_ORIGINS[int(part["origin"][0])]: part["stored"] for part in parts}
-
-    def column(name: str) -> Tensor:
-        return torch.cat([part[name] for part in parts])
-
-    def codes(name: str) -> Tensor:
-        return torch.cat([part[name][part["row"]] for part in parts])
-
     return StylePairs(
-        w_plus=codes("codes"),
-        target_w_plus=codes("target_codes") if recoloured else None,
-        level=column("level"),
-        origin=column("origin"),
-        picture=column("picture"),
-        flip=column("flip"),
-        affine=column("affine"),
-        scores={name: column(name) for name in SCORES},
-        photos=stores.get("photo", none),
-        style_pictures=stores.get("anchor", none),
+        w_plus=group.codes[row],
+        target_w_plus=group.target_codes[row] if len(group.pictures) else None,
+        level=torch.tensor(group.levels).repeat_interleave(judged),
+        origin=torch.full((levels * judged,), PAIR_ORIGINS.index(group.origin)),
+        picture=group.picture[row],
+        flip=group.flip[:, :judged].reshape(-1),
+        affine=group.affine[:, :judged].reshape(-1, 4),
+        scores={name: scores[name].reshape(-1) for name in SCORES},
+        photos=group.pictures if group.origin == "photo" else none,
+        style_pictures=group.pictures if group.origin == "anchor" else none,
         source=GeneratorReference.of(source),
         target=GeneratorReference.of(target),
         blend=blend,
@@ -248,16 +212,16 @@ def _joined(
     )
 
 
-def _notes(judges: PairScorers, groups: Sequence[Candidates], stopped: bool) -> list[str]:
+def _notes(scorers: PairScorers, groups: Sequence[Candidates], stopped: bool) -> list[str]:
     """What was not done, and why."""
     notes = []
-    if judges.target_critic is None:
+    if scorers.target_discriminator is None:
         notes.append("The target generator has no discriminator: `drop_quality` was skipped at levels 1 to 3.")
-    if judges.source_critic is None:
+    if scorers.source_discriminator is None:
         notes.append("The source generator has no discriminator: `drop_quality` was skipped at level 0.")
         if any(group.origin == "anchor" for group in groups):
             notes.append("Without it, `drop_structure` was skipped for anchors too.")
-    if judges.identity is None:
+    if scorers.identity is None:
         notes.append("No identity network was given: `min_identity` was not asked for.")
     if stopped:
         notes.append("Stopped early: fewer faces were drawn than asked for.")

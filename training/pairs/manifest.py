@@ -11,20 +11,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...latents.files import check_ours, our_metadata, save_bytes
+from ...latents.files import CODE_SIZES, check_ours, our_metadata, save_bytes
 from ...models.checkpoints.arrays import read_arrays
 from .types import PAIR_LEVELS, PAIR_ORIGINS, GeneratorReference, StylePairs
 
 KIND = "set of pseudo-pairs"
-NUM_CODES = (4, 26)
-"""Least and greatest number of codes of a generator (8 px to 16384 px)."""
+MERGED = ("w_plus", "level", "origin", "flip", "affine", "photos", "style_pictures")
+"""What stands one after the other where sets are merged."""
 
 
 def save_pairs(pairs: StylePairs, path: str | Path) -> Path:
@@ -64,7 +64,7 @@ def save_pairs(pairs: StylePairs, path: str | Path) -> Path:
 
 
 def load_pairs(path: str | Path) -> StylePairs:
-    """The pairs in a file, on the CPU. Where only the parts of a run on several processes are there, all of them.
+    """The pairs in a file, on the CPU. Where only the shards of a run are there, all of them.
 
     Raises:
         ValueError: the file is missing, damaged, no file of pairs, or of a newer version.
@@ -112,30 +112,21 @@ def merge_pairs(parts: Sequence[StylePairs]) -> StylePairs:
             offsets[kind] += len(store)
         pictures.append(picture)
 
-    def joined(get: Callable[[StylePairs], Tensor]) -> Tensor:
-        return torch.cat([get(part) for part in parts])
-
     recoloured = any(part.target_w_plus is not None for part in parts)
     names = [name for name in first.scores if all(name in part.scores for part in parts)]
     return first.replace(
-        w_plus=joined(lambda p: p.w_plus),
-        target_w_plus=joined(lambda p: p.w_plus if p.target_w_plus is None else p.target_w_plus)
+        **{name: torch.cat([getattr(part, name) for part in parts]) for name in MERGED},
+        target_w_plus=torch.cat([p.w_plus if p.target_w_plus is None else p.target_w_plus for p in parts])
         if recoloured
         else None,
-        level=joined(lambda p: p.level),
-        origin=joined(lambda p: p.origin),
         picture=torch.cat(pictures),
-        flip=joined(lambda p: p.flip),
-        affine=joined(lambda p: p.affine),
         scores={name: torch.cat([part.scores[name] for part in parts]) for name in names},
-        photos=joined(lambda p: p.photos),
-        style_pictures=joined(lambda p: p.style_pictures),
         report=_merged_report([part.report for part in parts]),
     )
 
 
 def shards_of(path: Path) -> list[Path]:
-    """The files that processes wrote in place of `path`: `name-00000-of-00004.safetensors` and so on.
+    """The shards that stand in place of `path`: `name-00000-of-00004.safetensors` and so on.
 
     Raises:
         ValueError: some are missing.
@@ -174,7 +165,7 @@ def _read(arrays: Mapping[str, Tensor], metadata: Mapping[str, str]) -> StylePai
     manifest = json.loads(metadata["manifest"])
     num_ws = int(manifest["num_ws"])
     w, w_plus = arrays["w"].float(), arrays["w_plus"].float()
-    _need(NUM_CODES[0] <= num_ws <= NUM_CODES[1] and w.ndim == 2 and w_plus.ndim == 3, "its codes have a wrong shape")
+    _need(CODE_SIZES[0] <= num_ws <= CODE_SIZES[1] and w.ndim == 2 and w_plus.ndim == 3, "its codes have a wrong shape")
     _need(w_plus.shape[1:] == (num_ws, w.shape[1]), "its codes have a wrong shape")
     _need(bool(torch.isfinite(w).all() and torch.isfinite(w_plus).all()), "its codes are not finite numbers")
     known = torch.cat([w[:, None].expand(-1, num_ws, -1), w_plus])

@@ -40,22 +40,22 @@ COLOUR_DISTANCE = 0.04
 class PairScorers:
     """What judges pairs besides the generators themselves; each may be missing, and its score is then NaN."""
 
-    source_critic: Discriminator | None
-    target_critic: Discriminator | None
+    source_discriminator: Discriminator | None
+    target_discriminator: Discriminator | None
     identity: IdentityNetwork | None
 
     @classmethod
     def of(cls, source: FaceGenerator, target: FaceGenerator, identity: IdentityNetwork | None) -> PairScorers:
         """The discriminators of the two generators, and a network that tells people apart where there is one."""
         network = None if identity is None else frozen_copy(identity).to(source.mean_latent.device)
-        return cls(_lone_critic(source.discriminator), _lone_critic(target.discriminator), network)
+        return cls(_lone_discriminator(source.discriminator), _lone_discriminator(target.discriminator), network)
 
     def discriminator_of(self, level: int) -> Discriminator | None:
         """Who knows what pictures of this level should look like: level 0 is not stylised."""
-        return self.source_critic if level == 0 else self.target_critic
+        return self.source_discriminator if level == 0 else self.target_discriminator
 
 
-def _lone_critic(discriminator: Discriminator | None) -> Discriminator | None:
+def _lone_discriminator(discriminator: Discriminator | None) -> Discriminator | None:
     """The discriminator such that each picture's logit is its own, or None where there is none (or a conditional one).
 
     It usually compares the pictures of a batch; then a pair would be judged by its neighbours.
@@ -67,11 +67,11 @@ def _lone_critic(discriminator: Discriminator | None) -> Discriminator | None:
     return lone
 
 
-def quality(critic: Discriminator | None, after: Tensor) -> Tensor:
+def quality(discriminator: Discriminator | None, after: Tensor) -> Tensor:
     """`[N]` logits of pictures `[N, 3, R, R]`."""
-    if critic is None:
+    if discriminator is None:
         return _unknown(after)
-    logits: Tensor = critic(after.clamp(-1.0, 1.0))
+    logits: Tensor = discriminator(after.clamp(-1.0, 1.0))
     return logits[:, 0].float()
 
 
@@ -83,12 +83,12 @@ def generator_structure(before: dict[int, Tensor], after: dict[int, Tensor]) -> 
     return torch.stack([self_similarity_distances(after[r], before[r]) for r in shared]).mean(0)
 
 
-def picture_structure(critic: Discriminator | None, before: Tensor, after: Tensor) -> Tensor:
+def picture_structure(discriminator: Discriminator | None, before: Tensor, after: Tensor) -> Tensor:
     """`[N]`: structure distance between pictures, in a discriminator's features at 16 and 32 px."""
-    if critic is None:
+    if discriminator is None:
         return _unknown(before)
     sides = [
-        {layer.shape[-1]: layer for layer in critic(side.clamp(-1.0, 1.0), return_features=True)[1]}
+        {layer.shape[-1]: layer for layer in discriminator(side.clamp(-1.0, 1.0), return_features=True)[1]}
         for side in (before, after)
     ]
     return generator_structure(*sides)

@@ -39,6 +39,7 @@ from ..kit.state import State
 from ..kit.step import Step, Update
 from ..losses.adversarial import discriminator_loss, generator_loss, r1_penalty
 from ..losses.pictures import edge_distance, feature_distance, importance, pixel_distance
+from ..losses.reconstruction import comparison_grid
 from ..losses.semantic import HIGHEST_RESOLUTION, SemanticWeights, schedule, self_similarity_distance, semantic_terms
 from .renderer import PairRenderer, check_generators, move_pictures
 from .supervision_settings import PairSupervisionConfig
@@ -223,7 +224,7 @@ class PairSupervisionTask:
     def step(self, at: Step) -> dict[str, float]:
         """One update of G_t, D, the anchors' codes and the average; nothing has moved when it raises."""
         config, step = self.config, at.number
-        # Drawn for the whole batch; from here on each process has its share.
+        # Drawn for the whole batch; from here on there is this shard of it.
         every_row = self._rows()
         fresh = mixed_w_plus(self.target, config.free_batch_size, STYLE_MIXING, self.random, self.device)
         others = self._style_rows(config.free_batch_size)
@@ -373,5 +374,5 @@ class PairSupervisionTask:
     def preview(self) -> Tensor:
         """A grid `[3, 4R, 5R]` in 0..1 of the same faces; rows: source, stage 1, now, averaged."""
         networks = (self.source.generator, self.style.generator, self.target, self.average)
-        rows = [torch.cat(list(network.synthesis(self._preview_w).float()), 2) for network in networks]
-        return (torch.cat(rows, 1).clamp(-1.0, 1.0) + 1.0) / 2.0
+        rows = [network.synthesis(self._preview_w).float() for network in networks]
+        return comparison_grid(*rows, faces=PREVIEW_FACES)

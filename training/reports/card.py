@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ...core.files import write_atomically
+from ...core.pictures import to_pil
 from ...core.settings import fields_of
 from .curves import plot_history
 from .scoring import Score
@@ -123,11 +124,11 @@ def draw_card(card: RunCard, samples: Tensor, history: Sequence[Mapping[str, flo
     """The card as a Pillow image: what was done, the samples, the curves (where matplotlib is installed)."""
     from PIL import Image, ImageDraw, ImageFont
 
-    pictures = [_pil(samples)]
+    pictures = [to_pil(samples.permute(1, 2, 0))]
     if len(history) >= SHORTEST_CURVE:
         # Without matplotlib the numbers are in card.json and losses.csv.
         with contextlib.suppress(RuntimeError):
-            pictures.append(_pil(plot_history(history, *PLOT)))
+            pictures.append(to_pil(plot_history(history, *PLOT).permute(1, 2, 0)))
     width = max(picture.width for picture in pictures) + 2 * GAP
     text, title = ImageFont.load_default(TEXT_SIZE), ImageFont.load_default(TITLE_SIZE)
     lines = [part for line in card.lines(config_class) for part in _wrapped(line, text, width - 2 * GAP)]
@@ -154,13 +155,6 @@ def _wrapped(line: str, font: Any, width: int) -> list[str]:
         else:
             parts[-1] = longer
     return parts
-
-
-def _pil(picture: Tensor) -> Any:
-    from PIL import Image
-
-    pixels = (picture.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-    return Image.fromarray(pixels)
 
 
 def _reduced(points: Sequence[tuple[float, float]]) -> list[list[float]]:

@@ -70,7 +70,7 @@ def measure_style(
     name: str = "",
 ) -> StyleNumbers:
     """The numbers of a style generator at the given faces `latent`, against `style_pictures [M, 3, S, S]`."""
-    device, critic = device_of(style), frozen_discriminator(source, 1.0)
+    device, discriminator = device_of(style), frozen_discriminator(source, 1.0)
     w_plus = latent.w_plus.to(device)
     before, after = synthesise(source, latent).clamp(-1, 1), synthesise(style, latent).clamp(-1, 1)
     terms = [
@@ -81,10 +81,10 @@ def measure_style(
     patch = kid = None
     if style_pictures is not None:
         fresh = synthesise(style, sample_latent(style, range(FRESH_FACES))).clamp(-1, 1).cpu()
-        patch, kid = _style_distances(fresh, style_pictures, critic)
+        patch, kid = _style_distances(fresh, style_pictures, discriminator)
     return StyleNumbers(
         name or style.style,
-        _structure(critic, before, after),
+        _structure(discriminator, before, after),
         _finite(sum(t[0] for t in terms) / len(terms)) if terms else None,
         _finite(sum(t[1] for t in terms) / len(terms)) if terms else None,
         patch,
@@ -97,13 +97,15 @@ def measure_pictures(
     source: FaceGenerator, latent: FaceLatent, stylised: Tensor, style_pictures: Tensor | None = None, name: str = ""
 ) -> StyleNumbers:
     """The same for pictures `[N * K, 3, S, S]` of the faces that were made in any other way, K of each."""
-    critic = frozen_discriminator(source, 1.0)
+    discriminator = frozen_discriminator(source, 1.0)
     before = synthesise(source, latent).clamp(-1, 1)
     pictures = resize(stylised.to(before), source.resolution)
     repeats = len(pictures) // max(len(before), 1)
-    patch, kid = (None, None) if style_pictures is None else _style_distances(pictures.cpu(), style_pictures, critic)
+    patch = kid = None
+    if style_pictures is not None:
+        patch, kid = _style_distances(pictures.cpu(), style_pictures, discriminator)
     return StyleNumbers(
-        name, _structure(critic, before.repeat_interleave(repeats, 0), pictures), None, None, patch, kid
+        name, _structure(discriminator, before.repeat_interleave(repeats, 0), pictures), None, None, patch, kid
     )
 
 
@@ -155,17 +157,19 @@ def make_report(
     )
 
 
-def _structure(critic: Discriminator | None, before: Tensor, after: Tensor) -> float | None:
-    return None if critic is None else _finite(float(structure_distance(critic, before, after).mean()))
+def _structure(discriminator: Discriminator | None, before: Tensor, after: Tensor) -> float | None:
+    return None if discriminator is None else _finite(float(structure_distance(discriminator, before, after).mean()))
 
 
-def _style_distances(made: Tensor, wanted: Tensor, critic: Discriminator | None) -> tuple[float | None, float | None]:
+def _style_distances(
+    made: Tensor, wanted: Tensor, discriminator: Discriminator | None
+) -> tuple[float | None, float | None]:
     if min(len(made), len(wanted)) < LEAST_PICTURES:
         return None, None
     wanted = resize(wanted.to(made), made.shape[2])
     return (
         _finite(sliced_patch_distance(made, wanted)),
-        None if critic is None else _finite(d_kid(critic, made, wanted)),
+        None if discriminator is None else _finite(d_kid(discriminator, made, wanted)),
     )
 
 

@@ -56,13 +56,13 @@ class Scorer:
 
     Args:
         draw_source: the source generator's pictures.
-        critic: the source's discriminator, which nothing trains.
+        discriminator: the source's discriminator, which nothing trains.
         w_plus: `[N, num_ws, w_dim]`, N at least 2: the faces that are scored.
         pictures: `[M, 3, R, R]` in -1..1, of the style.
     """
 
-    def __init__(self, draw_source: Draw, critic: Discriminator, w_plus: Tensor, pictures: Tensor) -> None:
-        self._critic, self._w_plus = critic, w_plus
+    def __init__(self, draw_source: Draw, discriminator: Discriminator, w_plus: Tensor, pictures: Tensor) -> None:
+        self._discriminator, self._w_plus = discriminator, w_plus
         self._judge = PatchJudge(_reduced(_spread(pictures, MOST_PICTURES)))
         with torch.no_grad():
             self._source_maps = self._maps(_drawn(draw_source, w_plus))
@@ -80,7 +80,7 @@ class Scorer:
     def _maps(self, pictures: Tensor) -> list[Tensor]:
         """The discriminator's feature maps from 8 to 32 px, each `[N, C, r, r]`."""
         smallest, largest = STRUCTURE_SIZES
-        parts = [discriminator_features(self._critic, part) for part in pictures.split(PART)]
+        parts = [discriminator_features(self._discriminator, part) for part in pictures.split(PART)]
         maps = [torch.cat(same).float() for same in zip(*parts, strict=True)]
         return [found for found in maps if smallest <= found.shape[2] <= largest]
 

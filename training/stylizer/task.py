@@ -26,6 +26,7 @@ from ..kit.schedule import warm_up_cosine
 from ..kit.state import State
 from ..kit.step import Step, Update
 from ..losses.adversarial import discriminator_loss, generator_loss
+from ..losses.reconstruction import comparison_grid
 from .dataset import Batch, Source
 from .settings import AUTOMATIC_MEDIUM, StylizerConfig
 
@@ -197,11 +198,8 @@ class StylizerTask:
         """The first pictures of batch 0: what is given, drawn and wanted, one above the other."""
         batch: Batch = self.source(0)
         some = slice(0, PREVIEW_PICTURES)
-        drawn = self.average(
-            batch.given[some].to(self.device), batch.level[some].to(self.device), batch.laid[some].to(self.device)
-        )
-        rows = [torch.cat(list(row), 2) for row in (batch.given[some], drawn.cpu(), batch.wanted[some])]
-        return (torch.cat(rows, 1).clamp(-1, 1) + 1) / 2
+        drawn = self.average(*(t[some].to(self.device) for t in (batch.given, batch.level, batch.laid)))
+        return comparison_grid(batch.given[some], drawn.cpu(), batch.wanted[some])
 
 
 def new_network(config: StylizerConfig, medium: str) -> FastStylizer:
