@@ -20,7 +20,7 @@ from facestylist.models.generator import Generator, GeneratorConfig
 from facestylist.models.types import FaceEncoder, FaceGenerator
 from facestylist.training.data.style_images import load_style_folder
 from facestylist.training.pairs.manifest import load_pairs
-from facestylist.training.pairs.renderer import draw
+from facestylist.training.pairs.renderer import PairRenderer
 from facestylist.training.pairs.types import PAIR_ORIGINS
 
 SIZE = 64
@@ -72,7 +72,7 @@ def test_pairs_with_pictures_and_a_sheet(networks: Path, tmp_path: Path, capsys:
         assert picture.width > 800
     pairs = load_pairs(out)
     source, style = (load_generator(networks / f"{name}.safetensors") for name in ("source", "style"))
-    before, _ = draw(pairs, range(16), source, style)
+    before, _ = PairRenderer(pairs, source, style)(range(16))
     assert before.shape == (16, 3, SIZE, SIZE)
     # Again into the same folder: told before anything is made.
     assert main([*given]) == 1

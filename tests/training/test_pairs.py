@@ -20,7 +20,7 @@ from facestylist.training.pairs.candidates import PicturesWithLatents
 from facestylist.training.pairs.filters import REASONS, filter_pairs
 from facestylist.training.pairs.making import make_pairs
 from facestylist.training.pairs.manifest import load_pairs, merge_pairs, save_pairs
-from facestylist.training.pairs.renderer import _matrices, draw, from_bytes, level_generators, move_pictures
+from facestylist.training.pairs.renderer import PairRenderer, _matrices, from_bytes, level_generators, move_pictures
 from facestylist.training.pairs.report import describe
 from facestylist.training.pairs.scores import SCORES, PictureHashes, duplicate_mask
 from facestylist.training.pairs.settings import PairsConfig
@@ -104,7 +104,9 @@ def test_a_saved_manifest_draws_the_same_bits(
     assert same(pairs, loaded)
     assert loaded.report == json.loads(json.dumps(pairs.report)) and loaded.blend == pairs.blend
     for indices in (range(len(pairs)), [5], [3, 20, 1]):
-        for a, b in zip(draw(pairs, indices, source, target), draw(loaded, indices, source, target), strict=True):
+        for a, b in zip(
+            PairRenderer(pairs, source, target)(indices), PairRenderer(loaded, source, target)(indices), strict=True
+        ):
             assert torch.equal(a, b)
     # Codes that several pairs share are stored once.
     with safe_open(path, "pt") as file:
@@ -113,11 +115,11 @@ def test_a_saved_manifest_draws_the_same_bits(
 
 def test_levels_are_what_they_say(source: FaceGenerator, target: FaceGenerator, pairs: StylePairs) -> None:
     zero = torch.nonzero(pairs.level == 0)[:, 0]
-    before, after = draw(pairs, zero, source, target)
+    before, after = PairRenderer(pairs, source, target)(zero)
     assert torch.equal(before, after)
 
     whole = torch.nonzero((pairs.level == 3) & (pairs.origin == 0))[:, 0]
-    before, after = draw(pairs, whole, source, target, move=False)
+    before, after = PairRenderer(pairs, source, target)(whole, move=False)
     codes = FaceLatent(pairs.w_plus[whole])
     assert torch.equal(before, synthesise(source, codes))
     assert torch.equal(after, synthesise(target, codes))
@@ -139,7 +141,7 @@ def test_anchors_and_photos_are_the_pictures_themselves(
     source: FaceGenerator, target: FaceGenerator, pairs: StylePairs, photos: PicturesWithLatents
 ) -> None:
     anchor = torch.nonzero(pairs.origin == 2)[:, 0]
-    before, after = draw(pairs, anchor, source, target, move=False)
+    before, after = PairRenderer(pairs, source, target)(anchor, move=False)
     assert set(pairs.level[anchor].tolist()) == {3}
     assert torch.equal(after, from_bytes(pairs.style_pictures[pairs.picture[anchor]]))
     assert pairs.target_w_plus is not None
@@ -148,7 +150,7 @@ def test_anchors_and_photos_are_the_pictures_themselves(
     assert torch.equal(pairs.w_plus[anchor, :first], pairs.target_w_plus[anchor, :first])
     assert not (pairs.w_plus[anchor] == pairs.target_w_plus[anchor]).all(2).all(1).any()
     photo = torch.nonzero(pairs.origin == 1)[:, 0]
-    before, _ = draw(pairs, photo, source, target, move=False)
+    before, _ = PairRenderer(pairs, source, target)(photo, move=False)
     assert torch.equal(before, from_bytes(pairs.photos[pairs.picture[photo]]))
     # Half a level of -1..1, squared.
     assert pairs.scores["reconstruction_error"][photo].max() < GREY_LEVEL**2
@@ -167,7 +169,7 @@ def test_the_first_of_an_anchors_pairs_may_keep_its_colours(
 
 def test_both_sides_move_alike(source: FaceGenerator, target: FaceGenerator, pairs: StylePairs) -> None:
     everything = torch.arange(len(pairs))
-    still, moved = (draw(pairs, everything, source, target, move=move) for move in (False, True))
+    still, moved = (PairRenderer(pairs, source, target)(everything, move=move) for move in (False, True))
     for a, b in zip(still, moved, strict=True):
         assert torch.equal(move_pictures(a, pairs, everything), b)
     mirrored = torch.nonzero(pairs.flip & (pairs.affine[:, 1] == 1.0))[:, 0]
@@ -204,9 +206,9 @@ def test_a_shift_goes_right_and_down_and_a_scale_enlarges(pairs: StylePairs) -> 
 
 def test_other_generators_are_refused(source: FaceGenerator, target: FaceGenerator, pairs: StylePairs) -> None:
     with pytest.raises(ValueError, match="another target generator"):
-        draw(pairs, [0], source, source)
+        PairRenderer(pairs, source, source)([0])
     with pytest.raises(ValueError, match="another source generator"):
-        draw(pairs, [0], make_source(seed=3), target)
+        PairRenderer(pairs, make_source(seed=3), target)([0])
     with pytest.raises(ValueError, match="mapping networks differ"):
         make_pairs(source, make_source(seed=3), PairsConfig(count=1))
 
@@ -215,7 +217,9 @@ def test_selecting_takes_the_pictures_along(source: FaceGenerator, target: FaceG
     wanted = torch.nonzero(pairs.origin > 0)[:, 0].flip(0)[:3]
     few = pairs.select(wanted)
     assert len(few) == 3 and len(few.style_pictures) + len(few.photos) <= 3
-    for a, b in zip(draw(few, range(3), source, target), draw(pairs, wanted, source, target), strict=True):
+    for a, b in zip(
+        PairRenderer(few, source, target)(range(3)), PairRenderer(pairs, source, target)(wanted), strict=True
+    ):
         assert torch.equal(a, b)
     assert len(pairs.select(pairs.level == 2)) == int((pairs.level == 2).sum())
     with pytest.raises(ValueError, match="mask"):
@@ -358,8 +362,8 @@ def test_parts_of_a_run_are_read_as_one(
     whole = load_pairs(tmp_path / "p.safetensors")
     assert len(whole) == len(pairs)
     for a, b in zip(
-        draw(whole, range(len(whole)), source, target),
-        zip(*(draw(half, range(len(half)), source, target) for half in halves), strict=True),
+        PairRenderer(whole, source, target)(range(len(whole))),
+        zip(*(PairRenderer(half, source, target)(range(len(half))) for half in halves), strict=True),
         strict=True,
     ):
         assert_close(a, torch.cat(b), roundings(source.generator))

@@ -18,7 +18,7 @@ from facestylist.models.types import FaceGenerator
 from facestylist.training.pairs.export import export_pairs, fill_in
 from facestylist.training.pairs.making import make_pairs
 from facestylist.training.pairs.preview import preview_pairs
-from facestylist.training.pairs.renderer import draw, to_bytes
+from facestylist.training.pairs.renderer import PairRenderer, to_bytes
 from facestylist.training.pairs.settings import PairsConfig
 from facestylist.training.pairs.types import StylePairs
 
@@ -49,7 +49,9 @@ def test_the_folder_holds_what_its_metadata_says(
     folder = export_pairs(pairs, source, target, tmp_path / "out", "{degree} {style}, level {level}", captions=True)
     rows = lines_of(folder)
     assert len(rows) == len(pairs) == 12
-    sides = [to_bytes(side).permute(0, 2, 3, 1).numpy() for side in draw(pairs, range(len(pairs)), source, target)]
+    sides = [
+        to_bytes(side).permute(0, 2, 3, 1).numpy() for side in PairRenderer(pairs, source, target)(range(len(pairs)))
+    ]
     for i, row in enumerate(rows):
         for key, pictures in (("source_file_name", sides[0]), ("file_name", sides[1])):
             with Image.open(folder / row[key]) as picture:
@@ -122,7 +124,7 @@ def test_a_sheet_has_a_row_for_each_level(source: FaceGenerator, target: FaceGen
     assert sheet.shape[1] - one.shape[1] == 3 * (24 + 32 + 17 + 12)
     # The pictures themselves stand on it: before and after of the first level-3 pair.
     rows = torch.nonzero(pairs.level == 3)[:1, 0]
-    for place, side in enumerate(draw(pairs, rows, source, target, move=False)):
+    for place, side in enumerate(PairRenderer(pairs, source, target)(rows, move=False)):
         x = 12 + 32 * place
         assert_close(one[:, 36:68, x : x + 32] * 255, to_bytes(side)[0].float(), 3, 255)
     worst = preview_pairs(pairs, source, target, per_row=1, size=32, order="worst structure first")

@@ -17,7 +17,7 @@ from facestylist.training.losses.pictures import pixel_distance
 from facestylist.training.pairs.anchors import destylise
 from facestylist.training.pairs.candidates import PicturesWithLatents
 from facestylist.training.pairs.making import make_pairs
-from facestylist.training.pairs.renderer import draw
+from facestylist.training.pairs.renderer import PairRenderer
 from facestylist.training.pairs.settings import PairsConfig
 from facestylist.training.pairs.supervise import PairSupervisionTask, supervise
 from facestylist.training.pairs.supervision_settings import PairSupervisionConfig
@@ -63,7 +63,7 @@ def test_true_style_pictures_are_approached(source: FaceGenerator, style: FaceGe
         steps=60, batch_size=4, discriminator_alone=1, learning_rate=1e-2, ema_decay=0.9, preview_interval=0
     )
     result = supervise(source, style, anchors, settings)
-    wanted = draw(anchors, torch.arange(len(anchors)), source, style, move=False)[1]
+    wanted = PairRenderer(anchors, source, style)(torch.arange(len(anchors)), move=False)[1]
 
     def distance(generator: FaceGenerator) -> float:
         made = generator.generator.synthesis(anchors.w_plus)
@@ -181,7 +181,7 @@ def test_own_pictures_pull_nowhere_at_the_start(
     settings = PairSupervisionConfig(**{**QUICK, "discriminator_alone": 0}, precision=precision)
     task = PairSupervisionTask(source, style, own, settings)
     random = task.random.get_state()
-    drawn = draw(own, task._rows(), source, style)[1]
+    drawn = PairRenderer(own, source, style)(task._rows())[1]
     task.random.set_state(random)
     clamped = pixel_distance(drawn, drawn.clamp(-1, 1), task.importance, settings.stroke_freedom)
     # Sums are taken in float32 or better: what rounds to `dtype` is what one layer gives to the next.

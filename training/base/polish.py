@@ -21,6 +21,7 @@ from ..kit.precision import autocast
 from ..kit.randomness import at_step
 from ..kit.state import State
 from ..kit.step import Step, Update
+from ..losses.adversarial import r1_penalty
 from ..losses.reconstruction import feature_distance
 from .autoencoder import AutoencoderTask, draw, random_noise, schedule, shrunk
 from .losses import LossNetworks, reconstruction_loss, reconstruction_terms
@@ -110,9 +111,7 @@ class PolishTask(AutoencoderTask):
                 terms |= parts | {"adversarial": adversarial, "features": matching}
         d_gradients = torch.autograd.grad(terms["discriminator"], self.d_parameters, retain_graph=together)
         if step % R1_INTERVAL == 0:
-            seen = augment(truth).detach().requires_grad_(True)
-            (slope,) = torch.autograd.grad(self.discriminator(seen).sum(), seen, create_graph=True)
-            terms["r1"] = slope.square().sum((1, 2, 3)).mean()
+            terms["r1"] = r1_penalty(self.discriminator, augment(truth))
             extra = torch.autograd.grad(
                 terms["r1"] * (R1_GAMMA / 2 * R1_INTERVAL), self.d_parameters, allow_unused=True
             )

@@ -22,20 +22,10 @@ MAX_BRIGHTNESS = 0.3
 """Added, on the -1..1 scale."""
 MAX_LOG2_CONTRAST = 0.5
 MAX_LOG2_SATURATION = 1.0
-CUTOUT_SIDE = 0.35
-"""Of the picture's side."""
+DECIDING_BATCHES = 4
+"""After so many the probability is changed."""
 MAX_PROBABILITY = 0.8
 """Above this the generator begins to make the changes itself."""
-
-
-def augment(images: Tensor, probability: float, generator: torch.Generator, cutout: bool = False) -> Tensor:
-    """Pictures `[N,3,R,R]` in about -1..1, each change applied to each of them with `probability`.
-
-    Changes: translation, rotation with scale (reflected beyond the border), brightness, contrast, saturation and, when
-    asked for, a grey square. Differentiable in the pictures. `generator` lives on the CPU and is advanced equally
-    whatever the probability, so that runs stay comparable; pictures that nothing happens to come back bit for bit.
-    """
-    return apply_augmentation(images, draw_augmentation(images.shape[0], generator), probability, cutout)
 
 
 def draw_augmentation(count: int, generator: torch.Generator) -> Tensor:
@@ -44,12 +34,17 @@ def draw_augmentation(count: int, generator: torch.Generator) -> Tensor:
     return torch.cat([whether, torch.rand(9, count, generator=generator)]).t()
 
 
-def apply_augmentation(images: Tensor, drawn: Tensor, probability: float, cutout: bool = False) -> Tensor:
-    """`augment` with numbers `[N, 15]` drawn before."""
-    chosen, amounts = drawn[:, :6].t() < probability, drawn[:, 6:].t() * 2.0 - 1.0
+def apply_augmentation(images: Tensor, drawn: Tensor, probability: float) -> Tensor:
+    """Pictures `[N,3,R,R]` in about -1..1, each change applied to each of them with `probability`.
+
+    Changes: translation, rotation with scale (reflected beyond the border), brightness, contrast, saturation.
+    Differentiable in the pictures; those that nothing happens to come back bit for bit.
+
+    drawn  `[N, 15]` from `draw_augmentation`, of which these changes use twelve.
+    """
+    chosen, amounts = drawn[:, :5].t() < probability, drawn[:, 6:13].t() * 2.0 - 1.0
     images = _warp(images, chosen[0], chosen[1], amounts[:4])
-    images = _recolour(images, chosen[2:5], amounts[4:7])
-    return _cut_out(images, chosen[5], amounts[7:9]) if cutout else images
+    return _recolour(images, chosen[2:], amounts[4:])
 
 
 def apply_diffaugment(images: Tensor, drawn: Tensor) -> Tensor:
@@ -117,15 +112,6 @@ def _recolour(images: Tensor, chosen: Tensor, amounts: Tensor) -> Tensor:
     )
 
 
-def _cut_out(images: Tensor, chosen: Tensor, amounts: Tensor) -> Tensor:
-    side = images.shape[3]
-    centre = ((amounts + 1.0) / 2.0 * side).to(images.device)
-    distance = (torch.arange(side, device=images.device) + 0.5 - centre[:, :, None]).abs()
-    inside = distance < CUTOUT_SIDE * side / 2.0
-    hole = inside[1][:, :, None] & inside[0][:, None, :] & chosen.to(images.device)[:, None, None]
-    return images.masked_fill(hole[:, None], 0.0)
-
-
 class AdaptiveProbability:
     """ADA's controller: raises the probability while the discriminator overfits, lowers it when it does not.
 
@@ -134,43 +120,23 @@ class AdaptiveProbability:
     fine-tuning sets to a share of its own length.
     """
 
-    def __init__(self, start: float, target: float, ramp_pictures: float, interval: int = 4) -> None:
-        """`interval`: batches between two decisions."""
+    def __init__(self, start: float, target: float, ramp_pictures: float) -> None:
         self.probability = start
         self.target = target
         self.ramp_pictures = ramp_pictures
-        self.interval = interval
-        self._sign_sum = 0.0
-        self._pictures = 0
-        self._batches = 0
+        self.sign_sum, self.pictures, self.batches = 0.0, 0, 0
 
     def update(self, real_logits: Tensor) -> None:
         """Takes D's logits `[N,1]` on the (augmented) real pictures of one iteration into account."""
-        self._sign_sum += float(real_logits.detach().sign().sum())
-        self._pictures += real_logits.numel()
-        self._batches += 1
-        if self._batches < self.interval:
+        self.sign_sum += float(real_logits.detach().sign().sum())
+        self.pictures += real_logits.numel()
+        self.batches += 1
+        if self.batches < DECIDING_BATCHES:
             return
-        overfits = self._sign_sum / self._pictures > self.target
-        change = self._pictures / self.ramp_pictures
+        overfits = self.sign_sum / self.pictures > self.target
+        change = self.pictures / self.ramp_pictures
         self.probability = min(max(self.probability + (change if overfits else -change), 0.0), MAX_PROBABILITY)
-        self._sign_sum, self._pictures, self._batches = 0.0, 0, 0
-
-    def state_dict(self) -> dict[str, float | int]:
-        """Everything that changes while training."""
-        return {
-            "probability": self.probability,
-            "sign_sum": self._sign_sum,
-            "pictures": self._pictures,
-            "batches": self._batches,
-        }
-
-    def load_state_dict(self, state: dict[str, float | int]) -> None:
-        """Continues from what `state_dict` gave."""
-        self.probability = float(state["probability"])
-        self._sign_sum = float(state["sign_sum"])
-        self._pictures = int(state["pictures"])
-        self._batches = int(state["batches"])
+        self.sign_sum, self.pictures, self.batches = 0.0, 0, 0
 
 
 class SharedAugmentation:

@@ -119,7 +119,7 @@ class FinetuneLosses:
         r1_gradients: tuple[Tensor, ...] | None = None
         if batch.lazy_r1:
             # Its own update, before the graph of the ordinary one is built: the two are never in memory together.
-            terms["r1"], _ = r1_penalty(discriminator, reals)
+            terms["r1"] = r1_penalty(discriminator, reals)
             scale = 0.5 * self.r1_gamma * config.r1_interval
             r1_gradients = torch.autograd.grad(
                 scale * terms["r1"], d_parameters, allow_unused=True, materialize_grads=True
@@ -185,7 +185,7 @@ class FinetuneLosses:
     ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """The penalty, its new running mean and its gradients, on half a batch, in fp32."""
         config, networks = self.config, self.networks
-        assert batch.path_w is not None  # noqa: S101 - for mypy: asked by the caller
+        assert batch.path_w is not None and batch.path_direction is not None  # noqa: S101 - for mypy: the caller asked
         w_plus = batch.path_w.clone().requires_grad_()
         images = networks.target.synthesis(w_plus)
         penalty, mean_path_length = path_length_penalty(

@@ -111,7 +111,7 @@ class FinetuneTask:
             discriminator=self.discriminator,
             generator_optimiser=self.generator_optimiser,
             discriminator_optimiser=self.discriminator_optimiser,
-            ada=self.ada,
+            ada=Attributes(self.ada, "probability", "sign_sum", "pictures", "batches"),
             batches=self.batches.state,
             snapshots=self.snapshots.state,
             running=Attributes(self.running, "mean_path_length", "textures", device=self.device),

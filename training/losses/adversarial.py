@@ -12,6 +12,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+PATH_LENGTH_DECAY = 0.01
+"""How fast the running mean of the path length follows."""
+
 
 def generator_loss(fake_logits: Tensor) -> Tensor:
     """Non-saturating logistic loss `softplus(-D(G))` averaged over logits `[N,1]` (Goodfellow et al. 2014)."""
@@ -23,17 +26,15 @@ def discriminator_loss(fake_logits: Tensor, real_logits: Tensor) -> Tensor:
     return F.softplus(fake_logits.float()).mean() + F.softplus(-real_logits.float()).mean()
 
 
-def r1_penalty(discriminator: Callable[[Tensor], Tensor], reals: Tensor) -> tuple[Tensor, Tensor]:
+def r1_penalty(discriminator: Callable[[Tensor], Tensor], reals: Tensor) -> Tensor:
     """Squared gradient of D at real pictures `[N,3,R,R]`, averaged over the batch (Mescheder et al., arXiv 1801.04406).
 
-    Returns the penalty, differentiable in D's parameters and yet to be weighted by gamma / 2, and the logits `[N,1]` it
-    went through, so that no second forward pass is needed for them.
+    Differentiable in D's parameters, and yet to be weighted by gamma / 2.
     """
     with torch.autocast(reals.device.type, enabled=False):
         seen = reals.detach().float().requires_grad_()
-        logits = discriminator(seen)
-        (gradient,) = torch.autograd.grad(logits.sum(), seen, create_graph=True)
-        return gradient.square().sum((1, 2, 3)).mean(), logits
+        (gradient,) = torch.autograd.grad(discriminator(seen).sum(), seen, create_graph=True)
+        return gradient.square().sum((1, 2, 3)).mean()
 
 
 def r1_gamma_heuristic(resolution: int, batch_size: int) -> float:
@@ -45,9 +46,7 @@ def path_length_penalty(
     images: Tensor,
     w_plus: Tensor,
     mean_length: Tensor,
-    generator: torch.Generator | None = None,
-    decay: float = 0.01,
-    direction: Tensor | None = None,
+    direction: Tensor,
     average: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """How far a unit step in W changes the picture, held near its running mean (StyleGAN2, section 3.2).
@@ -55,18 +54,16 @@ def path_length_penalty(
     images      `[N,3,R,R]`, computed from w_plus with a graph.
     w_plus      `[N,num_ws,w_dim]`, requiring gradient.
     mean_length scalar running mean of the length, 0 at the start of training.
-    generator   draws the random picture direction on the CPU, unless `direction [N,3,R,R]` gives it.
+    direction   `[N,3,R,R]`, random.
     average     of the mean length over the parts of a batch that are computed elsewhere.
     Returns the unweighted penalty and the new running mean (detached).
     """
-    if direction is None:
-        direction = torch.randn(images.shape, generator=generator)
     direction = direction.to(images.device, images.dtype)
     direction = direction / (images.shape[2] * images.shape[3]) ** 0.5
     (gradient,) = torch.autograd.grad((images * direction).sum(), w_plus, create_graph=True)
     lengths = gradient.square().sum(2).mean(1).sqrt()
     length = lengths.detach().mean()
-    mean_length = torch.lerp(mean_length, length if average is None else average(length), decay)
+    mean_length = torch.lerp(mean_length, length if average is None else average(length), PATH_LENGTH_DECAY)
     return (lengths - mean_length).square().mean(), mean_length
 
 

@@ -47,7 +47,7 @@ def export_pairs(
     """Writes pairs as pictures; the folder appears when it is complete, or not at all.
 
     Args:
-        pairs, source, target: as for `draw`.
+        pairs, source, target: as for `PairRenderer`.
         folder: it may exist only if it is empty.
         prompt: text of each pair; `{style}`, `{level}` (0-3), `{degree}` (words for it) and `{origin}` are filled in.
         size: side of the pictures in pixels, 0 for the generators' own.

@@ -108,18 +108,6 @@ class PairRenderer:
         return synthesise(self.levels[level], FaceLatent(codes), self.batch_size).to(self.device)
 
 
-def draw(
-    pairs: StylePairs,
-    indices: Tensor | Sequence[int],
-    source: FaceGenerator,
-    target: FaceGenerator,
-    move: bool = True,
-    batch_size: int = BATCH,
-) -> tuple[Tensor, Tensor]:
-    """Both sides of some pairs, `(before, after)`, `[M, 3, R, R]` each in about -1..1; see `PairRenderer`."""
-    return PairRenderer(pairs, source, target, batch_size)(indices, move)
-
-
 def move_pictures(pictures: Tensor, pairs: StylePairs, indices: Tensor | Sequence[int]) -> Tensor:
     """`pictures [M, 3, R, R]` mirrored and moved as the pairs at `indices` are; differentiable.
 

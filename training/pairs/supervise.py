@@ -246,7 +246,7 @@ class PairSupervisionTask:
         terms = {"discriminator": discriminator_loss(fake_logits, real_logits)}
         d_gradients = torch.autograd.grad(terms["discriminator"], self.d_parameters, retain_graph=learning)
         if config.r1_gamma and step % R1_INTERVAL == 0:
-            terms["r1"], _ = r1_penalty(self.discriminator, reals)
+            terms["r1"] = r1_penalty(self.discriminator, reals)
             extra = torch.autograd.grad(
                 0.5 * config.r1_gamma * R1_INTERVAL * terms["r1"],
                 self.d_parameters,
