@@ -1,4 +1,4 @@
-"""Settings of the face detector's training, in the style of `training/finetune/settings.py`."""
+"""Settings of the face detector's training."""
 
 from __future__ import annotations
 

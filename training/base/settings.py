@@ -1,4 +1,4 @@
-"""Settings of a base's training, in the style of `training/finetune/settings.py`."""
+"""Settings of a base's training."""
 
 from __future__ import annotations
 

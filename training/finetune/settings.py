@@ -1,8 +1,4 @@
-"""Settings of the trainings: one frozen dataclass each, the single source for widgets, command-line flags and TOML.
-
-A field is declared once with `setting(...)`: default, range, step, unit, choices, tooltip. `fields_of` turns the class
-into `FieldSpec` rows that a node or an argument parser reads; `from_mapping` builds it from a TOML table.
-"""
+"""Settings of fine-tuning."""
 
 from __future__ import annotations
 

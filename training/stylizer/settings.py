@@ -1,4 +1,4 @@
-"""Settings of the fast stylizer's training, in the style of `training/finetune/settings.py`."""
+"""Settings of the fast stylizer's training."""
 
 from __future__ import annotations
 
