@@ -138,6 +138,7 @@ def _lay(
     tall, wide = down * cell, across_count * cell
     ys = (torch.arange(tall, device=device).view(1, down, cell, 1, 1)) + 0.5
     xs = (torch.arange(wide, device=device).view(1, 1, 1, across_count, cell)) + 0.5
+
     def across(x: Tensor, y: Tensor, c: Tensor, d: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Where pixels lie along a stroke and beside its middle, in its half length and width; its hairs; its order."""
         ex, ey = xs - x, ys - y

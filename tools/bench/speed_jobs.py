@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...cli.files import write_pictures
+from ...cli.photos import write_pictures
 from ...core.assets import ASSETS
 from ...core.pictures import image_to_tensor, read_photo
 from ...detection.detectors import detect_faces, load_detector
