@@ -68,8 +68,8 @@ class AlignFaces(Node):
         "detector": choice(
             ("auto", "yunet", "embedded"),
             "auto: YuNet when its weights are in models/face_detection, else the embedded detector. yunet: "
-            "real photographs, needs those weights. embedded: ships with the pack, knows drawn and rendered "
-            "faces better than photographs.",
+            "real photographs, needs those weights; finds more of the faces that are small or cut off. embedded: ships "
+            "with the pack, knows faces in photographs, drawings and renders.",
             advanced=True,
         ),
         "min_confidence": number(

@@ -110,7 +110,9 @@ class TrainWithPairs(WithSettings):
         "pairs": socket("STYLE_PAIRS", PAIRS_TOOLTIP),
         **settings_of(PairSupervisionConfig),
         "resume": switch(
-            True, "Continue a cancelled run that had the same settings, generators and pairs.", advanced=True
+            True,
+            "Continue a cancelled run that had the same settings, generators and pairs. Turn off to start it again.",
+            advanced=True,
         ),
     }
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..core.filters import box_blur, shift
+from ..core.filters import box_blur, shift, smoothstep
 from .camera import Scene
-from .geometry import EYE_Y, bell, mix, smoothstep, value_noise
+from .geometry import EYE_Y, bell, mix, value_noise
 from .labels import Label, among, boundaries
 from .paint import GBuffer, colour
 from .photo import light_direction

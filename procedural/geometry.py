@@ -10,15 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..core.filters import smoothstep
 from .camera import Scene, to_local
 
 EYE_Y = 0.045
-
-
-def smoothstep(low: float | Tensor, high: float | Tensor, x: Tensor) -> Tensor:
-    """0 below `low`, 1 above `high`, Hermite in between; `low > high` reverses it."""
-    t = ((x - low) / (high - low)).clamp(0, 1)
-    return t * t * (3 - 2 * t)
 
 
 def bell(t: Tensor) -> Tensor:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..core.filters import smoothstep
 from .camera import Scene
-from .geometry import EYE_Y, bell, figure_surface, hair_coordinates, mix, part_surfaces, smoothstep, value_noise
+from .geometry import EYE_Y, bell, figure_surface, hair_coordinates, mix, part_surfaces, value_noise
 from .labels import Label
 
 GBuffer = dict[str, Tensor]

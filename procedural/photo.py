@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..core.filters import smoothstep
 from .camera import Scene
-from .geometry import bell, mix, smoothstep
+from .geometry import bell, mix
 from .labels import Label
 from .paint import GBuffer, colour, glasses_mask, lens_reflection
 from .parameters import to_srgb

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...core.filters import saturate
+from ...core.filters import saturate, smoothstep
 from ..camera import Scene
 from ..drawing import (
     FACE,
@@ -22,7 +22,7 @@ from ..drawing import (
     nose_line,
     pressure,
 )
-from ..geometry import mix, smoothstep
+from ..geometry import mix
 from ..labels import Label, among
 from ..paint import GBuffer, colour, glasses_mask, lens_reflection
 from ..parameters import FaceParameters, to_srgb

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...core.filters import luma, saturate
+from ...core.filters import luma, saturate, smoothstep
 from ..camera import Scene
 from ..drawing import FACE, disc, eye_curves, grey, picture_plane
-from ..geometry import bell, mix, smoothstep, value_noise
+from ..geometry import bell, mix, value_noise
 from ..labels import Label, among
 from ..paint import GBuffer, colour
 from ..parameters import FaceParameters, to_linear, to_srgb

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...core.filters import box_blur, dilate, luma, saturate, shift
+from ...core.filters import box_blur, dilate, luma, saturate, shift, smoothstep
 from ..camera import Scene
 from ..drawing import FACE, picture_plane, pixels
-from ..geometry import mix, smoothstep, value_noise
+from ..geometry import mix, value_noise
 from ..labels import Label, among
 from ..paint import GBuffer, colour
 from ..parameters import to_srgb

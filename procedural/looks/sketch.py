@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from ...core.filters import box_blur, luma
+from ...core.filters import box_blur, luma, smoothstep
 from ..camera import Scene
 from ..drawing import FACE, contours, disc, eye_curves, ink, picture_plane, pixels, pressure
-from ..geometry import bell, mix, smoothstep, value_noise
+from ..geometry import bell, mix, value_noise
 from ..labels import Label, among
 from ..paint import GBuffer, colour
 from ..parameters import to_srgb

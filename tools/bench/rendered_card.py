@@ -21,7 +21,6 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ...core.assets import ASSETS, FILES, STYLE_PREFIX
-from ...core.files import write_atomically
 from ...core.pictures import tensor_to_image
 from ...core.sheets import Row, contact_sheet
 from ...latents.sampling import sample_latent, synthesise
@@ -29,10 +28,10 @@ from ...models import checkpoints
 from ...procedural import Renderer, can_compile, parameters_from_z
 from ...training.inversion.search import invert_with_encoder
 from ..embedded.dataset import HELD_OUT_SEED, shard_z
+from .sections import fill_file
 
 logger = logging.getLogger(__name__)
 
-BEGIN, END = "<!-- numbers: begin -->", "<!-- numbers: end -->"
 STAGES = {
     "render": "rendering",
     "start": "supervised start",
@@ -120,19 +119,6 @@ def _origin(path: Path, metadata: Mapping[str, str]) -> str:
     )
 
 
-def fill(document: str, lines: list[str]) -> str:
-    """The document with `lines` between its two markers.
-
-    Raises:
-        ValueError: the markers are not there, once each and in order.
-    """
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in rest or END in after:
-        raise ValueError(f"The document needs the lines {BEGIN} and {END}, once each and in this order.")
-    return before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + after
-
-
 @torch.no_grad()
 def pictures(assets: Path, people: int = PEOPLE) -> list[Row]:
     """Random samples; held-out renders and what encoder, generator and styles make of them."""
@@ -193,8 +179,7 @@ def main(arguments: list[str] | None = None) -> None:
     results = json.loads(options.results.read_text(encoding="utf-8"))
     card = options.assets / "README.md"
     lines = [*stage_table(results), "", *file_table(options.assets), "", *diversity(options.assets, options.faces)]
-    filled = fill(card.read_text(encoding="utf-8"), lines)
-    write_atomically(card, lambda file: file.write(filled.encode()))
+    fill_file(card, "numbers", lines)
     sheet = contact_sheet(pictures(options.assets), "The embedded default")
     target = options.docs / "pictures" / "rendered.jpg"
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -114,17 +114,16 @@ class CandidateScoring:
     batches: int = 0
     stopped: bool = False
     """Whether the outside asked for an end."""
-    looks: list[PictureHashes] = field(default_factory=list)
 
     def judge(self, group: Candidates) -> dict[str, Tensor]:
         """Scores `[levels, M']` by name, and `repeated [levels, M']`; M' < M when it was stopped."""
         size = self.config.batch_size
         found: list[dict[str, Tensor]] = []
-        looks: list[PictureHashes] = []
+        hashes: list[PictureHashes] = []
         for rows in batched(len(group), size):
             before, scores, shown = self._batch(group, rows)
             found.append(scores)
-            looks.append(PictureHashes.of(before))
+            hashes.append(PictureHashes.of(before))
             self.done += rows.stop - rows.start
             if self.callbacks.on_preview is not None and self.batches % PREVIEW_INTERVAL == 0:
                 self.callbacks.on_preview(self.done, comparison_grid(*shown, faces=PREVIEW_FACES))
@@ -133,15 +132,15 @@ class CandidateScoring:
             if self.stopped:
                 break
         result = {name: torch.cat([part[name] for part in found], 1) for name in found[0]}
-        result["repeated"] = self._repeated(group, PictureHashes.joined(looks)).expand(len(group.levels), -1)
+        result["repeated"] = self._repeated(group, PictureHashes.joined(hashes)).expand(len(group.levels), -1)
         return result
 
-    def _repeated(self, group: Candidates, looks: PictureHashes) -> Tensor:
+    def _repeated(self, group: Candidates, hashes: PictureHashes) -> Tensor:
         """`[M']`: whether a face was there before. Variants of one picture are not repetitions of each other."""
         if not len(group.pictures):
-            return duplicate_mask(looks, self.config.duplicate_bits)
+            return duplicate_mask(hashes, self.config.duplicate_bits)
         again = duplicate_mask(PictureHashes.of(from_bytes(group.pictures)), self.config.duplicate_bits)
-        return again[group.picture[: len(looks.bits)]]
+        return again[group.picture[: len(hashes.bits)]]
 
     def _batch(self, group: Candidates, rows: slice) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
         """The source sides, scores `[levels, B]` by name, and all pictures for a preview."""

@@ -24,16 +24,13 @@ from ...core.filters import luma
 from ...models.discriminator import Discriminator
 from ...models.identity import IdentityNetwork, identity_similarity
 from ...models.types import FaceGenerator
+from ..data.duplicates import COLOUR_SIDE, HASH_SIDE, MAX_COLOUR_DISTANCE
 from ..losses.reconstruction import frozen_copy
 from ..losses.semantic import SELF_RESOLUTIONS, self_similarity_distances
 
 SCORES = ("quality", "structure", "saturation", "contrast", "reconstruction_error", "identity")
 CLIPPED = 0.98
 """A channel value beyond this, of either sign, is as good as clipped."""
-LOOK_SIDE = 16
-COLOUR_SIDE = 4
-COLOUR_DISTANCE = 0.04
-"""Looks of equal brightness are still two when their colours differ by more: on the 0..1 scale, mean over 4 x 4."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +121,8 @@ class PictureHashes:
 
     @classmethod
     def of(cls, pictures: Tensor) -> PictureHashes:
-        """The looks of `[N, 3, R, R]` in -1..1."""
-        pooled = F.adaptive_avg_pool2d((pictures.clamp(-1.0, 1.0) + 1.0) / 2.0, LOOK_SIDE)
+        """Of pictures `[N, 3, R, R]` in -1..1."""
+        pooled = F.adaptive_avg_pool2d((pictures.clamp(-1.0, 1.0) + 1.0) / 2.0, HASH_SIDE)
         grey = pooled.mean(1).flatten(1)
         brighter = grey > grey.mean(1, keepdim=True)
         colours = F.adaptive_avg_pool2d(pooled, COLOUR_SIDE).flatten(1)
@@ -137,23 +134,23 @@ class PictureHashes:
         return cls(torch.cat([part.bits for part in parts]), torch.cat([part.colours for part in parts]))
 
 
-def duplicate_mask(looks: PictureHashes, bits: int) -> Tensor:
+def duplicate_mask(hashes: PictureHashes, bits: int) -> Tensor:
     """`[N]` bool: whether a picture looks like an earlier one that is not itself a repetition.
 
     bits: the greatest difference of two that count as one, of 256; below 0 nothing is a repetition.
     """
-    count = len(looks.bits)
+    count = len(hashes.bits)
     found = torch.zeros(count, dtype=torch.bool)
     if bits < 0:
         return found
     for first in range(0, count, 1024):
         # Of -1 and 1, a product of 256 - 2d means d differing bits.
-        distance = (256.0 - looks.bits[first : first + 1024] @ looks.bits.t()) / 2.0
+        distance = (256.0 - hashes.bits[first : first + 1024] @ hashes.bits.t()) / 2.0
         for row, column in torch.nonzero(distance <= bits).tolist():
             later = first + row
             if column < later and not found[column] and not found[later]:
-                apart = (looks.colours[later] - looks.colours[column]).abs().mean()
-                found[later] = bool(apart <= COLOUR_DISTANCE)
+                apart = (hashes.colours[later] - hashes.colours[column]).abs().mean()
+                found[later] = bool(apart <= MAX_COLOUR_DISTANCE)
     return found
 
 
