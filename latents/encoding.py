@@ -59,21 +59,21 @@ def initial_w_plus(encoder: FaceEncoder, pictures: Tensor, generator: FaceGenera
 
 @torch.no_grad()
 def refined_w_plus(
-    encoder: FaceEncoder, pictures: Tensor, codes: Tensor, drawn: Tensor, first: Tensor, generator: FaceGenerator
+    encoder: FaceEncoder, pictures: Tensor, codes: Tensor, prediction: Tensor, first: Tensor, generator: FaceGenerator
 ) -> Tensor:
     """The codes after one more look, `[N, num_ws, w_dim]`.
 
     Args:
         pictures: `[N, 3, r, r]`, -1..1, at the encoder's resolution.
         codes: the last ones.
-        drawn: `[N, 3, S, S]`, what the generator makes of them.
+        prediction: `[N, 3, S, S]`, what the generator makes of them.
         first: what `initial_w_plus` gave for this generator.
     """
     network, size = encoder.network, encoder.resolution
     if is_iterative(encoder):
-        correction: Tensor = network.delta(torch.cat([pictures, restyle_input(drawn, size)], dim=1))  # type: ignore[operator]
+        correction: Tensor = network.delta(torch.cat([pictures, restyle_input(prediction, size)], dim=1))  # type: ignore[operator]
         return codes + correction
-    seen = drawn.clamp(-1, 1)
+    seen = prediction.clamp(-1, 1)
     if seen.shape[2] != size:
         seen = F.interpolate(seen, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
     if not isinstance(network, PspEncoder):
@@ -81,6 +81,6 @@ def refined_w_plus(
     return codes + first - (mean_w_plus(encoder, generator) + network.delta(seen))
 
 
-def restyle_input(drawn: Tensor, size: int) -> Tensor:
+def restyle_input(prediction: Tensor, size: int) -> Tensor:
     """The generator's pictures as ReStyle was shown them in training: pooled, and not clamped."""
-    return F.adaptive_avg_pool2d(drawn, (size, size))
+    return F.adaptive_avg_pool2d(prediction, (size, size))

@@ -107,12 +107,12 @@ class FastStylizer(nn.Module):
         if self.head2.bias is not None:
             nn.init.zeros_(self.head2.bias)
 
-    def forward(self, pictures: Tensor, level: Tensor, laid: Tensor | None = None) -> Tensor:
-        """`laid`: the medium's fields of the pictures, computed here when not given."""
-        if laid is None:
-            laid = medium_fields(self.config.medium, pictures)
+    def forward(self, pictures: Tensor, level: Tensor, fields: Tensor | None = None) -> Tensor:
+        """`fields`: the medium's, of the pictures; computed here when not given."""
+        if fields is None:
+            fields = medium_fields(self.config.medium, pictures)
         height, width = pictures.shape[-2:]
-        seen = torch.cat([pictures, laid], 1) if laid.shape[1] else pictures
+        seen = torch.cat([pictures, fields], 1) if fields.shape[1] else pictures
         down, right = -height % STRIDE, -width % STRIDE
         if down or right:
             seen = F.pad(seen, (0, right, 0, down), mode="replicate")
@@ -187,8 +187,8 @@ def draw(
         shares = torch.zeros(1, *small)
         for number, (y, x) in enumerate(tiles):
             part = one[:, :, y : y + TILE, x : x + TILE]
-            laid = medium_fields(network.config.medium, part, (x, y))
-            result = network(part.to(weight.dtype), level, laid.to(weight.dtype))[0].float().cpu()
+            fields = medium_fields(network.config.medium, part, (x, y))
+            result = network(part.to(weight.dtype), level, fields.to(weight.dtype))[0].float().cpu()
             share = _ramp(result.shape[1], y > 0, y + TILE < small[0])[:, None]
             share = (share * _ramp(result.shape[2], x > 0, x + TILE < small[1])[None])[None]
             total[:, y : y + TILE, x : x + TILE] += result * share

@@ -86,9 +86,9 @@ def run(args: argparse.Namespace, console: Console) -> None:
                 run_dir / "portraits.safetensors",
                 callbacks,
             )
-        judges = LossNetworks(identity, _perceptual(console))
+        loss_networks = LossNetworks(identity, _perceptual(console))
         training = BaseTraining(
-            learned, held_out, config, run_dir, judges, processes.device or device, callbacks, processes, start
+            learned, held_out, config, run_dir, loss_networks, processes.device or device, callbacks, processes, start
         )
         result = training.run()
     if not processes.is_main:

@@ -40,9 +40,9 @@ def test_a_ramp_becomes_a_few_tones() -> None:
 
 def test_what_the_medium_adds() -> None:
     picture = torch.rand(2, 3, 40, 52, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    laid = cel.cel(picture)
-    assert laid.shape == (2, 7, 40, 52) and laid.abs().max() <= 1.001
+    fields = cel.cel(picture)
+    assert fields.shape == (2, 7, 40, 52) and fields.abs().max() <= 1.001
     # Rounding may move what is drawn by less than can be seen: half a level of -1..1.
-    assert torch.allclose(laid[:1], cel.cel(picture[:1]), rtol=0, atol=GREY_LEVEL)
-    dark = laid[:, 6:] > 0.5
-    assert laid[:, cel.DRAWING].mean(1, keepdim=True)[dark].mean() < -0.5
+    assert torch.allclose(fields[:1], cel.cel(picture[:1]), rtol=0, atol=GREY_LEVEL)
+    dark = fields[:, 6:] > 0.5
+    assert fields[:, cel.DRAWING].mean(1, keepdim=True)[dark].mean() < -0.5

@@ -20,11 +20,11 @@ def picture(height: int = 120, width: int = 150, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("medium", media.MEDIA)
 def test_channels_and_range(medium: str) -> None:
-    laid = media.medium_fields(medium, picture())
-    assert laid.shape == (1, media.FIELDS[medium], 120, 150)
-    assert torch.isfinite(laid).all()
-    assert laid.numel() == 0 or laid.abs().max() < 4
-    assert torch.equal(laid, media.medium_fields(medium, picture()))
+    fields = media.medium_fields(medium, picture())
+    assert fields.shape == (1, media.FIELDS[medium], 120, 150)
+    assert torch.isfinite(fields).all()
+    assert fields.numel() == 0 or fields.abs().max() < 4
+    assert torch.equal(fields, media.medium_fields(medium, picture()))
 
 
 def test_unknown_medium() -> None:

@@ -1,4 +1,4 @@
-"""Several processes of one launcher: shares of the work, names of files, devices."""
+"""Several processes of one launcher: shards of the work, names of files, devices."""
 
 from __future__ import annotations
 

@@ -222,8 +222,10 @@ def test_faces_are_cut_out_of_photos(tmp_path: Path, identity: DlibFace) -> None
 
 def test_the_descriptors_distance_is_learned_from(identity: DlibFace) -> None:
     encoder, generator = networks()
-    judges = LossNetworks(identity, lambda pictures: [pictures, torch.nn.functional.avg_pool2d(pictures, 4)])
-    task = AutoencoderTask(encoder, generator, portraits(8), portraits(3, seed=1), judges, TINY, torch.device("cpu"))
+    loss_networks = LossNetworks(identity, lambda pictures: [pictures, torch.nn.functional.avg_pool2d(pictures, 4)])
+    task = AutoencoderTask(
+        encoder, generator, portraits(8), portraits(3, seed=1), loss_networks, TINY, torch.device("cpu")
+    )
     first = task.step(Step(1, 40))
     assert set(first) == {"pixel", "chroma", "edges", "perceptual", "identity"}
     losses = [task.step(Step(step, 40)) for step in range(2, 16)]

@@ -32,7 +32,7 @@ from facestylist.training.pairs import supervise
 
 SETTINGS = {"batch_size": 8, "steps": 4, "match_texture": 0.0, "freeze_d_blocks": 0}
 SHARE = 1e-3
-"""Of what training changes. A share that is left out or counted twice turns a step by about half of it, 0.5 here."""
+"""Of what training changes. A shard that is left out or counted twice turns a step by about half of it, 0.5 here."""
 
 
 def depth(source: FaceGenerator) -> int:

@@ -49,35 +49,35 @@ def guide(saved: dict[str, list[Path]], kind: str) -> NetworkGuide:
 def test_equal_pictures_are_no_distance_and_others_are(
     kind: str, saved: dict[str, list[Path]], pictures: tuple[Tensor, Tensor]
 ) -> None:
-    made, source = pictures
+    prediction, source = pictures
     judge = guide(saved, kind)
     assert (judge.name, judge.weight) == (kind, 0.5)
-    value = judge(made, source)
+    value = judge(prediction, source)
     assert value.shape == () and float(value) > 1e-6
-    assert float(judge(made, made.clone())) == pytest.approx(0.0, abs=0.001 * float(value))
+    assert float(judge(prediction, prediction.clone())) == pytest.approx(0.0, abs=0.001 * float(value))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_pull_is_felt_by_what_is_made_alone(
     kind: str, saved: dict[str, list[Path]], pictures: tuple[Tensor, Tensor]
 ) -> None:
-    made, source = (picture.clone().requires_grad_() for picture in pictures)
+    prediction, source = (picture.clone().requires_grad_() for picture in pictures)
     judge = guide(saved, kind)
-    judge(made, source).backward()
+    judge(prediction, source).backward()
     assert source.grad is None
-    assert made.grad is not None and torch.isfinite(made.grad).all() and made.grad.abs().sum() > 0
+    assert prediction.grad is not None and torch.isfinite(prediction.grad).all() and prediction.grad.abs().sum() > 0
     assert not any(parameter.requires_grad for parameter in judge.network.parameters())
     # A step against the gradient brings the two closer.
-    before = float(judge(made.detach(), source.detach()))
-    nearer = made.detach() - made.grad * (0.02 / made.grad.abs().max())
+    before = float(judge(prediction.detach(), source.detach()))
+    nearer = prediction.detach() - prediction.grad * (0.02 / prediction.grad.abs().max())
     assert float(judge(nearer, source.detach())) < before
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_flat_picture_gives_a_finite_gradient(kind: str, saved: dict[str, list[Path]]) -> None:
-    made = torch.zeros(1, 3, 64, 64, requires_grad=True)
-    guide(saved, kind)(made, torch.ones(1, 3, 64, 64)).backward()
-    assert made.grad is not None and torch.isfinite(made.grad).all()
+    prediction = torch.zeros(1, 3, 64, 64, requires_grad=True)
+    guide(saved, kind)(prediction, torch.ones(1, 3, 64, 64)).backward()
+    assert prediction.grad is not None and torch.isfinite(prediction.grad).all()
 
 
 def test_the_identity_of_a_guide_is_its_weights(saved: dict[str, list[Path]], tmp_path: Path) -> None:
@@ -119,12 +119,12 @@ def test_lpips_is_its_formula(backbone: str, tmp_path: Path, pictures: tuple[Ten
                 x = F.conv2d(x, weight, state[f"{place}.bias"], stride, padding).relu()
         return found
 
-    made, source = pictures
+    prediction, source = pictures
     wanted = torch.zeros(2)
-    for stage, (a, b) in enumerate(zip(maps(made), maps(source), strict=True)):
+    for stage, (a, b) in enumerate(zip(maps(prediction), maps(source), strict=True)):
         weight = linear[f"lin{stage}.model.1.weight"][0, :, 0, 0]
         wanted += torch.einsum("nchw,c->nhw", (a - b) ** 2, weight).mean((1, 2))
-    assert_close(network(made, source), wanted, 2 * roundings(network))
+    assert_close(network(prediction, source), wanted, 2 * roundings(network))
 
 
 def test_lpips_reads_the_other_layouts(tmp_path: Path, pictures: tuple[Tensor, Tensor]) -> None:
@@ -262,13 +262,13 @@ def test_dino_agrees_with_transformers(tmp_path: Path) -> None:
 
 def test_parsing_is_the_divergence_of_its_labels(saved: dict[str, list[Path]], pictures: tuple[Tensor, Tensor]) -> None:
     judge = guide(saved, "parsing")
-    made, source = (
+    prediction, source = (
         judge.network(F.interpolate(picture, (512, 512), mode="bilinear", antialias=True)).double().log_softmax(1)
         for picture in pictures
     )
-    assert made.shape == (2, 5, 64, 64)
-    wanted = (source.exp() * (source - made)).sum(1).mean()
-    near = rounding(source.numel(), float((source - made).abs().mean()))
+    assert prediction.shape == (2, 5, 64, 64)
+    wanted = (source.exp() * (source - prediction)).sum(1).mean()
+    near = rounding(source.numel(), float((source - prediction).abs().mean()))
     assert float(judge(*pictures)) == pytest.approx(float(wanted), abs=near)
 
 
@@ -328,24 +328,24 @@ def test_identity_is_one_minus_the_cosine(saved: dict[str, list[Path]], pictures
     from facestylist.models.irse import ArcFace, crop_for_arcface
 
     assert isinstance(network, ArcFace)
-    made, source = (network(crop_for_arcface(picture, 32)) for picture in pictures)
-    wanted = 1 - float((made * source).sum(1).mean())
-    assert float(guide(saved, "identity")(*pictures)) == pytest.approx(wanted, abs=rounding(3 * made.shape[1]))
+    prediction, source = (network(crop_for_arcface(picture, 32)) for picture in pictures)
+    wanted = 1 - float((prediction * source).sum(1).mean())
+    assert float(guide(saved, "identity")(*pictures)) == pytest.approx(wanted, abs=rounding(3 * prediction.shape[1]))
 
 
 def test_dlibs_network_is_an_identity_guide_too(tmp_path: Path, pictures: tuple[Tensor, Tensor]) -> None:
     network = save_dlib(tmp_path / "dlib.safetensors")
-    made, source = pictures
+    prediction, source = pictures
     judge = open_guide("identity", [tmp_path / "dlib.safetensors"])
-    apart = (network.describe(made) - network.describe(source)).norm(dim=1)
-    near = rounding(roundings(network), float(network.describe(made).norm(dim=1).max()))
-    assert float(judge(made, source)) == pytest.approx(float((apart * 0.7 / 0.6).mean()), abs=near)
-    assert float(judge(made, made.clone())) == 0.0
-    seen = made.clone().requires_grad_()
+    apart = (network.describe(prediction) - network.describe(source)).norm(dim=1)
+    near = rounding(roundings(network), float(network.describe(prediction).norm(dim=1).max()))
+    assert float(judge(prediction, source)) == pytest.approx(float((apart * 0.7 / 0.6).mean()), abs=near)
+    assert float(judge(prediction, prediction.clone())) == 0.0
+    seen = prediction.clone().requires_grad_()
     judge(seen, source).backward()
     assert seen.grad is not None and seen.grad.abs().sum() > 0
-    nearer = made - seen.grad * (0.02 / seen.grad.abs().max())
-    assert float(judge(nearer, source)) < float(judge(made, source))
+    nearer = prediction - seen.grad * (0.02 / seen.grad.abs().max())
+    assert float(judge(nearer, source)) < float(judge(prediction, source))
 
 
 @pytest.mark.parametrize("kind", KINDS)

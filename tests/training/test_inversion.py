@@ -319,13 +319,13 @@ def test_a_face_that_comes_out_as_somebody_else_is_named(source: FaceGenerator, 
 def test_the_least_loss_is_the_best(source: FaceGenerator, truth: FaceLatent, pictures: Tensor) -> None:
     """Of an encoder that wants what pixels do not: with nothing but its word, pixels are given up for it."""
     encoder = FaceEncoder(Colours(source), 16, source.num_ws, source.w_dim)
-    wanted = pictures.roll(1, 0)
+    target = pictures.roll(1, 0)
     config = InversionConfig(steps=30, pixel_weight=1e-6, feature_weight=0.0, code_weight=1.0, preview_interval=0)
-    found = invert_by_optimisation(wanted, source, truth, config, encoder=encoder)
+    found = invert_by_optimisation(target, source, truth, config, encoder=encoder)
 
     def code(latent: FaceLatent) -> Tensor:
-        drawn = resize(reconstruct(source, latent), 16)
-        return (encoder.network(drawn) - encoder.network(resize(wanted, 16))).square().mean((1, 2))
+        prediction = resize(reconstruct(source, latent), 16)
+        return (encoder.network(prediction) - encoder.network(resize(target, 16))).square().mean((1, 2))
 
     assert (code(found) < 0.2 * code(truth)).all()
 
@@ -343,8 +343,8 @@ def test_an_encoder_made_to_look_again_does_so_by_itself(
 ) -> None:
     seen: list[int] = []
 
-    def corrected(encoder: FaceEncoder, pictures: Tensor, codes: Tensor, drawn: Tensor, *_: object) -> Tensor:
-        assert tuple(drawn.shape) == (3, 3, 32, 32)
+    def corrected(encoder: FaceEncoder, pictures: Tensor, codes: Tensor, prediction: Tensor, *_: object) -> Tensor:
+        assert tuple(prediction.shape) == (3, 3, 32, 32)
         seen.append(len(seen))
         return (codes + truth.w_plus) / 2
 

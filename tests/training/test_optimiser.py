@@ -22,8 +22,8 @@ def network(channels_last: bool = False) -> nn.Sequential:
 
 def loss_of(layers: nn.Sequential) -> torch.Tensor:
     pictures = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-    wanted = torch.randn(4, 20, 8, 8, generator=torch.Generator().manual_seed(2))
-    return (layers(pictures) - wanted).square().mean()
+    target = torch.randn(4, 20, 8, 8, generator=torch.Generator().manual_seed(2))
+    return (layers(pictures) - target).square().mean()
 
 
 def train(layers: nn.Sequential, optimiser: MuonAndAdam, steps: int) -> float:

@@ -18,12 +18,12 @@ def strokes(shift: float, side: int = 128) -> Tensor:
     return (0.5 * torch.sin(2 * torch.pi * x / 4 + 0.3)).expand(1, 3, side, side)
 
 
-def whole(made: Tensor, wanted: Tensor, freedom: float) -> float:
-    weights = importance(made.shape[-1])
-    layers = [[x, x[..., ::2, ::2]] for x in (made, wanted)]
+def whole(prediction: Tensor, target: Tensor, freedom: float) -> float:
+    weights = importance(prediction.shape[-1])
+    layers = [[x, x[..., ::2, ::2]] for x in (prediction, target)]
     return float(
-        pixel_distance(made, wanted, weights, freedom)
-        + edge_distance(made, wanted, weights, freedom)
+        pixel_distance(prediction, target, weights, freedom)
+        + edge_distance(prediction, target, weights, freedom)
         + feature_distance(layers[0], layers[1], freedom)
     )
 
@@ -35,32 +35,32 @@ def test_equal_pictures_are_at_no_distance(freedom: float) -> None:
 
 def test_strokes_elsewhere_beat_no_strokes_only_where_they_are_free() -> None:
     """By place, the mean of all strokes is the best answer; free strokes make it the worst."""
-    wanted, elsewhere, averaged = strokes(0), strokes(2), strokes(0) * 0
-    assert whole(elsewhere, wanted, 0.0) > 1.5 * whole(averaged, wanted, 0.0)
-    assert whole(elsewhere, wanted, 1.0) < 0.1 * whole(averaged, wanted, 1.0)
+    target, elsewhere, averaged = strokes(0), strokes(2), strokes(0) * 0
+    assert whole(elsewhere, target, 0.0) > 1.5 * whole(averaged, target, 0.0)
+    assert whole(elsewhere, target, 1.0) < 0.1 * whole(averaged, target, 1.0)
 
 
 def test_colours_and_strength_are_still_compared_where_strokes_are_free() -> None:
-    wanted = strokes(0)
-    found = float(pixel_distance(wanted + 0.2, wanted, importance(128), 1.0))
+    target = strokes(0)
+    found = float(pixel_distance(target + 0.2, target, importance(128), 1.0))
     assert found == pytest.approx(0.2, rel=rounding(3 * 128**2))
-    assert whole(0.5 * strokes(2), wanted, 1.0) > 3 * whole(strokes(2), wanted, 1.0)
-    made = strokes(2).clone().requires_grad_(True)
+    assert whole(0.5 * strokes(2), target, 1.0) > 3 * whole(strokes(2), target, 1.0)
+    prediction = strokes(2).clone().requires_grad_(True)
     weights = importance(128)
-    loss = pixel_distance(made, wanted, weights, 1.0) + edge_distance(made, wanted, weights, 1.0)
-    (gradient,) = torch.autograd.grad(loss.sum(), made)
+    loss = pixel_distance(prediction, target, weights, 1.0) + edge_distance(prediction, target, weights, 1.0)
+    (gradient,) = torch.autograd.grad(loss.sum(), prediction)
     assert bool(gradient.isfinite().all())
 
 
 def test_distance_by_place_is_the_plain_one() -> None:
     random = torch.Generator().manual_seed(0)
-    made, wanted = (torch.rand(2, 3, 16, 16, generator=random) for _ in range(2))
+    prediction, target = (torch.rand(2, 3, 16, 16, generator=random) for _ in range(2))
     even = torch.ones(1, 1, 16, 16)
-    expected = (made - wanted).abs().mean((1, 2, 3))
-    assert_close(pixel_distance(made, wanted, even), expected, 3 * 16 * 16)
-    assert_close(feature_distance([made, made], [wanted, wanted]), 2 * expected, 3 * 16 * 16)
-    halved = [torch.nn.functional.avg_pool2d(made - wanted, 2**k) if k else made - wanted for k in range(3)]
+    expected = (prediction - target).abs().mean((1, 2, 3))
+    assert_close(pixel_distance(prediction, target, even), expected, 3 * 16 * 16)
+    assert_close(feature_distance([prediction, prediction], [target, target]), 2 * expected, 3 * 16 * 16)
+    halved = [torch.nn.functional.avg_pool2d(prediction - target, 2**k) if k else prediction - target for k in range(3)]
     steps = sum(d.diff(dim=k).abs().mean((1, 2, 3)) for d in halved for k in (-1, -2))
-    assert_close(edge_distance(made, wanted, even), steps, 3 * 16 * 16)
+    assert_close(edge_distance(prediction, target, even), steps, 3 * 16 * 16)
     assert float(importance(32).mean()) == pytest.approx(1.0, abs=rounding(32**2))
     assert float(importance(32)[0, 0, 16, 16]) > 4 * float(importance(32)[0, 0, 0, 0])

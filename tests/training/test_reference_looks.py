@@ -39,25 +39,25 @@ def known(source: FaceGenerator) -> tuple[FaceLatent, Tensor]:
 
 
 def test_the_search_comes_closer(source: FaceGenerator, known: tuple[FaceLatent, Tensor]) -> None:
-    wanted = known[1][:2]
+    target = known[1][:2]
     mean = synthesise(source, sample_latent(source, [0, 0], 0.0))
     with torch.inference_mode():
-        found = encode_reference(wanted, source, BATCH)
+        found = encode_reference(target, source, BATCH)
     assert len(found) == 2 and found.w_space == source.w_space and found.reconstruction_error is not None
-    before = (mean.clamp(-1, 1) - wanted).square().mean((1, 2, 3))
+    before = (mean.clamp(-1, 1) - target).square().mean((1, 2, 3))
     assert (found.reconstruction_error < 0.4 * before).all()
-    error = (synthesise(source, found).clamp(-1, 1) - wanted).square().mean((1, 2, 3))
+    error = (synthesise(source, found).clamp(-1, 1) - target).square().mean((1, 2, 3))
     assert_same_errors(error, found.reconstruction_error, source.generator)
-    alone = encode_reference(wanted[:1], source, BATCH)
+    alone = encode_reference(target[:1], source, BATCH)
     # Adam turns rounding of a gradient that is nearly nothing into a step; the other reference is 1 away from this one.
     influence = (alone.w_plus - found.w_plus[:1]).norm() / (found.w_plus[1:] - found.w_plus[:1]).norm()
     assert influence < 0.02, "references do not influence each other"
 
 
 def test_several_references_become_one_look(source: FaceGenerator, known: tuple[FaceLatent, Tensor]) -> None:
-    wanted = known[1][:2]
-    each = encode_reference(wanted, source, ReferenceConfig(steps=3, several="batch"))
-    one = encode_reference(wanted, source, ReferenceConfig(steps=3))
+    target = known[1][:2]
+    each = encode_reference(target, source, ReferenceConfig(steps=3, several="batch"))
+    one = encode_reference(target, source, ReferenceConfig(steps=3))
     assert_close(one.w_plus, each.w_plus.mean(0, keepdim=True), 4)
     assert len(one) == 1 and one.reconstruction_error is None
 

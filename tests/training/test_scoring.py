@@ -33,11 +33,11 @@ def latents(source: FaceGenerator, count: int = 6) -> Tensor:
 
 def test_the_quick_judge_agrees_with_the_thorough_one() -> None:
     random = torch.Generator().manual_seed(0)
-    wanted = torch.rand(6, 3, 32, 32, generator=random)
-    near, far = (wanted + amount * torch.randn(wanted.shape, generator=random) for amount in (0.05, 0.3))
-    judge = PatchJudge(wanted)
+    target = torch.rand(6, 3, 32, 32, generator=random)
+    near, far = (target + amount * torch.randn(target.shape, generator=random) for amount in (0.05, 0.3))
+    judge = PatchJudge(target)
     for pictures in (near, far):
-        thorough = sliced_patch_distance(pictures, wanted, count=2048, directions=64)
+        thorough = sliced_patch_distance(pictures, target, count=2048, directions=64)
         assert judge(pictures) == pytest.approx(thorough, rel=0.3)
     assert judge(near) < 0.5 * judge(far) and judge(near) == judge(near)
 

@@ -64,18 +64,18 @@ def test_batches_follow_from_seed_and_number(twins: Layers, look: str) -> None:
     medium, target = TARGETS[look]
     source = rendered_pair_batches(twins, [], target, medium, 48, 3, 1.0, 7)
     batch = source(4)
-    assert batch.given.shape == batch.wanted.shape == (3, 3, 48, 48)
-    assert batch.laid.shape == (3, FIELDS[medium], 48, 48)
-    assert batch.wanted.abs().max() <= 1.001
+    assert batch.input.shape == batch.target.shape == (3, 3, 48, 48)
+    assert batch.fields.shape == (3, FIELDS[medium], 48, 48)
+    assert batch.target.abs().max() <= 1.001
     again = source(4)
-    assert torch.equal(batch.wanted, again.wanted) and torch.equal(batch.given, again.given)
-    assert not torch.equal(batch.given, source(5).given)
+    assert torch.equal(batch.target, again.target) and torch.equal(batch.input, again.input)
+    assert not torch.equal(batch.input, source(5).input)
 
 
 def test_any_seed_that_a_widget_can_have_makes_its_own_batches() -> None:
     batches = [pair_batches(negatives(), "none", 48, 2, 1.0, 0.5, seed)(1) for seed in (0, 2**32, 2**40 + 1, 2**63 - 1)]
     for batch, other in itertools.combinations(batches, 2):
-        assert not torch.equal(batch.given, other.given)
+        assert not torch.equal(batch.input, other.input)
     assert at_step(5, 7).initial_seed() == (5 << 32) + 7, "runs of earlier versions go on with their pictures"
 
 
@@ -92,12 +92,12 @@ def test_a_cartoon_begins_as_its_mediums_drawing() -> None:
     source = pair_batches(negatives(), "cel", 48, 2, 0.0, 1.0, 0)
     network = StylizerTask(tiny(width=1.0), source, "cel", "cpu").network
     batch = source(1)
-    drawing = batch.laid[:, DRAWING]
+    drawing = batch.fields[:, DRAWING]
     for level, share in ((3.0, 1.0), (2.0, 1.0), (1.0, 0.5), (0.5, 0.25)):
         with torch.no_grad():
-            drawn = network(batch.given, torch.full((2,), level), batch.laid)
-        wanted = torch.lerp(batch.given, drawing, share)
-        assert (drawn - wanted).abs().mean() < 0.06 * (batch.given - drawing).abs().mean(), level
+            prediction = network(batch.input, torch.full((2,), level), batch.fields)
+        target = torch.lerp(batch.input, drawing, share)
+        assert (prediction - target).abs().mean() < 0.06 * (batch.input - drawing).abs().mean(), level
 
 
 def test_a_rendered_face_gets_its_features_and_keeps_its_colours(twins: Layers) -> None:

@@ -63,11 +63,11 @@ def test_true_style_pictures_are_approached(source: FaceGenerator, style: FaceGe
         steps=60, batch_size=4, discriminator_alone=1, learning_rate=1e-2, ema_decay=0.9, preview_interval=0
     )
     result = supervise(source, style, anchors, settings)
-    wanted = PairRenderer(anchors, source, style)(torch.arange(len(anchors)), move=False)[1]
+    targets = PairRenderer(anchors, source, style)(torch.arange(len(anchors)), move=False)[1]
 
     def distance(generator: FaceGenerator) -> float:
-        made = generator.generator.synthesis(anchors.w_plus)
-        return float((made - wanted).abs().mean())
+        predictions = generator.generator.synthesis(anchors.w_plus)
+        return float((predictions - targets).abs().mean())
 
     assert distance(result.generator) < 0.7 * distance(style)
     assert result.history[-1]["pixel"] < result.history[1]["pixel"]

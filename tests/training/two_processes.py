@@ -87,7 +87,7 @@ def train_fast(
 def train_reader(
     run_dir: Path | None, callbacks: Callbacks | None, resume: bool, processes: Processes
 ) -> tuple[dict[str, Tensor], History]:
-    """An encoder; in its second phase one face of a batch is of one's own, so that the shares differ in kind."""
+    """An encoder; in its second phase one face of a batch is of one's own, so that the shards differ in kind."""
     config = EncoderTrainingConfig(batch_size=4, width=0.25, picture_start=0.5, **NO_SNAPSHOTS)
     result = train_encoder(make_source(), config, make_styles(3, 40), callbacks, run_dir, resume, processes)
     return dict(result.encoder.network.state_dict()), result.history

@@ -81,7 +81,7 @@ class AutoencoderTask:
         generator: of the resolution of this stage.
         portraits: to learn from, of any size.
         held_out: to measure on.
-        judges: what compares besides pixels.
+        loss_networks: what compares besides pixels.
         config: all settings.
         device: where to compute.
     """
@@ -97,14 +97,18 @@ class AutoencoderTask:
         generator: Generator,
         portraits: Portraits,
         held_out: Portraits,
-        judges: LossNetworks,
+        loss_networks: LossNetworks,
         config: BaseTrainingConfig,
         device: torch.device,
     ) -> None:
         self.size = generator.config.resolution
         self.config, self.device = config, device
         seen = max(self.size, ENCODER_SIZE)
-        self.portraits, self.held_out, self.judges = portraits.at(seen), held_out.at(seen), judges.to(device)
+        self.portraits, self.held_out, self.loss_networks = (
+            portraits.at(seen),
+            held_out.at(seen),
+            loss_networks.to(device),
+        )
         self.weights = centre_weights(self.size).to(device)
         layout: dict[str, Any] = {"device": device, "memory_format": torch.channels_last}
         self.encoder = encoder.train().requires_grad_(True).to(**layout)
@@ -150,11 +154,11 @@ class AutoencoderTask:
         keep = (torch.rand(count, self.encoder.fc.in_features, generator=random) >= DROPOUT).float() / (1 - DROPOUT)
         code_noise = at.shard(torch.randn(count, self.generator.config.w_dim, generator=random)).to(self.device)
         noise = random_noise(self.generator, count, random, at.shard)
-        truth = shrunk(pictures, self.size)
+        target = shrunk(pictures, self.size)
         with autocast(config.precision, self.device):
             w = self.encoder(shrunk(pictures, ENCODER_SIZE), at.shard(keep).to(self.device))[:, 0]
-            drawn = draw(self.generator, w + CODE_NOISE * code_noise, noise)
-            terms = reconstruction_terms(drawn, truth, pictures, self.weights, self.judges)
+            prediction = draw(self.generator, w + CODE_NOISE * code_noise, noise)
+            terms = reconstruction_terms(prediction, target, pictures, self.weights, self.loss_networks)
         loss = reconstruction_loss(terms, config) + CODE_WEIGHT * w.square().mean()
         numbers = at.apply(terms, self._update(loss, config.learning_rate * schedule(at.number, at.total)))
         self._move_averages()
@@ -171,25 +175,25 @@ class AutoencoderTask:
     @torch.no_grad()
     def reconstructed(self, portraits: Portraits, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """The first `count` portraits at this resolution, what the averaged networks make of them, and their codes."""
-        truths, drawn, codes = [], [], []
+        targets, predictions, codes = [], [], []
         for part in portraits.parts(count):
             pictures = part.to(self.device)
             with autocast(self.config.precision, self.device):
                 w = self.average["encoder"](shrunk(pictures, ENCODER_SIZE))[:, 0]
-                drawn.append(draw(self.average["generator"], w).clamp(-1, 1).cpu())
-            truths.append(shrunk(part, self.size))
+                predictions.append(draw(self.average["generator"], w).clamp(-1, 1).cpu())
+            targets.append(shrunk(part, self.size))
             codes.append(w.cpu())
-        return torch.cat(truths), torch.cat(drawn), torch.cat(codes)
+        return torch.cat(targets), torch.cat(predictions), torch.cat(codes)
 
     def measure(self) -> dict[str, float]:
         """How well people come back whom nothing was learned from, see `measures.measure`."""
-        truth, drawn, _ = self.reconstructed(self.held_out, len(self.held_out))
-        return measure(drawn, truth, self.judges.identity)
+        target, prediction, _ = self.reconstructed(self.held_out, len(self.held_out))
+        return measure(prediction, target, self.loss_networks.identity)
 
     def preview(self) -> Tensor:
         """Held-out people, below each what is drawn of them."""
-        truth, drawn, _ = self.reconstructed(self.held_out, PREVIEWED)
-        return comparison(truth, drawn)
+        target, prediction, _ = self.reconstructed(self.held_out, PREVIEWED)
+        return comparison(target, prediction)
 
     def result(self) -> dict[str, Any]:
         """The averaged weights of both networks."""

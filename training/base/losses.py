@@ -1,4 +1,4 @@
-"""How far a drawn portrait is from the true one: pixels, colour, edges, a perceptual network, and who it is."""
+"""How far a predicted portrait is from the true one: pixels, colour, edges, a perceptual network, and who it is."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def centre_weights(size: int) -> Tensor:
 
 
 def edge_distance(difference: Tensor) -> Tensor:
-    """Mean absolute difference between neighbours of `drawn - true`, summed over three scales."""
+    """Mean absolute difference between neighbours of `prediction - target`, summed over three scales."""
     total = difference.new_zeros(())
     for _ in range(EDGE_SCALES):
         total = total + difference.diff(dim=3).abs().mean() + difference.diff(dim=2).abs().mean()
@@ -49,45 +49,45 @@ def edge_distance(difference: Tensor) -> Tensor:
     return total
 
 
-def perceptual_distance(features: Callable[[Tensor], list[Tensor]], drawn: Tensor, truth: Tensor) -> Tensor:
+def perceptual_distance(features: Callable[[Tensor], list[Tensor]], prediction: Tensor, target: Tensor) -> Tensor:
     """Mean over layers and places of the squared distance of features of unit length (Zhang et al., arXiv 1801.03924,
     without its learned weights)."""
     with torch.no_grad():
-        wanted = [F.normalize(layer.float(), dim=1, eps=1e-3) for layer in features(truth)]
-    found = [F.normalize(layer.float(), dim=1, eps=1e-3) for layer in features(drawn)]
-    return torch.stack([(a - b).square().sum(1).mean() for a, b in zip(found, wanted, strict=True)]).mean()
+        known = [F.normalize(layer.float(), dim=1, eps=1e-3) for layer in features(target)]
+    found = [F.normalize(layer.float(), dim=1, eps=1e-3) for layer in features(prediction)]
+    return torch.stack([(a - b).square().sum(1).mean() for a, b in zip(found, known, strict=True)]).mean()
 
 
-def identity_distance(network: IdentityNetwork, drawn: Tensor, truth: Tensor) -> Tensor:
-    """Mean squared distance of the descriptors, to which the truth is only compared."""
+def identity_distance(network: IdentityNetwork, prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean squared distance of the descriptors, to which the target is only compared."""
     with torch.no_grad():
-        wanted = network.describe(truth).float()
-    return (network.describe(drawn).float() - wanted).square().sum(1).mean()
+        known = network.describe(target).float()
+    return (network.describe(prediction).float() - known).square().sum(1).mean()
 
 
 def reconstruction_terms(
-    drawn: Tensor, truth: Tensor, person: Tensor, weights: Tensor, judges: LossNetworks
+    prediction: Tensor, target: Tensor, person: Tensor, weights: Tensor, networks: LossNetworks
 ) -> dict[str, Tensor]:
-    """`pixel`, `chroma`, `edges`, and with judges `perceptual` and `identity`, each a number.
+    """`pixel`, `chroma`, `edges`, and with networks `perceptual` and `identity`, each a number.
 
     Args:
-        drawn: `[N, 3, S, S]` in -1..1.
-        truth: the same.
-        person: the truth at the highest resolution there is, which tells best who it is.
+        prediction: `[N, 3, S, S]` in -1..1.
+        target: the same.
+        person: the target at the highest resolution there is, which tells best who it is.
         weights: of `centre_weights`.
-        judges: what else compares, in the autocast around this call.
+        networks: what else compares, in the autocast around this call.
     """
-    difference = (drawn - truth).float().contiguous()  # planes: neighbours are taken below
+    difference = (prediction - target).float().contiguous()  # planes: neighbours are taken below
     terms = {
         "pixel": (difference.abs() * weights).mean(),
         "chroma": ((difference - difference.mean(1, keepdim=True)).abs() * weights).mean(),
         "edges": edge_distance(difference * weights),
     }
-    drawn = drawn.contiguous(memory_format=torch.channels_last)
-    if judges.perceptual is not None:
-        terms["perceptual"] = perceptual_distance(judges.perceptual, drawn, truth)
-    if judges.identity is not None:
-        terms["identity"] = identity_distance(judges.identity, drawn, person)
+    prediction = prediction.contiguous(memory_format=torch.channels_last)
+    if networks.perceptual is not None:
+        terms["perceptual"] = perceptual_distance(networks.perceptual, prediction, target)
+    if networks.identity is not None:
+        terms["identity"] = identity_distance(networks.identity, prediction, person)
     return terms
 
 

@@ -55,13 +55,13 @@ class PolishTask(AutoencoderTask):
         discriminator: Discriminator,
         portraits: Portraits,
         held_out: Portraits,
-        judges: LossNetworks,
+        loss_networks: LossNetworks,
         config: BaseTrainingConfig,
         device: torch.device,
         alone: bool = True,
     ) -> None:
         self.alone = alone
-        super().__init__(encoder, generator, portraits, held_out, judges, config, device)
+        super().__init__(encoder, generator, portraits, held_out, loss_networks, config, device)
         layout: dict[str, Any] = {"device": device, "memory_format": torch.channels_last}
         self.discriminator = discriminator.train().requires_grad_(True).to(**layout)
         self.d_parameters = list(discriminator.parameters())
@@ -83,7 +83,7 @@ class PolishTask(AutoencoderTask):
         noise = random_noise(self.generator, count, random, at.shard)
         augment = SharedAugmentation(count, self.size, random, at.shard)
         z, between = (at.shard(x).to(self.device) for x in (z, between))
-        truth = shrunk(pictures, self.size)
+        target = shrunk(pictures, self.size)
         made_up = max(2, round(len(pictures) * MADE_UP_SHARE))
         mapped = torch.arange(len(pictures), device=self.device)[:, None] % 2 == 0
         with autocast(config.precision, self.device):
@@ -92,10 +92,10 @@ class PolishTask(AutoencoderTask):
                 people = w.detach()
                 mixed = torch.lerp(people, people.roll(1, 0), between)
                 others = torch.where(mapped, self.generator.mapping(z), mixed)[:made_up]
-                drawn = draw(self.generator, torch.cat([w, others]), [torch.cat([n, n[:made_up]]) for n in noise])
-            drawn, invented = drawn[: len(w)], drawn[len(w) :]
-            real, real_features = self._judged(augment(truth))
-            fake, fake_features = self._judged(augment(drawn))
+                prediction = draw(self.generator, torch.cat([w, others]), [torch.cat([n, n[:made_up]]) for n in noise])
+            prediction, invented = prediction[: len(w)], prediction[len(w) :]
+            real, real_features = self._judged(augment(target))
+            fake, fake_features = self._judged(augment(prediction))
             invented_logits, _ = self._judged(augment(invented))
             terms = {
                 "discriminator": F.softplus(-real).mean()
@@ -103,7 +103,7 @@ class PolishTask(AutoencoderTask):
                 + 0.5 * F.softplus(invented_logits).mean()
             }
             if together:
-                parts = reconstruction_terms(drawn, truth, pictures, self.weights, self.judges)
+                parts = reconstruction_terms(prediction, target, pictures, self.weights, self.loss_networks)
                 adversarial = F.softplus(-fake).mean() + 0.5 * F.softplus(-invented_logits).mean()
                 matching = feature_distance(
                     [layer.float() for layer in fake_features], [layer.detach().float() for layer in real_features]
@@ -111,7 +111,7 @@ class PolishTask(AutoencoderTask):
                 terms |= parts | {"adversarial": adversarial, "features": matching}
         d_gradients = torch.autograd.grad(terms["discriminator"], self.d_parameters, retain_graph=together)
         if step % R1_INTERVAL == 0:
-            terms["r1"] = r1_penalty(self.discriminator, augment(truth))
+            terms["r1"] = r1_penalty(self.discriminator, augment(target))
             extra = torch.autograd.grad(
                 terms["r1"] * (R1_GAMMA / 2 * R1_INTERVAL), self.d_parameters, allow_unused=True
             )
@@ -143,8 +143,8 @@ class PolishTask(AutoencoderTask):
 
     def preview(self) -> Tensor:
         """Held-out people, below each what is drawn of them; below all, samples."""
-        truth, drawn, _ = self.reconstructed(self.held_out, PREVIEWED)
-        return comparison(truth, drawn, self.samples(COLUMNS))
+        target, prediction, _ = self.reconstructed(self.held_out, PREVIEWED)
+        return comparison(target, prediction, self.samples(COLUMNS))
 
     def result(self) -> dict[str, Any]:
         """The averaged encoder and generator, and the discriminator."""

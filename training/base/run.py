@@ -70,7 +70,7 @@ class BaseTraining:
         held_out: of other people, to measure on.
         config: all settings.
         run_dir: states, finished stages, `results.json`.
-        judges: networks that compare; an identity network of dlib's kind also begins the encoder's second branch.
+        loss_networks: what compares; an identity network of dlib's kind also begins the encoder's second branch.
         device: where to compute.
         callbacks: progress, previews and interruption of every stage.
         processes: those that train together.
@@ -88,7 +88,7 @@ class BaseTraining:
         held_out: Portraits,
         config: BaseTrainingConfig,
         run_dir: Path,
-        judges: LossNetworks | None = None,
+        loss_networks: LossNetworks | None = None,
         device: torch.device | None = None,
         callbacks: Callbacks | None = None,
         processes: Processes = SINGLE_PROCESS,
@@ -99,13 +99,13 @@ class BaseTraining:
         self.start = start
         check_batch(config.batch_size, processes.count, f"{processes.count} processes")
         self.portraits, self.held_out, self.config, self.run_dir = portraits, held_out, config, run_dir
-        self.judges, self.device = judges or LossNetworks(), device or torch.device("cpu")
+        self.loss_networks, self.device = loss_networks or LossNetworks(), device or torch.device("cpu")
         self.callbacks, self.processes = interrupting(callbacks or Callbacks()), processes
         self.identity = {
             **settings_of(config),
             "portraits": fingerprint(portraits.images, held_out.images),
-            "identity": fingerprint(self.judges.identity) if self.judges.identity is not None else None,
-            "perceptual": type(self.judges.perceptual).__name__,
+            "identity": fingerprint(self.loss_networks.identity) if self.loss_networks.identity is not None else None,
+            "perceptual": type(self.loss_networks.perceptual).__name__,
             "start": None
             if start is None
             else fingerprint(start[0].generator, start[0].discriminator, start[1].network),
@@ -158,7 +158,7 @@ class BaseTraining:
         return {"encoder": encoder.state_dict(), "generator": generator.state_dict()}
 
     def _new_encoder(self) -> Encoder:
-        face = self.judges.identity
+        face = self.loss_networks.identity
         known = isinstance(face, DlibFace) and face.config == DlibConfig()
         encoder = Encoder(self.config.encoder(known))
         torch.nn.init.normal_(encoder.out.weight, std=encoder.config.hidden**-0.5)
@@ -173,7 +173,9 @@ class BaseTraining:
             small = Generator(self.config.generator(size // 2))
             small.load_state_dict(before["generator"])
             generator = grown(small, self.config, size)
-        return AutoencoderTask(encoder, generator, self.portraits, self.held_out, self.judges, self.config, self.device)
+        return AutoencoderTask(
+            encoder, generator, self.portraits, self.held_out, self.loss_networks, self.config, self.device
+        )
 
     def _polish(self, encoder: Encoder, generator: Generator, discriminator: Discriminator) -> PolishTask:
         return PolishTask(
@@ -182,7 +184,7 @@ class BaseTraining:
             discriminator,
             self.portraits,
             self.held_out,
-            self.judges,
+            self.loss_networks,
             self.config,
             self.device,
             alone=self.start is None,
@@ -277,8 +279,8 @@ class BaseTraining:
     def _result(self, encoder: Encoder, generator: Generator, discriminator: Discriminator) -> BaseResult:
         generator, encoder = generator.cpu().eval().requires_grad_(False), encoder.cpu().eval().requires_grad_(False)
         figures = self.results()
-        if self.judges.identity is not None and self.processes.is_main:
-            figures["samples"] = self._samples(generator, self.judges.identity)
+        if self.loss_networks.identity is not None and self.processes.is_main:
+            figures["samples"] = self._samples(generator, self.loss_networks.identity)
             self._note("samples", figures["samples"])
         provenance = {"source": "trained by train-base"}
         faces = FaceGenerator(

@@ -178,28 +178,30 @@ class EncoderTask:
         # The batch is `sampled` faces, then `own` ones; from here on there is this shard of either.
         sampled = config.batch_size - own
         with torch.no_grad():
-            target = at.shard(self._codes(sampled, random, config.style_mixing_prob))
-            truth = self._pictures(target)
+            target_codes = at.shard(self._codes(sampled, random, config.style_mixing_prob))
+            target = self._pictures(target_codes)
             if self.images is not None and own:
                 chosen = torch.randint(len(self.images), (own,), generator=random)
                 mirrored = torch.rand(own, generator=random) < 0.5
                 chosen, mirrored = at.shard(chosen, sampled), at.shard(mirrored, sampled)
-                given = torch.where(mirrored[:, None, None, None], self.images[chosen].flip(3), self.images[chosen])
-                truth = torch.cat([truth, given.to(self.device)])
-            seen = resize(truth, self.network.config.resolution)
+                own_images = torch.where(
+                    mirrored[:, None, None, None], self.images[chosen].flip(3), self.images[chosen]
+                )
+                target = torch.cat([target, own_images.to(self.device)])
+            seen = resize(target, self.network.config.resolution)
             seen = degrade_photos(seen, random, config.degrade, at.shard, config.batch_size) if config.degrade else seen
         codes = self.network(seen)
         terms: dict[str, Tensor] = {}
         loss = codes.new_zeros(())
         if sampled:
-            apart = (codes[: len(target)] - target).square()
-            # Shares may hold more or fewer sampled faces: so weighted, their mean is that of all sampled faces.
-            weight = at.shards * len(target) / sampled
-            terms["codes"] = (apart.mean() if len(target) else codes.new_zeros(())) / self.variance * weight
+            apart = (codes[: len(target_codes)] - target_codes).square()
+            # Shards may hold more or fewer sampled faces: so weighted, their mean is that of all sampled faces.
+            weight = at.shards * len(target_codes) / sampled
+            terms["codes"] = (apart.mean() if len(target_codes) else codes.new_zeros(())) / self.variance * weight
             loss = loss + config.code_weight * terms["codes"]
         if with_pictures:
-            drawn = self.generator.synthesis(codes, noise="const")
-            parts = ReconstructionLoss(truth, self.discriminator).terms(drawn)
+            prediction = self.generator.synthesis(codes, noise="const")
+            parts = ReconstructionLoss(target, self.discriminator).terms(prediction)
             terms |= {name: part.mean() for name, part in parts.items()}
             loss = loss + config.pixel_weight * terms["pixel"]
             if "feature" in terms:
@@ -212,10 +214,10 @@ class EncoderTask:
     @torch.no_grad()
     def preview(self) -> Tensor:
         """The first held-out faces and, where there are, faces of your own; below each what its codes draw."""
-        wanted = self.held_out[:4]
+        faces = self.held_out[:4]
         if self.images is not None:
-            wanted = torch.cat([wanted[:2], self.images[:2].to(self.device)])
-        return comparison_grid(wanted, self._read_again(wanted))
+            faces = torch.cat([faces[:2], self.images[:2].to(self.device)])
+        return comparison_grid(faces, self._read_again(faces))
 
     @torch.no_grad()
     def held_out_error(self) -> float:

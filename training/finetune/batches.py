@@ -41,15 +41,15 @@ class FinetuneBatches:
     Args:
         pictures: `[N, 3, R, R]` in -1..1, of the style.
         mapping: the generator whose W is drawn from; its mapping is not trained.
-        shares: into how many equal parts each batch will be divided.
+        shards: into how many equal parts each batch will be divided.
         r1_gamma: weight of the R1 penalty, which is left out at 0.
     """
 
     def __init__(
-        self, config: FinetuneConfig, pictures: Tensor, mapping: Generator, shares: int, r1_gamma: float
+        self, config: FinetuneConfig, pictures: Tensor, mapping: Generator, shards: int, r1_gamma: float
     ) -> None:
         self.config, self.pictures, self._mapping = config, pictures, mapping
-        self._shares, self._r1_gamma = shares, r1_gamma
+        self._shards, self._r1_gamma = shards, r1_gamma
         self.random = torch.Generator().manual_seed(config.seed)
         self.order = torch.randperm(pictures.shape[0], generator=self.random)
         self.position = 0
@@ -64,7 +64,7 @@ class FinetuneBatches:
         path_w = path_direction = None
         if config.path_length_weight > 0 and step % config.path_length_interval == 0:
             half = max(config.batch_size // 2, 1)
-            half += -half % self._shares
+            half += -half % self._shards
             path_w = self.latents(half, self.random, mix=True)
             size = self.pictures.shape[-1]
             path_direction = torch.randn(half, 3, size, size, generator=self.random)

@@ -172,13 +172,13 @@ class FinetuneLosses:
             return apply_diffaugment(images, drawn)
         return apply_augmentation(images, drawn, probability)
 
-    def _guidance(self, made: Tensor, w_plus: Tensor) -> list[tuple[Guide, Tensor]]:
-        """What each guide says of the faces `made [N, 3, R, R]`, compared with the source's of the same `w_plus`."""
+    def _guidance(self, fakes: Tensor, w_plus: Tensor) -> list[tuple[Guide, Tensor]]:
+        """What each guide says of `fakes [N, 3, R, R]`, compared with the source's of the same `w_plus`."""
         if not self.guides:
             return []
         with torch.no_grad(), self._autocast(w_plus):
             source = self.networks.source.generator.synthesis(w_plus)
-        return [(guide, guide(made.float(), source.float())) for guide in self.guides]
+        return [(guide, guide(fakes.float(), source.float())) for guide in self.guides]
 
     def _path_length(
         self, batch: FinetuneBatch, mean_path_length: Tensor, mean: Mean

@@ -165,8 +165,8 @@ class FinetuneTask:
         count = self.config.accumulate
         parts, logits = [], []
         for index in range(at.rank * count, (at.rank + 1) * count):
-            share = shard_batch(batch, index, at.shards * count)
-            part, real_logits = self.losses(share, self.running, self.loss_scale, at.mean)
+            shard = shard_batch(batch, index, at.shards * count)
+            part, real_logits = self.losses(shard, self.running, self.loss_scale, at.mean)
             parts.append(part)
             logits.append(real_logits)
         return mean_of(parts), torch.cat(logits)

@@ -1,6 +1,6 @@
 """Guides of fine-tuning that look with a network the user has: LPIPS, dlib's or ArcFace, DINOv2 and BiSeNet.
 
-Each is 0 where the made picture is to the network what its source is, and pulls only on what its network sees:
+Each is 0 where the prediction is to the network what its source is, and pulls only on what its network sees:
 
 - `LpipsGuide`     everything, detail by detail: the look stays near the source (FaceStylor's term, 0.5 at 256 px).
 - `IdentityGuide`  who it is (pSp's identity loss, as DualStyleGAN uses it, 1.0).
@@ -37,14 +37,14 @@ class NetworkGuide:
     identity: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
-        self.name = next(kind for kind, made in GUIDES.items() if isinstance(self, made))
+        self.name = next(name for name, kind in GUIDES.items() if isinstance(self, kind))
         self.identity = f"{self.name} {_content(self.network)}"
 
-    def __call__(self, made: Tensor, source: Tensor) -> Tensor:
+    def __call__(self, prediction: Tensor, source: Tensor) -> Tensor:
         """See `protocol.Guide`."""
-        self.to(made.device)
-        with torch.autocast(made.device.type, enabled=False):
-            return self._distance(made.float(), source.detach().float())
+        self.to(prediction.device)
+        with torch.autocast(prediction.device.type, enabled=False):
+            return self._distance(prediction.float(), source.detach().float())
 
     def to(self, device: torch.device | str) -> None:
         """Moves the network itself: a guide is used by one training at a time, which may then put it back."""
@@ -52,7 +52,7 @@ class NetworkGuide:
         if first.device != torch.device(device):
             self.network.to(device)
 
-    def _distance(self, made: Tensor, source: Tensor) -> Tensor:
+    def _distance(self, prediction: Tensor, source: Tensor) -> Tensor:
         raise NotImplementedError
 
 
@@ -61,10 +61,10 @@ class LpipsGuide(NetworkGuide):
 
     network: Lpips
 
-    def _distance(self, made: Tensor, source: Tensor) -> Tensor:
+    def _distance(self, prediction: Tensor, source: Tensor) -> Tensor:
         with torch.no_grad():
-            wanted = self.network.maps(_at_most(source, LPIPS_SIDE))
-        return self.network.between(self.network.maps(_at_most(made, LPIPS_SIDE)), wanted).mean()
+            target = self.network.maps(_at_most(source, LPIPS_SIDE))
+        return self.network.between(self.network.maps(_at_most(prediction, LPIPS_SIDE)), target).mean()
 
 
 class IdentityGuide(NetworkGuide):
@@ -72,8 +72,8 @@ class IdentityGuide(NetworkGuide):
 
     network: IdentityNetwork
 
-    def _distance(self, made: Tensor, source: Tensor) -> Tensor:
-        return (1.0 - identity_similarity(self.network, made, source)).clamp_min(0.0).mean()
+    def _distance(self, prediction: Tensor, source: Tensor) -> Tensor:
+        return (1.0 - identity_similarity(self.network, prediction, source)).clamp_min(0.0).mean()
 
 
 class DinoGuide(NetworkGuide):
@@ -81,10 +81,10 @@ class DinoGuide(NetworkGuide):
 
     network: Vit
 
-    def _distance(self, made: Tensor, source: Tensor) -> Tensor:
+    def _distance(self, prediction: Tensor, source: Tensor) -> Tensor:
         with torch.no_grad():
-            wanted = self._similarity(source)
-        return (self._similarity(made) - wanted).square().mean()
+            target = self._similarity(source)
+        return (self._similarity(prediction) - target).square().mean()
 
     def _similarity(self, pictures: Tensor) -> Tensor:
         """`[N, T, T]` cosines between the last block's keys of class token and patches."""
@@ -96,7 +96,7 @@ class DinoGuide(NetworkGuide):
 
 
 class ParsingGuide(NetworkGuide):
-    """Mean over the picture of KL(labels of the source || labels of the made face), in nats.
+    """Mean over the picture of KL(labels of the source || labels of the prediction), in nats.
 
     Cross-entropy with the source's probabilities as targets, less their own entropy: the same gradient, and 0 where
     both agree.
@@ -104,11 +104,11 @@ class ParsingGuide(NetworkGuide):
 
     network: BiSeNet
 
-    def _distance(self, made: Tensor, source: Tensor) -> Tensor:
+    def _distance(self, prediction: Tensor, source: Tensor) -> Tensor:
         with torch.no_grad():
-            wanted = F.log_softmax(self._logits(source), dim=1)
-        found = F.log_softmax(self._logits(made), dim=1)
-        return F.kl_div(found, wanted, reduction="none", log_target=True).sum(dim=1).mean()
+            target = F.log_softmax(self._logits(source), dim=1)
+        found = F.log_softmax(self._logits(prediction), dim=1)
+        return F.kl_div(found, target, reduction="none", log_target=True).sum(dim=1).mean()
 
     def _logits(self, pictures: Tensor) -> Tensor:
         resized = F.interpolate(pictures, size=(SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)

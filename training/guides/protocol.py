@@ -1,4 +1,4 @@
-"""What a guide of fine-tuning is: something that says how far a made picture is from what its source picture means."""
+"""What a guide of fine-tuning is: something that says how far a prediction is from what its source picture means."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Guide(Protocol):
     identity: str
     """What a run has to have in common to be resumed: the weights' hash and every setting, as one short text."""
 
-    def __call__(self, made: Tensor, source: Tensor) -> Tensor:
+    def __call__(self, prediction: Tensor, source: Tensor) -> Tensor:
         """A scalar of at least 0, smaller where the pictures agree.
 
-        made    `[N, 3, R, R]` in about -1..1, from the generator being trained; the gradient goes to it.
-        source  `[N, 3, R, R]` in about -1..1, the same faces from the source; no gradient.
+        prediction  `[N, 3, R, R]` in about -1..1, from the generator being trained; the gradient goes to it.
+        source      `[N, 3, R, R]` in about -1..1, the same faces from the source; no gradient.
 
         Both are float32 on the device of the training. It must be deterministic and draw no random numbers.
         """

@@ -68,7 +68,7 @@ def tune_to_faces(
 
     latent     the pivots, one for each face, with the noise they were found with.
     config     settings.
-    callbacks  progress (mean loss terms), previews (rows: wanted, source, tuned), a question whether to stop, after
+    callbacks  progress (mean loss terms), previews (rows: target, source, tuned), a question whether to stop, after
                which the best so far is returned. Their exceptions propagate.
     keep       given the best so far when an exception (an interrupt) is about to propagate; what it raises itself is
                logged.
@@ -102,13 +102,13 @@ class PivotalTask:
         encoder: FaceEncoder | None,
     ) -> None:
         self.source, self.config, self.device = source, config, device_of(source)
-        self.wanted = resize(images.detach().to(self.device, torch.float32).clone(), source.resolution)
+        self.target = resize(images.detach().to(self.device, torch.float32).clone(), source.resolution)
         self.pivots = latent.w_plus.detach().to(self.device, torch.float32).clone()
-        given = source.generator.synthesis.noise_const() if latent.noise is None else latent.noise
-        self.noise = [n.detach().to(self.device, torch.float32).clone() for n in given]
+        noise = source.generator.synthesis.noise_const() if latent.noise is None else latent.noise
+        self.noise = [n.detach().to(self.device, torch.float32).clone() for n in noise]
         spread = w_statistics(source.generator, source.mean_latent.to(self.device), config.seed)[1]
         codes = codes_of(encoder, source, config.code_weight, spread)
-        self.likeness = ReconstructionLoss(self.wanted, frozen_discriminator(source, config.feature_weight), codes)
+        self.likeness = ReconstructionLoss(self.target, frozen_discriminator(source, config.feature_weight), codes)
         self.before = frozen_copy(source.generator)
         self.network = copy.deepcopy(source.generator).requires_grad_(False).eval()
         self.network.synthesis.requires_grad_(True)
@@ -122,21 +122,21 @@ class PivotalTask:
 
         self.state = State(network=self.network.synthesis, optimiser=self.optimiser, random=self.random)
         self.done = self.best_step = 0
-        self.drawn = torch.cat([self._draw(self.before, faces).detach() for faces in self._parts()])
-        self.drawn_before = self.drawn
-        self.error_before = mean_squared_error(self.drawn, self.wanted)
+        self.prediction = torch.cat([self._draw(self.before, faces).detach() for faces in self._parts()])
+        self.prediction_before = self.prediction
+        self.error_before = mean_squared_error(self.prediction, self.target)
         self.best_error, self.least_loss = self.error_before, math.inf
         self.best = [p.detach().clone() for p in self.parameters]
 
     def preview(self) -> Tensor:
-        """Rows: wanted, drawn by the source, drawn now."""
-        return comparison_grid(self.wanted, self.drawn_before, self.drawn)
+        """Rows: the target, what the source draws, what the network draws now."""
+        return comparison_grid(self.target, self.prediction_before, self.prediction)
 
     def step(self, at: Step) -> dict[str, float]:
         """One update from all faces; what is judged and kept as the best are the weights before it."""
-        config, count = self.config, len(self.wanted)
+        config, count = self.config, len(self.target)
         totals: dict[str, float] = {}
-        drawn, total = [], 0.0
+        predictions, total = [], 0.0
         self.optimiser.zero_grad(set_to_none=True)
         # Parts of the batch add up to the gradient of the whole, so that memory does not grow with the faces.
         for faces in self._parts():
@@ -145,10 +145,10 @@ class PivotalTask:
             loss = likeness_loss(terms, config).sum() / count
             loss.backward()
             total += float(loss.detach())
-            drawn.append(pictures.detach())
+            predictions.append(pictures.detach())
             for name, term in terms.items():
                 totals[name] = totals.get(name, 0.0) + float(term.detach().sum()) / count
-        self.drawn = torch.cat(drawn)
+        self.prediction = torch.cat(predictions)
         self._keep_best(total)
         if config.locality_weight > 0:
             local = config.locality_weight * self._locality()
@@ -161,11 +161,13 @@ class PivotalTask:
     @torch.no_grad()
     def judge(self) -> None:
         """Looks at the weights after the last update too."""
-        drawn, total = [], 0.0
+        predictions, total = [], 0.0
         for faces in self._parts():
-            drawn.append(self._draw(self.network, faces))
-            total += float(likeness_loss(self.likeness.terms(drawn[-1], faces), self.config).sum()) / len(self.wanted)
-        self.drawn = torch.cat(drawn)
+            predictions.append(self._draw(self.network, faces))
+            total += float(likeness_loss(self.likeness.terms(predictions[-1], faces), self.config).sum()) / len(
+                self.target
+            )
+        self.prediction = torch.cat(predictions)
         self._keep_best(total)
 
     @torch.no_grad()
@@ -176,13 +178,13 @@ class PivotalTask:
         for parameter, best in zip(trained, self.best, strict=True):
             parameter.copy_(best)
         before, after = (float(error.mean()) for error in (self.error_before, self.best_error))
-        told = f"{len(self.wanted)} faces, {self.best_step} steps, mean squared error {before:.5f} to {after:.5f}"
+        told = f"{len(self.target)} faces, {self.best_step} steps, mean squared error {before:.5f} to {after:.5f}"
         generator = self.source.replace(generator=tuned, provenance={**self.source.provenance, "pivotal_tuning": told})
         return PivotalResult(generator, self.error_before, self.best_error, self.best_step)
 
     def _parts(self) -> list[slice]:
         size = self.config.batch_size
-        return [slice(first, first + size) for first in range(0, len(self.wanted), size)]
+        return [slice(first, first + size) for first in range(0, len(self.target), size)]
 
     def _draw(self, network: Any, faces: slice) -> Tensor:
         noise = [n if n.shape[0] == 1 else n[faces] for n in self.noise]
@@ -199,16 +201,16 @@ class PivotalTask:
             away = w[:, None] - pivot
             # Normalised code by code, so that the reach means the same for W and W+.
             near = pivot + self.reach * away / away.norm(dim=2, keepdim=True).clamp(min=1e-8)
-            wanted = self.before.synthesis(near)
+            target = self.before.synthesis(near)
         pictures = self.network.synthesis(near)
-        terms = ReconstructionLoss(wanted, self.likeness.discriminator, self.likeness.codes).terms(pictures)
+        terms = ReconstructionLoss(target, self.likeness.discriminator, self.likeness.codes).terms(pictures)
         return likeness_loss(terms, self.config).mean()
 
     @torch.no_grad()
     def _keep_best(self, loss: float) -> None:
         if math.isfinite(loss) and loss < self.least_loss:
             self.least_loss, self.best_step = loss, self.done
-            self.best_error = mean_squared_error(self.drawn, self.wanted)
+            self.best_error = mean_squared_error(self.prediction, self.target)
             for best, now in zip(self.best, self.parameters, strict=True):
                 best.copy_(now)
 

@@ -70,7 +70,7 @@ def encode_reference(
         source: what it was fine-tuned from; its discriminator's features are used where the style has none.
         encoder: where the search begins: any encoder for this W, best one trained for the style.
         anchors: without an encoder, the search begins at the nearest of these; without both, at the mean.
-        callbacks: progress, previews (row: wanted, row: found), a question whether to stop, after which the best so
+        callbacks: progress, previews (row: target, row: found), a question whether to stop, after which the best so
             far is the result.
 
     Returns:
@@ -98,7 +98,7 @@ def encode_reference(
                 "`pixel_weight`, or connect a source with its discriminator."
             )
         device = device_of(style)
-        wanted = resize(pictures.detach().to(device, torch.float32).clone(), style.resolution)
+        target = resize(pictures.detach().to(device, torch.float32).clone(), style.resolution)
         search = InversionConfig(
             steps=max(config.steps, 1),
             learning_rate=config.learning_rate,
@@ -108,8 +108,8 @@ def encode_reference(
             seed=config.seed,
         )
         context = SearchContext(style, search, judge=_judge_of(discriminator, config))
-        start = FaceLatent(_start(wanted, style, encoder, anchors, discriminator))
-        found = PartwiseSearch(wanted, context, start).run(config.steps, callbacks)
+        start = FaceLatent(_start(target, style, encoder, anchors, discriminator))
+        found = PartwiseSearch(target, context, start).run(config.steps, callbacks)
     w_plus, error = found.w_plus, found.reconstruction_error
     if config.several == "average" and len(w_plus) > 1:
         w_plus, error = w_plus.mean(0, keepdim=True), None
@@ -153,7 +153,7 @@ def nearest_anchor(pictures: Tensor, anchors: Anchors, discriminator: Discrimina
 
 
 def _start(
-    wanted: Tensor,
+    target: Tensor,
     style: FaceGenerator,
     encoder: FaceEncoder | None,
     anchors: Anchors | None,
@@ -161,25 +161,25 @@ def _start(
 ) -> Tensor:
     """Where the search begins, `[N, num_ws, w_dim]`."""
     if encoder is not None:
-        return invert_with_encoder(wanted, encoder, style).w_plus.detach().clone()
+        return invert_with_encoder(target, encoder, style).w_plus.detach().clone()
     if anchors is not None:
         codes = anchors.latent
         if codes.w_plus.shape[1:] != (style.num_ws, style.w_dim) or (codes.w_space and codes.w_space != style.w_space):
             raise ValueError(
                 f"The anchors belong to another generator than the style {name_of(style)}. Give anchors of its W."
             )
-        chosen = nearest_anchor(wanted, anchors, discriminator).to(codes.w_plus.device)
-        return codes.w_plus[chosen].to(wanted).clone()
-    return style.mean_latent.to(wanted).expand(len(wanted), style.num_ws, -1).clone()
+        chosen = nearest_anchor(target, anchors, discriminator).to(codes.w_plus.device)
+        return codes.w_plus[chosen].to(target).clone()
+    return style.mean_latent.to(target).expand(len(target), style.num_ws, -1).clone()
 
 
 def _judge_of(discriminator: Discriminator | None, config: ReferenceConfig) -> Callable[[Tensor, SearchContext], Judge]:
     """The loss above, whatever it is compared with."""
 
-    def make(wanted: Tensor, setting: SearchContext) -> Judge:
-        pool = min(POOLED, wanted.shape[2])
-        small = F.adaptive_avg_pool2d(wanted, pool)
-        features = [] if discriminator is None else [f.detach() for f in discriminator_features(discriminator, wanted)]
+    def make(target: Tensor, setting: SearchContext) -> Judge:
+        pool = min(POOLED, target.shape[2])
+        small = F.adaptive_avg_pool2d(target, pool)
+        features = [] if discriminator is None else [f.detach() for f in discriminator_features(discriminator, target)]
 
         def judge(pictures: Tensor, w_plus: Tensor) -> tuple[dict[str, Tensor], Tensor]:
             terms = {"pixel": (F.adaptive_avg_pool2d(pictures, pool) - small).abs().mean((1, 2, 3))}

@@ -54,7 +54,7 @@ def invert_with_encoder(
     steps      how often it looks, each time at what the generator made of its last answer; each face keeps its best.
                None is what the encoder was made for: 5 for ReStyle (its own iteration), 1 for all others, which are
                corrected by what they miss, `w += E(x) - E(G(w))`, without having been trained for it.
-    callbacks  progress (mean squared error), previews (row: wanted, row: found), a question whether to stop, after
+    callbacks  progress (mean squared error), previews (row: target, row: found), a question whether to stop, after
                which every face keeps the best so far, those not yet looked at being looked at once.
 
     Raises ValueError when encoder and generator do not fit together.
@@ -74,20 +74,20 @@ def invert_with_encoder(
     found: list[Tensor] = []
     errors: list[Tensor] = []
     with torch.no_grad():
-        for number, given in enumerate(parts):
-            part = given.to(device, torch.float32)
-            seen, wanted = resize(part, encoder.resolution), resize(part, generator.resolution)
+        for number, part in enumerate(parts):
+            part = part.to(device, torch.float32)
+            seen, target = resize(part, encoder.resolution), resize(part, generator.resolution)
             first = codes = best = initial_w_plus(encoder, seen, generator)
             best_error = torch.full((len(part),), math.inf, device=device)
             for look in range(1, looks + 1):
                 picture = generator.generator.synthesis(codes)
-                error = mean_squared_error(picture, wanted)
+                error = mean_squared_error(picture, target)
                 better = error < best_error
                 best = torch.where(better[:, None, None], codes, best)
                 best_error = torch.where(better, error, best_error)
                 done = number * looks + look
                 if callbacks.on_preview is not None and looks > 1:
-                    callbacks.on_preview(done, comparison_grid(wanted, picture))
+                    callbacks.on_preview(done, comparison_grid(target, picture))
                 stopped |= callbacks.after(done, len(parts) * looks, {"error": float(best_error.mean())})
                 if look == looks or stopped:
                     break
@@ -116,7 +116,7 @@ def invert_by_optimisation(
 
     start      latents to improve (an encoder's); None starts from the mean, in W first.
     config     settings.
-    callbacks  progress (mean loss terms over the faces), previews (row: wanted, row: found), a question whether to
+    callbacks  progress (mean loss terms over the faces), previews (row: target, row: found), a question whether to
                stop, after which the best so far is returned. Their exceptions propagate.
     keep       given the best so far when an exception (an interrupt) is about to propagate; what it raises itself is
                logged.
@@ -143,7 +143,7 @@ Judge = Callable[[Tensor, Tensor], tuple[dict[str, Tensor], Tensor]]
 class SearchContext:
     """What all searches of one generator share.
 
-    `judge` makes what compares with given pictures; by default the likeness that `config` weighs.
+    `judge` makes what compares with a target; by default the likeness that `config` weighs.
     """
 
     def __init__(
@@ -161,9 +161,9 @@ class SearchContext:
         self.codes = codes_of(encoder, generator, config.code_weight, self.spread)
 
 
-def likeness(wanted: Tensor, setting: SearchContext) -> Judge:
+def likeness(target: Tensor, setting: SearchContext) -> Judge:
     """Pixels, features and what an encoder reads, weighed by the settings."""
-    loss = ReconstructionLoss(wanted, setting.discriminator, setting.codes)
+    loss = ReconstructionLoss(target, setting.discriminator, setting.codes)
 
     def judge(pictures: Tensor, _: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         terms = loss.terms(pictures)
@@ -201,10 +201,10 @@ class PartwiseSearch:
         return self.searches[-1].step(number + 1)
 
     def preview(self) -> Tensor:
-        """Faces of the part whose turn it is: wanted, and found below."""
+        """Faces of the part whose turn it is: the target, and what was found below."""
         if not self.searches:
             self._begin()
-        return comparison_grid(self.searches[-1].wanted, self.searches[-1].picture)
+        return comparison_grid(self.searches[-1].target, self.searches[-1].picture)
 
     def best(self) -> FaceLatent:
         """What was found so far."""
@@ -226,10 +226,10 @@ class LatentSearch:
     def __init__(self, images: Tensor, setting: SearchContext, start: FaceLatent | None) -> None:
         device, config, source = setting.device, setting.config, setting.source
         self.setting, self.config, self.network = setting, config, setting.network
-        self.wanted = resize(images.detach().to(device, torch.float32).clone(), source.resolution)
-        self.picture = self.wanted
-        self.judge = setting.judge(self.wanted, setting)
-        count = len(self.wanted)
+        self.target = resize(images.detach().to(device, torch.float32).clone(), source.resolution)
+        self.picture = self.target
+        self.judge = setting.judge(self.target, setting)
+        count = len(self.target)
 
         # What is optimised is measured in standard deviations of w, so that one learning rate fits every generator.
         if start is None:
@@ -302,7 +302,7 @@ class LatentSearch:
 
     @torch.no_grad()
     def _keep_best(self, w_plus: Tensor, loss: Tensor) -> None:
-        error = mean_squared_error(self.picture, self.wanted)
+        error = mean_squared_error(self.picture, self.target)
         better = loss < self.least_loss
         self.least_loss = torch.where(better, loss.detach(), self.least_loss)
         self.best_error = torch.where(better, error, self.best_error)
@@ -311,9 +311,9 @@ class LatentSearch:
             best.copy_(torch.where(better[:, None, None, None], now.detach(), best))
 
     def _first_noise(self, start: FaceLatent | None) -> list[Tensor]:
-        given = start.noise if start is not None else None
-        noises = self.network.synthesis.noise_const() if given is None else given
-        return [n.detach().to(self.wanted.device, torch.float32).clone() for n in noises]
+        known = start.noise if start is not None else None
+        noises = self.network.synthesis.noise_const() if known is None else known
+        return [n.detach().to(self.target.device, torch.float32).clone() for n in noises]
 
 
 def combined_latents(searches: Sequence[LatentSearch], start: FaceLatent | None) -> FaceLatent:

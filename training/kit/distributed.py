@@ -1,7 +1,7 @@
 """Several processes that train one model: who does which part of a batch, and how their numbers become one.
 
 Devices, launching and communication are Lightning Fabric's (`pip install lightning-fabric`); one process needs none.
-Every process draws the same random numbers for the whole batch and works on its own share, so the course of a training,
+Every process draws the same random numbers for the whole batch and works on its own shard, so the course of a training,
 and the state it saves, do not depend on how many processes there are. Numbers and gradients are averaged before
 anything is decided or changed, so all processes keep the same weights, bit for bit.
 """
@@ -53,7 +53,7 @@ class Processes:
         return self.broadcast(make() if self.is_main else None)
 
     def unshard(self, part: Tensor) -> Tensor:
-        """The batch again, in its own order, of which every process has computed its `share`."""
+        """The batch again, in its own order, of which every process has computed its `shard`."""
         if self.count == 1:
             return part
         return rearrange(self.gather(part), "(rank row) ... -> (row rank) ...", rank=self.count)
@@ -61,8 +61,8 @@ class Processes:
     def reduce_losses(self, terms: Mapping[str, Tensor], names: Sequence[str] = ()) -> dict[str, Tensor]:
         """Each term's mean over all its entries in all processes, in one exchange.
 
-        terms  one number each, or one for every picture of the share that the term applies to.
-        names  of all terms there may be, where one that applies to no picture of a share is missing there; else all
+        terms  one number each, or one for every picture of the shard that the term applies to.
+        names  of all terms there may be, where one that applies to no picture of a shard is missing there; else all
                processes have the same. What none has is left out.
         """
         if self.count == 1:
@@ -118,47 +118,47 @@ class FabricProcesses(Processes):
         return self._fabric.broadcast(value, src=0)
 
 
-def shard_rows(batch: Tensor, index: int, shares: int) -> Tensor:
-    """Every `shares`-th row from `index` on.
+def shard_rows(batch: Tensor, index: int, shards: int) -> Tensor:
+    """Every `shards`-th row from `index` on.
 
     Strided, because the discriminator puts picture i into group i % (N / group) of its minibatch standard deviation: so
-    each share holds whole groups wherever its size is a multiple of the group.
+    each shard holds whole groups wherever its size is a multiple of the group.
     """
-    return batch if shares == 1 else batch[index::shares]
+    return batch if shards == 1 else batch[index::shards]
 
 
-def shard_batch(batch: Batch, index: int, shares: int) -> Batch:
-    """A dataclass with this share of every tensor in it, the rest as it is."""
-    if shares == 1:
+def shard_batch(batch: Batch, index: int, shards: int) -> Batch:
+    """A dataclass with this shard of every tensor in it, the rest as it is."""
+    if shards == 1:
         return batch
     values = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}  # type: ignore[arg-type]
-    parts = {name: shard_rows(v, index, shares) if isinstance(v, Tensor) else v for name, v in values.items()}
+    parts = {name: shard_rows(v, index, shards) if isinstance(v, Tensor) else v for name, v in values.items()}
     return type(batch)(**parts)
 
 
 def round_robin_batches(make: Callable[[int], Batch], processes: Processes) -> Callable[[int], Batch]:
-    """Batch number n (from 1) of `make`, a dataclass of tensors: this process's share of it.
+    """Batch number n (from 1) of `make`, a dataclass of tensors: this process's shard of it.
 
     Where a batch can only be drawn as a whole, and drawing is the work, each process draws every `count`-th batch and
     they exchange them. All ask for the same numbers.
     """
     if processes.count == 1:
         return make
-    shares: dict[int, Batch] = {}
+    shards: dict[int, Batch] = {}
 
-    def share(number: int) -> Batch:
-        if number not in shares:
+    def shard(number: int) -> Batch:
+        if number not in shards:
             first = number - (number - 1) % processes.count
-            made = make(first + processes.rank)
-            names = [field.name for field in dataclasses.fields(made)]  # type: ignore[arg-type]
-            every = {name: processes.gather(getattr(made, name)).chunk(processes.count) for name in names}
-            shares.clear()
+            own = make(first + processes.rank)
+            names = [field.name for field in dataclasses.fields(own)]  # type: ignore[arg-type]
+            every = {name: processes.gather(getattr(own, name)).chunk(processes.count) for name in names}
+            shards.clear()
             for turn in range(processes.count):
-                whole = type(made)(**{name: batches[turn] for name, batches in every.items()})
-                shares[first + turn] = shard_batch(whole, processes.rank, processes.count)
-        return shares[number]
+                whole = type(own)(**{name: batches[turn] for name, batches in every.items()})
+                shards[first + turn] = shard_batch(whole, processes.rank, processes.count)
+        return shards[number]
 
-    return share
+    return shard
 
 
 def launch(device: str = "auto") -> Processes:
@@ -186,10 +186,10 @@ def launch(device: str = "auto") -> Processes:
     return FabricProcesses(fabric)
 
 
-def check_batch(batch_size: int, shares: int, what: str, name: str = "batch_size") -> None:
+def check_batch(batch_size: int, shards: int, what: str, name: str = "batch_size") -> None:
     """Raises ValueError with a sentence when a batch cannot be divided evenly."""
-    if batch_size % shares:
+    if batch_size % shards:
         raise ValueError(
             f"`{name}` is {batch_size}, which cannot be divided evenly over {what}. It counts the pictures of all "
-            f"of them together: choose a multiple of {shares}."
+            f"of them together: choose a multiple of {shards}."
         )

@@ -1,4 +1,4 @@
-"""One step of a training, as the loop hands it to a task: its number, this process's share, and what is applied."""
+"""One step of a training, as the loop hands it to a task: its number, this process's shard, and what is applied."""
 
 from __future__ import annotations
 

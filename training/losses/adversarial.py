@@ -89,7 +89,7 @@ def running_statistics(before: Sequence[Tensor], now: Sequence[Tensor], memory: 
     return [b.lerp(x.detach(), 1 - memory) for b, x in zip(before, now, strict=True)]
 
 
-def texture_distance(made: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    """Mean over maps of the squared distance of second moments, relative to the size of the wanted ones; a scalar."""
-    parts = [(a - b).square().sum() / (b.square().sum() + 1e-8) for a, b in zip(made, wanted, strict=True)]
+def texture_distance(prediction: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
+    """Mean over maps of the squared distance of second moments, relative to the size of the target's; a scalar."""
+    parts = [(a - b).square().sum() / (b.square().sum() + 1e-8) for a, b in zip(prediction, target, strict=True)]
     return torch.stack(parts).mean()

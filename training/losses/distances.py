@@ -46,7 +46,12 @@ def kernel_discrepancy(x: Tensor, y: Tensor) -> float:
 
 @torch.no_grad()
 def sliced_patch_distance(
-    made: Tensor, wanted: Tensor, patch: int = 7, count: int = 8192, directions: int = 128, part: PatchPart = "all"
+    prediction: Tensor,
+    target: Tensor,
+    patch: int = 7,
+    count: int = 8192,
+    directions: int = 128,
+    part: PatchPart = "all",
 ) -> float:
     """Sliced Wasserstein distance of small patches at three scales (Karras et al., arXiv 1710.10196): a judge without
     parameters. Mean over scales, in picture units. Pictures `[N, 3, S, S]` and `[M, 3, S, S]`. `part`: of whole
@@ -54,11 +59,11 @@ def sliced_patch_distance(
     random = torch.Generator().manual_seed(2)
     distances = []
     for _ in range(3):
-        samples = [_part_of(_patches(pictures, patch, count, random), part) for pictures in (made, wanted)]
+        samples = [_part_of(_patches(pictures, patch, count, random), part) for pictures in (prediction, target)]
         axes = F.normalize(torch.randn(samples[0].shape[1], directions, generator=random), dim=0)
         a, b = ((s @ axes).sort(0).values for s in samples)
         distances.append(float((a - b).abs().mean()) / patch)
-        made, wanted = F.avg_pool2d(made, 2), F.avg_pool2d(wanted, 2)
+        prediction, target = F.avg_pool2d(prediction, 2), F.avg_pool2d(target, 2)
     return sum(distances) / len(distances)
 
 
@@ -79,26 +84,26 @@ class PatchJudge:
     PATCH, COUNT, DIRECTIONS = 7, 4096, 64
 
     @torch.no_grad()
-    def __init__(self, wanted: Tensor) -> None:
+    def __init__(self, target: Tensor) -> None:
         random = torch.Generator().manual_seed(2)
         self._scales: list[tuple[Tensor, Tensor]] = []
         for _ in range(3):
-            if min(wanted.shape[2:]) < self.PATCH:
+            if min(target.shape[2:]) < self.PATCH:
                 break
-            sample = _patches(wanted, self.PATCH, self.COUNT, random)
+            sample = _patches(target, self.PATCH, self.COUNT, random)
             axes = F.normalize(torch.randn(sample.shape[1], self.DIRECTIONS, generator=random), dim=0)
             self._scales.append((axes, (sample @ axes).sort(0).values))
-            wanted = F.avg_pool2d(wanted, 2)
+            target = F.avg_pool2d(target, 2)
 
     @torch.no_grad()
-    def __call__(self, made: Tensor) -> float:
+    def __call__(self, prediction: Tensor) -> float:
         """The distance of pictures `[N, 3, S, S]`, mean over scales, in picture units."""
         random = torch.Generator().manual_seed(3)
         total = 0.0
         for axes, known in self._scales:
-            found = (_patches(made, self.PATCH, self.COUNT, random) @ axes).sort(0).values
+            found = (_patches(prediction, self.PATCH, self.COUNT, random) @ axes).sort(0).values
             total += float((found - known).abs().mean()) / self.PATCH / len(self._scales)
-            made = F.avg_pool2d(made, 2)
+            prediction = F.avg_pool2d(prediction, 2)
         return total
 
 
@@ -108,9 +113,9 @@ def _patches(pictures: Tensor, patch: int, count: int, random: torch.Generator) 
     return columns[torch.randint(len(columns), (count,), generator=random)]
 
 
-def d_kid(discriminator: Discriminator, made: Tensor, wanted: Tensor) -> float:
+def d_kid(discriminator: Discriminator, prediction: Tensor, target: Tensor) -> float:
     """Kernel distance of two sets of pictures `[N, 3, S, S]` in a discriminator's features, averaged over the map."""
-    return kernel_discrepancy(_pooled(discriminator, made), _pooled(discriminator, wanted))
+    return kernel_discrepancy(_pooled(discriminator, prediction), _pooled(discriminator, target))
 
 
 @torch.no_grad()

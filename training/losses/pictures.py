@@ -27,34 +27,34 @@ def importance(size: int) -> Tensor:
     return (weight / weight.mean())[None, None]
 
 
-def pixel_distance(made: Tensor, wanted: Tensor, weights: Tensor, freedom: float = 0.0) -> Tensor:
+def pixel_distance(prediction: Tensor, target: Tensor, weights: Tensor, freedom: float = 0.0) -> Tensor:
     """Mean absolute difference `[N]` of pictures `[N, 3, S, S]`: of pixels, or as far as `freedom` of soft colours."""
-    difference = made - wanted
+    difference = prediction - target
     exact = (difference.abs() * weights).mean((1, 2, 3))
     if not freedom:
         return exact
-    size = _stroke(made)
+    size = _stroke(prediction)
     soft = (F.avg_pool2d(difference, size).abs() * F.avg_pool2d(weights, size)).mean((1, 2, 3))
     return torch.lerp(exact, soft, freedom)
 
 
-def edge_distance(made: Tensor, wanted: Tensor, weights: Tensor, freedom: float = 0.0) -> Tensor:
+def edge_distance(prediction: Tensor, target: Tensor, weights: Tensor, freedom: float = 0.0) -> Tensor:
     """Difference `[N]` of the steps between neighbours over three scales, and `freedom` (0..1) of it of the steps of
     soft colours and of how strong steps are hereabouts, wherever exactly each lies."""
-    difference = made - wanted
+    difference = prediction - target
     exact = _edges(difference, weights)
     if not freedom:
         return exact
-    size = _stroke(made)
+    size = _stroke(prediction)
     soft = _edges(F.avg_pool2d(difference, size), F.avg_pool2d(weights, size))
-    return torch.lerp(exact, soft + _energies(made, wanted, weights, size), freedom)
+    return torch.lerp(exact, soft + _energies(prediction, target, weights, size), freedom)
 
 
-def feature_distance(made: list[Tensor], wanted: list[Tensor], freedom: float = 0.0) -> Tensor:
+def feature_distance(prediction: list[Tensor], target: list[Tensor], freedom: float = 0.0) -> Tensor:
     """Mean absolute difference `[N]` of feature maps `[N, C, s, s]`, summed over layers, and `freedom` (0..1) of it of
     their means and deviations in windows of a stroke's size."""
-    total = made[0].new_zeros(len(made[0]))
-    for a, b in zip(made, wanted, strict=True):
+    total = prediction[0].new_zeros(len(prediction[0]))
+    for a, b in zip(prediction, target, strict=True):
         a, b = a.float(), b.float()
         exact = (a - b).abs().mean((1, 2, 3))
         if freedom:
@@ -80,16 +80,16 @@ def _edges(difference: Tensor, weights: Tensor) -> Tensor:
     return total
 
 
-def _energies(made: Tensor, wanted: Tensor, weights: Tensor, size: int) -> Tensor:
+def _energies(prediction: Tensor, target: Tensor, weights: Tensor, size: int) -> Tensor:
     """`[N]`: how differently strong the steps between neighbours are in windows, over two scales."""
-    total = made.new_zeros(len(made))
+    total = prediction.new_zeros(len(prediction))
     for scale in range(SCALES - 1):
         if scale:
-            made, wanted, weights = (F.avg_pool2d(x, 2) for x in (made, wanted, weights))
+            prediction, target, weights = (F.avg_pool2d(x, 2) for x in (prediction, target, weights))
         for dim in (-1, -2):
             a, b = (
                 F.avg_pool2d(x.diff(dim=dim).square(), size + 1, 2, size // 2).add(EPSILON).sqrt()
-                for x in (made, wanted)
+                for x in (prediction, target)
             )
             total = total + ((a - b).abs() * F.adaptive_avg_pool2d(weights, (a.shape[-2], a.shape[-1]))).mean((1, 2, 3))
     return total

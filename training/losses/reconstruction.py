@@ -30,26 +30,26 @@ SMALLEST_FACE = 16
 
 
 class ReconstructionLoss:
-    """The distance of pictures from given ones, term by term; what is known of the given ones is computed once.
+    """The distance of pictures from a target, term by term; what is known of the target is computed once.
 
     Args:
-        wanted: `[N, 3, R, R]`, -1..1.
+        target: `[N, 3, R, R]`, -1..1.
         discriminator: of this resolution, that collects no gradients; None leaves its features out.
         codes: what an encoder says of pictures `[N, 3, R, R]` (`codes_of`). None leaves it out.
     """
 
     def __init__(
-        self, wanted: Tensor, discriminator: Discriminator | None, codes: Callable[[Tensor], Tensor] | None = None
+        self, target: Tensor, discriminator: Discriminator | None, codes: Callable[[Tensor], Tensor] | None = None
     ) -> None:
-        self.wanted, self.discriminator, self.codes = wanted, discriminator, codes
-        self._pyramid = pyramid(wanted)
+        self.target, self.discriminator, self.codes = target, discriminator, codes
+        self._pyramid = pyramid(target)
         self._features: list[Tensor] = []
         if discriminator is not None:
             with torch.no_grad():
-                self._features = discriminator_features(discriminator, wanted)
+                self._features = discriminator_features(discriminator, target)
         if codes is not None:
             with torch.no_grad():
-                self._codes = codes(wanted)
+                self._codes = codes(target)
 
     def terms(self, pictures: Tensor, faces: slice = slice(None)) -> dict[str, Tensor]:
         """`pixel`, with a discriminator `feature`, with an encoder `code`: `[N]` each, of the pictures of `faces`."""
@@ -63,14 +63,14 @@ class ReconstructionLoss:
 
 
 def likeness_loss(terms: dict[str, Tensor], config: Any) -> Tensor:
-    """`[N]`: the sum of `Likeness.terms`, weighted by `pixel_weight`, `feature_weight` and `code_weight`."""
+    """`[N]`: the sum of `ReconstructionLoss.terms`, weighted by `pixel_weight`, `feature_weight` and `code_weight`."""
     weights = {"pixel": config.pixel_weight, "feature": config.feature_weight, "code": config.code_weight}
     return torch.stack([weights[name] * term for name, term in terms.items()]).sum(0)
 
 
-def mean_squared_error(pictures: Tensor, wanted: Tensor) -> Tensor:
+def mean_squared_error(pictures: Tensor, target: Tensor) -> Tensor:
     """`[N]` of pictures `[N, 3, R, R]`, clamped to -1..1 as they would be shown."""
-    return (pictures.clamp(-1.0, 1.0) - wanted).square().mean((1, 2, 3))
+    return (pictures.clamp(-1.0, 1.0) - target).square().mean((1, 2, 3))
 
 
 def peak_signal_to_noise(error: Tensor) -> Tensor:

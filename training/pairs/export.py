@@ -65,7 +65,7 @@ def export_pairs(
     rows = [i for i, level in enumerate(pairs.level.tolist()) if levels is None or level in levels]
     if not rows:
         raise ValueError("There are no pairs of these levels to export. Nothing was written.")
-    painter = PairRenderer(pairs, source, target)
+    renderer = PairRenderer(pairs, source, target)
     style = target.style or "the style"
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def export_pairs(
     except OSError as error:
         raise ValueError(f"{folder} cannot be written ({error.strerror or error}). Choose another folder.") from error
     try:
-        _write(painter, rows, building, prompt, style, size, captions, callbacks or Callbacks())
+        _write(renderer, rows, building, prompt, style, size, captions, callbacks or Callbacks())
         # The temporary folder is private; the finished one gets the permissions of a new folder.
         mask = os.umask(0)
         os.umask(mask)
@@ -103,7 +103,7 @@ def fill_in(prompt: str, **words: object) -> str:
 
 
 def _write(
-    painter: PairRenderer,
+    renderer: PairRenderer,
     rows: Sequence[int],
     folder: Path,
     prompt: str,
@@ -114,10 +114,10 @@ def _write(
 ) -> None:
     for side in ("source", "target"):
         (folder / side).mkdir()
-    pairs, lines = painter.pairs, []
+    pairs, lines = renderer.pairs, []
     for batch in batched(len(rows), DRAWN_AT_ONCE, callbacks):
         part = rows[batch]
-        sides = [to_bytes(side).permute(0, 2, 3, 1).numpy() for side in painter(part)]
+        sides = [to_bytes(side).permute(0, 2, 3, 1).numpy() for side in renderer(part)]
         for place, row in enumerate(part):
             name = f"{batch.start + place:06}"
             for side, pictures in zip(("source", "target"), sides, strict=True):

@@ -35,7 +35,7 @@ def preview_pairs(
     size: side of each picture in pixels.
     order: which pairs of a group are shown: evenly spread as made, or those that a score likes least.
     """
-    painter = PairRenderer(pairs, source, target)
+    renderer = PairRenderer(pairs, source, target)
     groups = []
     for level in PAIR_LEVELS:
         for index, origin in enumerate(PAIR_ORIGINS):
@@ -51,7 +51,7 @@ def preview_pairs(
     for number, (title, rows) in enumerate(groups):
         top = GAP + number * height
         pen.text((GAP, top), title, INK, font=_font(15))
-        before, after = painter(rows, move)
+        before, after = renderer(rows, move)
         for column, row in enumerate(rows.tolist()):
             x, y = GAP + column * pair_width, top + TITLE_HEIGHT
             for place, side in enumerate((before[column], after[column])):

@@ -165,10 +165,10 @@ class PairSupervisionTask:
         assert style.discriminator is not None  # noqa: S101 - check_source has been there
         self.source, self.style, self.pairs, self.config = source, style, pairs, config
         self.device = device_of(style)
-        self.painter = PairRenderer(pairs, source, style)
+        self.renderer = PairRenderer(pairs, source, style)
         self.target = copy.deepcopy(style.generator).requires_grad_(False).train()
         self.target.synthesis.requires_grad_(True)
-        sheets = self._unfreeze_noise()
+        noise_maps = self._unfreeze_noise()
         if config.freeze_palette:
             for to_rgb in to_rgb_layers(self.target.synthesis):
                 to_rgb.requires_grad_(False)
@@ -176,16 +176,16 @@ class PairSupervisionTask:
         self.ema = ExponentialMovingAverage(self.target.synthesis, self.average.synthesis, config.ema_decay)
         self.source_head = shallow_synthesis(source.generator.synthesis, HIGHEST_RESOLUTION)
         self.discriminator = copy.deepcopy(style.discriminator).requires_grad_(True).train()
-        self.g_parameters = [*(p for p in self.target.parameters() if p.requires_grad), *sheets]
+        self.g_parameters = [*(p for p in self.target.parameters() if p.requires_grad), *noise_maps]
         self.d_parameters = list(self.discriminator.parameters())
-        weights = self.g_parameters[: len(self.g_parameters) - len(sheets)]
+        weights = self.g_parameters[: len(self.g_parameters) - len(noise_maps)]
         groups: list[dict[str, Any]] = [{"params": weights}]
-        if sheets:
-            groups.append({"params": sheets, "lr_factor": NOISE_LR_FACTOR})
+        if noise_maps:
+            groups.append({"params": noise_maps, "lr_factor": NOISE_LR_FACTOR})
         self.optimise_g = torch.optim.Adam(groups, lr=1.0, betas=(0.0, 0.99))
         self.optimise_d = torch.optim.Adam(self.d_parameters, lr=1.0, betas=(0.0, 0.99))
-        given = pairs.w_plus if pairs.target_w_plus is None else pairs.target_w_plus
-        self.codes = given.detach().to(self.device, torch.float32).clone().requires_grad_(True)
+        codes = pairs.w_plus if pairs.target_w_plus is None else pairs.target_w_plus
+        self.codes = codes.detach().to(self.device, torch.float32).clone().requires_grad_(True)
         self.optimise_codes = torch.optim.SparseAdam([self.codes], lr=1.0, betas=(0.9, 0.99))
         _, spread = w_statistics(style.generator, style.mean_latent.to(self.device), config.seed)
         self.code_rate = config.refine_codes * float(spread)
@@ -211,15 +211,15 @@ class PairSupervisionTask:
         config, size = self.config, self.style.resolution
         # Noise of the full size by itself becomes grain and not strokes.
         grain = range(min(GRAIN, size // 4), size + 1 if config.learn_noise else size) if config.noise_strength else ()
-        sheets: list[Tensor] = []
+        noise_maps: list[Tensor] = []
         for convolution in self.target.synthesis.convolutions():
             released = convolution.noise_const.shape[-1] in grain
             convolution.noise_strength.requires_grad_(released)
             if released:
                 convolution.noise_strength.data.fill_(config.noise_strength)
                 if config.learn_noise:
-                    sheets.append(convolution.noise_const.requires_grad_(True))
-        return sheets
+                    noise_maps.append(convolution.noise_const.requires_grad_(True))
+        return noise_maps
 
     def step(self, at: Step) -> dict[str, float]:
         """One update of G_t, D, the anchors' codes and the average; nothing has moved when it raises."""
@@ -233,15 +233,15 @@ class PairSupervisionTask:
         if learning:
             passed = step - config.discriminator_alone
             rate = warm_up_cosine(passed, at.total - config.discriminator_alone, WARM_UP, floor=0.05)
-        wanted = self.painter.targets(rows).clamp(-1.0, 1.0)
+        targets = self.renderer.targets(rows).clamp(-1.0, 1.0)
         codes = self.codes[rows.to(self.device)]
-        reals = torch.cat([wanted, self.painter.targets(others).clamp(-1.0, 1.0)])
+        reals = torch.cat([targets, self.renderer.targets(others).clamp(-1.0, 1.0)])
 
         with torch.set_grad_enabled(learning), self._autocast():
-            made, features = self.target.synthesis(torch.cat([codes, fresh]), return_features=True)
-        made = torch.cat([move_pictures(made[: len(rows)].float(), self.pairs, rows), made[len(rows) :].float()])
+            fakes, features = self.target.synthesis(torch.cat([codes, fresh]), return_features=True)
+        fakes = torch.cat([move_pictures(fakes[: len(rows)].float(), self.pairs, rows), fakes[len(rows) :].float()])
         with self._autocast():
-            fake_logits, fake_features = self.discriminator(made, return_features=True)
+            fake_logits, fake_features = self.discriminator(fakes, return_features=True)
             real_logits, real_features = self.discriminator(reals, return_features=True)
         terms = {"discriminator": discriminator_loss(fake_logits, real_logits)}
         d_gradients = torch.autograd.grad(terms["discriminator"], self.d_parameters, retain_graph=learning)
@@ -259,7 +259,7 @@ class PairSupervisionTask:
         updates = [Update("discriminator", self.optimise_d, self.d_parameters, d_gradients, d_rate)]
         weight = config.semantic_weight * schedule(config.semantic_schedule, step / (config.steps + 1))
         if learning:
-            loss, found = self._pair_loss(made[: len(rows)], wanted, fake_features, real_features, rows)
+            loss, found = self._pair_loss(fakes[: len(rows)], targets, fake_features, real_features, rows)
             terms |= found
             if config.adversarial_weight:
                 terms["generator"] = generator_loss(fake_logits)
@@ -286,37 +286,42 @@ class PairSupervisionTask:
         return {name: numbers[name] for name in self.terms if name in numbers} | {"semantic_weight": weight}
 
     def _pair_loss(
-        self, made: Tensor, wanted: Tensor, fake_features: list[Tensor], real_features: list[Tensor], rows: Tensor
+        self,
+        predictions: Tensor,
+        targets: Tensor,
+        fake_features: list[Tensor],
+        real_features: list[Tensor],
+        rows: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum over the pairs of a batch, divided by their number, and its terms unweighted,
         a number for each pair that has the term."""
         config, level, anchor = self.config, self.pairs.level[rows], self.is_anchor[rows]
         by_level = torch.tensor([0.0, config.level_1_weight, config.level_2_weight, config.level_3_weight])
         each = torch.where(anchor, torch.tensor(config.anchor_weight), by_level[level]) * config.pair_weight
-        whole = (anchor | (level == 3)).to(made.device)
-        each = each.to(made.device) / len(rows)
+        whole = (anchor | (level == 3)).to(predictions.device)
+        each = each.to(predictions.device) / len(rows)
         terms: dict[str, Tensor] = {}
-        loss = made.new_zeros(())
+        loss = predictions.new_zeros(())
         if bool((each * whole).any()):
-            share = each * whole
-            freedom, pictures = config.stroke_freedom, (made, wanted, self.importance)
+            weight = each * whole
+            freedom, pictures = config.stroke_freedom, (predictions, targets, self.importance)
             pixel, edges = pixel_distance(*pictures, freedom), edge_distance(*pictures, freedom)
             layers = [
                 (a[: len(rows)], b[: len(rows)].detach())
                 for a, b in list(zip(fake_features, real_features, strict=True))[:MATCHED_LAYERS]
             ]
             matched = feature_distance([a for a, _ in layers], [b for _, b in layers], freedom)
-            loss = loss + (share * (pixel + config.edges_weight * edges + config.feature_weight * matched)).sum()
+            loss = loss + (weight * (pixel + config.edges_weight * edges + config.feature_weight * matched)).sum()
             terms |= {"pixel": pixel[whole], "edges": edges[whole], "features": matched[whole]}
         structural = ~whole & (each > 0)
         if bool(structural.any()):
-            share = each[structural]
-            soft, soft_wanted = (F.avg_pool2d(luma(x[structural]), 4) for x in (made, wanted))
-            blurred = (soft - soft_wanted).abs().mean((1, 2, 3))
+            weight = each[structural]
+            soft, soft_targets = (F.avg_pool2d(luma(x[structural]), 4) for x in (predictions, targets))
+            blurred = (soft - soft_targets).abs().mean((1, 2, 3))
             structure = torch.stack(
-                [self_similarity_distance(a[None], b[None]) for a, b in zip(soft, soft_wanted, strict=True)]
+                [self_similarity_distance(a[None], b[None]) for a, b in zip(soft, soft_targets, strict=True)]
             )
-            loss = loss + (share * (blurred + structure)).sum()
+            loss = loss + (weight * (blurred + structure)).sum()
             terms |= {"blurred": blurred, "structure": structure}
         return loss, terms
 
@@ -338,10 +343,10 @@ class PairSupervisionTask:
         """Indices `[batch_size]` of the next pairs: true style pictures in their share, the rest evenly."""
         count = self.config.batch_size
         anchors, others = torch.nonzero(self.is_anchor)[:, 0], torch.nonzero(~self.is_anchor)[:, 0]
-        wanted = len(anchors) and (count if not len(others) else round(self.config.anchor_share * count))
+        anchor_count = len(anchors) and (count if not len(others) else round(self.config.anchor_share * count))
         parts = [
             known[torch.randint(len(known), (number,), generator=self.random)]
-            for known, number in ((anchors, wanted), (others, count - wanted))
+            for known, number in ((anchors, anchor_count), (others, count - anchor_count))
             if number
         ]
         return torch.cat(parts)

@@ -133,8 +133,8 @@ def make_report(
             raise ValueError(
                 f"{len(pictures)} pictures in `{name}` do not belong to {len(latent)} faces: give as many for each."
             )
-    drawn = synthesise(source, latent)
-    error = mean_squared_error(drawn, resize(images.to(drawn), source.resolution))
+    prediction = synthesise(source, latent)
+    error = mean_squared_error(prediction, resize(images.to(prediction), source.resolution))
     distances, notes = latent.identity_distance, []
     if frozen_discriminator(source, 1.0) is None:
         notes.append("The source has no discriminator: structure distance and D-KID were not measured.")
@@ -162,14 +162,14 @@ def _structure(discriminator: Discriminator | None, before: Tensor, after: Tenso
 
 
 def _style_distances(
-    made: Tensor, wanted: Tensor, discriminator: Discriminator | None
+    prediction: Tensor, target: Tensor, discriminator: Discriminator | None
 ) -> tuple[float | None, float | None]:
-    if min(len(made), len(wanted)) < LEAST_PICTURES:
+    if min(len(prediction), len(target)) < LEAST_PICTURES:
         return None, None
-    wanted = resize(wanted.to(made), made.shape[2])
+    target = resize(target.to(prediction), prediction.shape[2])
     return (
-        _finite(sliced_patch_distance(made, wanted)),
-        None if discriminator is None else _finite(d_kid(discriminator, made, wanted)),
+        _finite(sliced_patch_distance(prediction, target)),
+        None if discriminator is None else _finite(d_kid(discriminator, prediction, target)),
     )
 
 

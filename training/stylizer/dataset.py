@@ -37,11 +37,11 @@ Pair = tuple[Tensor, Tensor, float]
 class Batch:
     """One iteration's pictures, all in -1..1."""
 
-    given: Tensor
+    input: Tensor
     """`[N, 3, S, S]`, what the network sees."""
-    laid: Tensor
+    fields: Tensor
     """`[N, F, S, S]`, the medium's fields of it."""
-    wanted: Tensor
+    target: Tensor
     """`[N, 3, S, S]`, what it should draw."""
     level: Tensor
     """`[N]`, 0..3."""
@@ -82,7 +82,7 @@ def rendered_pair_batches(
 
     def batch(step: int) -> Batch:
         generator = at_step(seed, step)
-        given, wanted, levels, laid = [], [], [], []
+        inputs, targets, levels, fields = [], [], [], []
         for _ in range(count):
             layers: dict[str, Tensor] | None = None
             if uniform(generator) < share:
@@ -96,11 +96,11 @@ def rendered_pair_batches(
             field = medium_fields(medium, seen)
             full = target(clean[None], seen, field, layers)
             level = MAX_LEVEL if uniform(generator) < 0.7 else MAX_LEVEL * uniform(generator)
-            given.append(seen)
-            laid.append(field)
-            wanted.append(at_level(clean[None], full, level) * 2 - 1)
+            inputs.append(seen)
+            fields.append(field)
+            targets.append(at_level(clean[None], full, level) * 2 - 1)
             levels.append(level)
-        return Batch(torch.cat(given), torch.cat(laid), torch.cat(wanted), torch.tensor(levels))
+        return Batch(torch.cat(inputs), torch.cat(fields), torch.cat(targets), torch.tensor(levels))
 
     return batch
 
@@ -217,18 +217,18 @@ def pair_batches(
 
     def batch(step: int) -> Batch:
         generator = at_step(seed, step)
-        given, wanted, levels = [], [], []
+        inputs, targets, levels = [], [], []
         for _ in range(count):
             both, level = kept[int(torch.randint(len(kept), (1,), generator=generator))]
             square = _square(both.float() / 255, size, generator)
             clean = square[0]
             if uniform(generator) >= pair_share:
                 clean = randomise.degrade(clean, degrade, generator)
-            given.append(clean * 2 - 1)
-            wanted.append(square[1] * 2 - 1)
+            inputs.append(clean * 2 - 1)
+            targets.append(square[1] * 2 - 1)
             levels.append(level)
-        seen = torch.stack(given)
-        return Batch(seen, medium_fields(medium, seen), torch.stack(wanted), torch.tensor(levels))
+        stacked = torch.stack(inputs)
+        return Batch(stacked, medium_fields(medium, stacked), torch.stack(targets), torch.tensor(levels))
 
     return batch
 

@@ -30,9 +30,9 @@ def pair_pictures(pairs: StylePairs, source: FaceGenerator, target: FaceGenerato
     Raises:
         ValueError: the pairs were made with other generators.
     """
-    painter = PairRenderer(pairs, source, target)
+    renderer = PairRenderer(pairs, source, target)
     for start in range(0, len(pairs), BATCH):
         rows = list(range(start, min(start + BATCH, len(pairs))))
-        before, after = painter(rows)
+        before, after = renderer(rows)
         for row, one, other in zip(rows, before.cpu(), after.cpu(), strict=True):
             yield one, other, float(pairs.level[row])

@@ -2,7 +2,7 @@
 
 Two kinds of change. What belongs to the scene (light, shadow, strands of hair, things in the way, what is behind) is
 changed before the target is made, so the target shows it. What belongs to the camera (noise, blur, compression, pores)
-is changed in what the network is given only: it learns to draw as if it were not there. Pictures are [3, H, W] or
+is changed in the network's input only: it learns to draw as if it were not there. Pictures are [3, H, W] or
 [C, H, W] float32 in 0..1; every random number comes from the generator.
 """
 

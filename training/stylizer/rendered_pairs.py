@@ -1,8 +1,8 @@
 """Rendered faces with what each medium needs to draw their twins, kept on disk as bytes.
 
 A finished twin would fix where its strokes lie. Layers leave that open: tone, drawn features and outlines of the
-sketch, the flat picture of the cartoon, the label map. A medium lays strokes over them on the same grid that the
-network is given, at any size of the face, so that every stroke of the target can be foreseen.
+sketch, the flat picture of the cartoon, the label map. A medium lays strokes over them on the same grid as over
+the network's input, at any size of the face, so that every stroke of the target can be foreseen.
 """
 
 from __future__ import annotations

@@ -18,13 +18,13 @@ from ...models.media.flow import flow, smear
 from ...models.media.strokes import lay_strokes
 
 Target = Callable[[Tensor, Tensor, Tensor, "Mapping[str, Tensor] | None"], Tensor]
-"""(clean picture [N,3,H,W] 0..1, what the network is given -1..1, its fields, layers of a face 0..1) -> 0..1"""
+"""(clean picture [N,3,H,W] 0..1, the network's input -1..1, its fields, layers of a face 0..1) -> 0..1"""
 
 LIGHTNESS = 0.7
 """Exponent of the tones that a pencil lays, 1 as they are: drawings leave more paper. Fitted to true twins."""
 
 
-def sketch(clean: Tensor, given: Tensor, fields: Tensor, layers: Mapping[str, Tensor] | None) -> Tensor:
+def sketch(clean: Tensor, inputs: Tensor, fields: Tensor, layers: Mapping[str, Tensor] | None) -> Tensor:
     """Pencil on paper: hatching follows tone, strokes follow the form, lines follow edges; features are drawn."""
     grey = luma(clean)
     hatching, grain, strands, coherence = fields[:, :3], fields[:, 3:4] / 2 + 0.5, fields[:, 4:5], fields[:, 5:]
@@ -78,14 +78,14 @@ def pencil_lines(grey: Tensor) -> Tensor:
     return smoothstep(0.035, 0.12, edge)
 
 
-def impasto(clean: Tensor, given: Tensor, fields: Tensor, layers: Mapping[str, Tensor] | None) -> Tensor:
-    """Thick oil paint: the strokes that the network is given, in the clean picture's colours and a richer palette."""
+def impasto(clean: Tensor, inputs: Tensor, fields: Tensor, layers: Mapping[str, Tensor] | None) -> Tensor:
+    """Thick oil paint: the strokes of the network's input, in the clean picture's colours and a richer palette."""
     source = palette(clean)
     if layers is not None:
         # The ground behind a rendered face is livelier than the studio.
         ground = saturate(source, 1.0 + 0.35 * (1 - layers["figure"]) * layers["plain"])
         source = torch.where(layers["brow"] > 0.5, ground * 0.78, ground)
-    canvas, slope, _ = lay_strokes(given, source)
+    canvas, slope, _ = lay_strokes(inputs, source)
     if layers is not None:
         # Features are finished with the finest brush.
         fine = box_blur((layers["features"] * layers["known"]).clamp(0, 1), 1) * 0.85
@@ -101,7 +101,7 @@ def palette(picture: Tensor) -> Tensor:
     return (picture * torch.lerp(warm.expand_as(picture), cool.expand_as(picture), shadow)).clamp(0, 1)
 
 
-def cartoon(clean: Tensor, given: Tensor, fields: Tensor, layers: Mapping[str, Tensor] | None) -> Tensor:
+def cartoon(clean: Tensor, inputs: Tensor, fields: Tensor, layers: Mapping[str, Tensor] | None) -> Tensor:
     """Even areas in a few tones, ink along edges; on a rendered face its features and outlines as the look draws them.
 
     The colours of skin and hair are the picture's everywhere: taken from the look, they made every face the same doll.

@@ -176,14 +176,15 @@ class StylizerTask:
         """One update; see `loop.Task.step`."""
         config, updates = self.config, []
         batch = self._shards(at.number)
-        given, laid, wanted, level = (t.to(self.device) for t in (batch.given, batch.laid, batch.wanted, batch.level))
-        drawn = self.network(given, level, laid)
-        terms = {"pixel": (drawn - wanted).abs().mean(), "gradient": gradient_distance(drawn, wanted)}
+        parts = batch.input, batch.level, batch.fields, batch.target
+        *inputs, target = (t.to(self.device) for t in parts)
+        prediction = self.network(*inputs)
+        terms = {"pixel": (prediction - target).abs().mean(), "gradient": gradient_distance(prediction, target)}
         loss = config.pixel_weight * terms["pixel"] + config.gradient_weight * terms["gradient"]
         if self.critic is not None and at.number > config.adversarial_start * config.steps:
-            fake, real = self.critic(drawn.detach()), self.critic(wanted)
+            fake, real = self.critic(prediction.detach()), self.critic(target)
             terms["discriminator"] = discriminator_loss(fake, real)
-            terms["adversarial"] = generator_loss(self.critic(drawn))
+            terms["adversarial"] = generator_loss(self.critic(prediction))
             loss = loss + config.adversarial_weight * terms["adversarial"]
             critic = self.critic_optimiser, self.critic_parameters, terms["discriminator"]
             updates.append(Update("discriminator", *critic))
@@ -195,11 +196,11 @@ class StylizerTask:
 
     @torch.no_grad()
     def preview(self) -> Tensor:
-        """The first pictures of batch 0: what is given, drawn and wanted, one above the other."""
+        """The first pictures of batch 0: input, prediction and target, one above the other."""
         batch: Batch = self.source(0)
         some = slice(0, PREVIEW_PICTURES)
-        drawn = self.average(*(t[some].to(self.device) for t in (batch.given, batch.level, batch.laid)))
-        return comparison_grid(batch.given[some], drawn.cpu(), batch.wanted[some])
+        prediction = self.average(*(t[some].to(self.device) for t in (batch.input, batch.level, batch.fields)))
+        return comparison_grid(batch.input[some], prediction.cpu(), batch.target[some])
 
 
 def new_network(config: StylizerConfig, medium: str) -> FastStylizer:
@@ -233,10 +234,10 @@ def initialise_from_medium(network: FastStylizer, drawing: slice) -> None:
     with torch.no_grad():
         code = network.embed(torch.cat([share, share * share, (1 - share) ** 2], 1))
         # Below level 1 the network fades its change by itself.
-        wanted = (levels / 2).clamp(0.5, 1.0)[:, None]
+        target = (levels / 2).clamp(0.5, 1.0)[:, None]
         known = torch.cat([code, torch.ones_like(share)], 1).double()
         small = 1e-4 * torch.eye(known.shape[1], dtype=torch.double)
-        fitted = torch.linalg.solve(known.T @ known + small, known.T @ wanted.double())[:, 0].float() / DIRECT_GAIN
+        fitted = torch.linalg.solve(known.T @ known + small, known.T @ target.double())[:, 0].float() / DIRECT_GAIN
         weight, bias = network.direct.weight.unflatten(0, (3, -1)), network.direct.bias.view(3, -1)
         for colour in range(3):
             # The first entry is a constant; the picture's channels come before the medium's.
