@@ -32,7 +32,7 @@ class Photos:
 
     Args:
         given: files and folders.
-        sharded: only this process's share is done, under a launcher of several.
+        sharded: only this process's shard is done, under a launcher of several.
 
     Raises:
         ValueError: a folder holds no pictures.
@@ -41,7 +41,7 @@ class Photos:
     def __init__(self, given: Sequence[str], console: Console, sharded: bool = True) -> None:
         paths = [path for name in given for path in self._expanded(name, console)]
         self.shard = current_shard() if sharded else Shard()
-        self.todo = self.shard.part(list(zip(paths, unique_stems(paths), strict=True)))
+        self.todo = self.shard.of(list(zip(paths, unique_stems(paths), strict=True)))
         self.missing: list[dict[str, str]] = []
         """What could not be done, and why: `photo` and `reason` of each."""
 

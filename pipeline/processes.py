@@ -1,15 +1,15 @@
-"""A share of the work for each process of a launcher: `torchrun`, `accelerate launch`, or anything that sets RANK.
+"""A shard of the work for each process of a launcher: `torchrun`, `accelerate launch`, or anything that sets RANK.
 
     torchrun --nproc-per-node 4 -m facestylist stylise photos/*.jpg --style cartoon --out out
 
 Each process takes every WORLD_SIZE-th input, beginning with its RANK. Names of results do not depend on the number of
-processes, and files that belong to all of the inputs carry the share in their name: `landmarks-00001-of-00004.json`.
+processes, and files that belong to all of the inputs carry the shard in their name: `landmarks-00001-of-00004.json`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,23 +17,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from ..training.kit.distributed import Processes
 
-Item = TypeVar("Item")
+Items = TypeVar("Items")
+"""A list, a range or a tensor."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Which share a process has; rank 0 of 1 is all of it."""
+    """What is a process's to do; rank 0 of 1 does all of it."""
 
     rank: int = 0
     world_size: int = 1
 
-    def part(self, items: Sequence[Item]) -> list[Item]:
-        """This process's share."""
-        return list(items[self.rank :: self.world_size])
-
-    def share(self, count: int) -> int:
-        """How many of `count` this process does: those of all processes add up to it."""
-        return len(range(self.rank, count, self.world_size))
+    def of(self, items: Items) -> Items:
+        """Those of a sequence, or rows of a tensor, that are this process's."""
+        return items[self.rank :: self.world_size]  # type: ignore[index]
 
     def path_of_rank(self, path: Path) -> Path:
         """Where this process writes what one process alone would write to `path`."""
@@ -42,12 +39,12 @@ class Shard:
         return path.with_name(f"{path.stem}-{self.rank:05}-of-{self.world_size:05}{path.suffix}")
 
     def as_json(self) -> dict[str, Any]:
-        """What a JSON result says of the share; nothing where there is one process."""
+        """What a JSON result says of the shard; nothing where there is one process."""
         return {} if self.world_size == 1 else {"rank": self.rank, "world_size": self.world_size}
 
 
 def current_shard(environment: Mapping[str, str] | None = None) -> Shard:
-    """The share that the launcher gave this process by RANK and WORLD_SIZE.
+    """The shard that the launcher gave this process by RANK and WORLD_SIZE.
 
     Raises:
         ValueError: the two do not make sense.

@@ -1,6 +1,6 @@
 """Make pseudo-pairs: faces before and after a style, as one file of latents or as a folder of pictures.
 
-Under `torchrun` each process makes its share; the files together are read as one under the name given to --out.
+Under `torchrun` each process makes its shard; the files together are read as one under the name given to --out.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _photos(args: argparse.Namespace, source: FaceGenerator, shard: Shard) -> Pi
 
     if args.photos is None:
         return None
-    pictures = _pictures(args, args.photos, source).images[shard.rank :: shard.world_size]
+    pictures = shard.of(_pictures(args, args.photos, source).images)
     encoder = _encoder(args)
     steps = args.steps if args.steps is not None else (100 if encoder else 300)
     require(steps > 0 or encoder is not None, "with --steps 0 an --encoder is needed")
@@ -133,9 +133,8 @@ def _anchors(
     if args.styles is None:
         return None
     styles = _pictures(args, args.styles, source)
-    mine = slice(shard.rank, None, shard.world_size)
-    photos = None if args.style_photos is None else _photos_of(args, styles, source)[mine]
-    pictures, encoder = styles.images[mine], _encoder(args)
+    photos = None if args.style_photos is None else shard.of(_photos_of(args, styles, source))
+    pictures, encoder = shard.of(styles.images), _encoder(args)
     if not len(pictures):
         return None
     steps = 0 if encoder else (args.steps or 300)
@@ -174,6 +173,6 @@ def _encoder(args: argparse.Namespace) -> FaceEncoder | None:
 
 
 def _config(args: argparse.Namespace, shard: Shard) -> PairsConfig:
-    """The settings; of the count and the seeds, this process's share."""
+    """The settings; of the count and the seeds, this process's shard."""
     config = read_config(args, PairsConfig)
-    return replace(config, count=shard.share(config.count), seed=config.seed + shard.rank * SEED_STRIDE)
+    return replace(config, count=len(shard.of(range(config.count))), seed=config.seed + shard.rank * SEED_STRIDE)

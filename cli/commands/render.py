@@ -36,18 +36,16 @@ def run(args: argparse.Namespace, console: Console) -> None:
     device = pick_device()
     seed = args.seed or 0
     # Drawn on the CPU, so that a seed means the same people on every device.
-    drawn_people = sample_parameters(args.count, torch.Generator().manual_seed(seed))
-    everyone = {name: value.to(device) for name, value in drawn_people.items()}
+    everyone = sample_parameters(args.count, torch.Generator().manual_seed(seed))
     faces = []
     shard = current_shard()
-    mine = shard.part(range(args.count))
-    with torch.inference_mode(), ProgressReporter(len(mine), "render") as progress:
-        for rows in batched(len(mine), CHUNK, progress.callbacks()):
-            numbers = mine[rows]
-            chosen = slice(numbers[0], numbers[-1] + 1, shard.world_size)
-            drawn = render(select(everyone, chosen), args.size, look=args.style)
+    people = {name: shard.of(value).to(device) for name, value in everyone.items()}
+    numbers = shard.of(range(args.count))
+    with torch.inference_mode(), ProgressReporter(len(numbers), "render") as progress:
+        for rows in batched(len(numbers), CHUNK, progress.callbacks()):
+            drawn = render(select(people, rows), args.size, look=args.style)
             pictures = tensor_to_image(drawn.image)
-            for row, number in enumerate(numbers):
+            for row, number in enumerate(numbers[rows]):
                 name = f"{number:05}.png"
                 console.line(str(write_picture(pictures[row], args.out / name)))
                 # In a folder of their own, so that the pictures' folder can be given to `finetune --styles`.

@@ -87,9 +87,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
                 callbacks,
             )
         loss_networks = LossNetworks(identity, _perceptual(console))
-        training = BaseTraining(
-            learned, held_out, config, run_dir, loss_networks, processes.device or device, callbacks, processes, start
-        )
+        training = BaseTraining(learned, held_out, config, run_dir, loss_networks, device, callbacks, processes, start)
         result = training.run()
     if not processes.is_main:
         return

@@ -13,12 +13,12 @@ from facestylist.cli.main import main
 from facestylist.pipeline.processes import Shard, current_shard, device_of_rank, require_one_process
 
 
-def test_the_shares_are_all_of_it_and_disjoint() -> None:
+def test_the_shards_are_all_of_it_and_disjoint() -> None:
     items = list(range(11))
     shards = [current_shard({"RANK": str(rank), "WORLD_SIZE": "3"}) for rank in range(3)]
-    assert sorted(item for shard in shards for item in shard.part(items)) == items
-    assert [shard.share(11) for shard in shards] == [4, 4, 3]
-    assert current_shard({}) == Shard(0, 1) and current_shard({}).part(items) == items
+    assert sorted(item for shard in shards for item in shard.of(items)) == items
+    assert [len(shard.of(torch.arange(11))) for shard in shards] == [4, 4, 3]
+    assert current_shard({}) == Shard(0, 1) and current_shard({}).of(items) == items
     assert Shard().path_of_rank(Path("a/b.json")) == Path("a/b.json")
     assert shards[1].path_of_rank(Path("a/b.json")) == Path("a/b-00001-of-00003.json")
     assert Shard().as_json() == {} and shards[2].as_json() == {"rank": 2, "world_size": 3}

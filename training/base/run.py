@@ -71,7 +71,7 @@ class BaseTraining:
         config: all settings.
         run_dir: states, finished stages, `results.json`.
         loss_networks: what compares; an identity network of dlib's kind also begins the encoder's second branch.
-        device: where to compute.
+        device: where to compute, where no launcher decides it.
         callbacks: progress, previews and interruption of every stage.
         processes: those that train together.
         start: a base to go on from, its generator with the discriminator: it decides all sizes, and only the polish is
@@ -99,7 +99,8 @@ class BaseTraining:
         self.start = start
         check_batch(config.batch_size, processes.count, f"{processes.count} processes")
         self.portraits, self.held_out, self.config, self.run_dir = portraits, held_out, config, run_dir
-        self.loss_networks, self.device = loss_networks or LossNetworks(), device or torch.device("cpu")
+        self.loss_networks = loss_networks or LossNetworks()
+        self.device = processes.device or device or torch.device("cpu")
         self.callbacks, self.processes = interrupting(callbacks or Callbacks()), processes
         self.identity = {
             **settings_of(config),
