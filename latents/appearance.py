@@ -84,30 +84,30 @@ def layer_amounts(
     return amounts
 
 
-def swap_appearance(faces: FaceLatent, looks: FaceLatent, amounts: Tensor) -> FaceLatent:
-    """Every face with every look: `(1 - amounts) * face + amounts * look`, code by code.
+def swap_appearance(faces: FaceLatent, references: FaceLatent, amounts: Tensor) -> FaceLatent:
+    """Every face with every reference's appearance: `(1 - amounts) * face + amounts * reference`, code by code.
 
     Args:
         faces: `[N, num_ws, w_dim]`; their noise stays, for it belongs to what is where.
-        looks: `[K, num_ws, w_dim]`.
-        amounts: `[num_ws]`, see `layer_amounts`; where 0 the face's code is kept and where 1 the look's, to the bit.
+        references: `[K, num_ws, w_dim]`.
+        amounts: `[num_ws]`, see `layer_amounts`; where 0 the face's code is kept, where 1 the reference's, to the bit.
 
     Returns:
-        `N * K` latents, all looks of the first face first. The reconstruction error is not known.
+        `N * K` latents, all references of the first face first. The reconstruction error is not known.
 
     Raises:
         ValueError: the two belong to different generators.
     """
-    if faces.w_plus.shape[1:] != looks.w_plus.shape[1:] or (
-        faces.w_space and looks.w_space and faces.w_space != looks.w_space
+    if faces.w_plus.shape[1:] != references.w_plus.shape[1:] or (
+        faces.w_space and references.w_space and faces.w_space != references.w_space
     ):
         raise ValueError(
             "The faces and the look belong to different generators, where the same code means something else. Take "
             "both from one generator or from styles of it."
         )
-    count = len(looks)
+    count = len(references)
     own = faces.w_plus.repeat_interleave(count, 0)
-    other = looks.w_plus.to(own.device, own.dtype).repeat(len(faces), 1, 1)
+    other = references.w_plus.to(own.device, own.dtype).repeat(len(faces), 1, 1)
     share = amounts.to(own.device, own.dtype)[:, None]
     mixed = with_exact_ends(own, other, share, torch.lerp(own, other, share))
     noise = faces.noise
@@ -116,7 +116,7 @@ def swap_appearance(faces: FaceLatent, looks: FaceLatent, amounts: Tensor) -> Fa
     return faces.replace(
         w_plus=mixed,
         noise=noise,
-        w_space=faces.w_space or looks.w_space,
+        w_space=faces.w_space or references.w_space,
         reconstruction_error=None,
         identity_distance=None,
     )

@@ -97,8 +97,8 @@ class InvertWithEncoder(Node):
         with placed(generator, encoder), ProgressReporter(1, "encode", node_id=node_id) as progress:
             pictures = image_to_tensor(image)
             latent = invert_with_encoder(pictures, encoder, generator, steps or None, callbacks=progress.callbacks())
-            drawn = synthesise(generator, latent)
-            return _compared(latent, encoder, pictures, drawn, progress), tensor_to_image(drawn)
+            prediction = synthesise(generator, latent)
+            return _compared(latent, encoder, pictures, prediction, progress), tensor_to_image(prediction)
 
 
 class InvertByOptimisation(WithSettings):
@@ -160,8 +160,8 @@ class InvertByOptimisation(WithSettings):
             latent = invert_by_optimisation(
                 pictures, generator, start, config, progress.callbacks(), _keep_latent, encoder
             )
-            drawn = synthesise(generator, latent)
-            return _compared(latent, encoder, pictures, drawn, progress), tensor_to_image(drawn)
+            prediction = synthesise(generator, latent)
+            return _compared(latent, encoder, pictures, prediction, progress), tensor_to_image(prediction)
 
 
 class PivotalTuning(WithSettings):
@@ -220,12 +220,12 @@ class PivotalTuning(WithSettings):
         with memory_for_training() as device, ProgressReporter(config.steps, "tune", node_id=node_id) as progress:
             pictures, source = image_to_tensor(image), generator.to(device)
             result = tune_to_faces(pictures, source, latent, config, progress.callbacks(), _keep_tuning, encoder)
-            drawn = synthesise(result.generator, latent)
+            prediction = synthesise(result.generator, latent)
             latent = latent.replace(reconstruction_error=result.error_after.cpu())
-            latent = _compared(latent, encoder, pictures, drawn, progress)
+            latent = _compared(latent, encoder, pictures, prediction, progress)
         tuned = result.generator.to("cpu")
         moved = tuned if style is None else align_style(style, generator, tuned)
-        return tuned, moved, latent, tensor_to_image(drawn)
+        return tuned, moved, latent, tensor_to_image(prediction)
 
 
 class AlignStyle(Node):
@@ -252,12 +252,12 @@ class AlignStyle(Node):
 
 
 def _compared(
-    latent: FaceLatent, encoder: FaceEncoder | None, pictures: Tensor, drawn: Tensor, progress: ProgressReporter
+    latent: FaceLatent, encoder: FaceEncoder | None, pictures: Tensor, prediction: Tensor, progress: ProgressReporter
 ) -> FaceLatent:
     """The latents with each face's distance from its reconstruction; the node says which are not alike."""
     from ..pipeline.stylise import compare
 
-    latent, warning = compare(latent, encoder, pictures, drawn, WAY_OUT)
+    latent, warning = compare(latent, encoder, pictures, prediction, WAY_OUT)
     if warning:
         progress.text(warning)
         logger.warning("%s", warning)

@@ -78,10 +78,10 @@ def tune(
 
 
 def compare(
-    latent: FaceLatent, encoder: FaceEncoder | None, pictures: Tensor, drawn: Tensor, way_out: str
+    latent: FaceLatent, encoder: FaceEncoder | None, pictures: Tensor, prediction: Tensor, way_out: str
 ) -> tuple[FaceLatent, str]:
     """The latents with each face's distance from what is drawn of it, and a sentence about those that are not alike."""
-    latent = latent.replace(identity_distance=face_distances(encoder, pictures, drawn))
+    latent = latent.replace(identity_distance=face_distances(encoder, pictures, prediction))
     return latent, unlike(latent.identity_distance, way_out)
 
 

@@ -130,10 +130,10 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
     search = InversionConfig(steps=steps, **settings) if steps else None
     latent = find_latents(pictures, generator, encoder, search, args.encoder_steps, start, keep)
-    drawn = synthesise(generator, latent).cpu()
-    error = mean_squared_error(drawn, pictures)
+    prediction = synthesise(generator, latent).cpu()
+    error = mean_squared_error(prediction, pictures)
     way_out = "Give more --steps, tune with --pivotal, or draw with `stylise --fast`."
-    latent, warning = compare(latent.replace(reconstruction_error=error), encoder, pictures, drawn, way_out)
+    latent, warning = compare(latent.replace(reconstruction_error=error), encoder, pictures, prediction, way_out)
     write(latent)
     files = [str(args.out)]
     records: list[dict[str, Any]] = [
@@ -152,13 +152,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
         files.append(str(args.pivotal))
         for record, value in zip(records, left.tolist(), strict=True):
             record["error_tuned"] = value
-        drawn = synthesise(learned, latent).cpu()
-        latent, warning = compare(latent, encoder, pictures, drawn, way_out)
+        prediction = synthesise(learned, latent).cpu()
+        latent, warning = compare(latent, encoder, pictures, prediction, way_out)
     if latent.identity_distance is not None:
         for record, value in zip(records, latent.identity_distance.tolist(), strict=True):
             record["identity_distance"] = value
     if args.reconstructions:
-        write_pictures(drawn, [args.reconstructions / f"{stem}.png" for _, stem, _ in done])
+        write_pictures(prediction, [args.reconstructions / f"{stem}.png" for _, stem, _ in done])
     for record in records:
         tuned = f", after tuning {record['error_tuned']:.5f}" if "error_tuned" in record else ""
         console.line(f"{record['image']}: mean squared error {record['error']:.5f}{tuned}")

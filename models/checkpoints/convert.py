@@ -103,10 +103,9 @@ def _to_public(path: str | Path, info: CheckpointInfo, out: Path, layout: str) -
         _save({**content, "provenance": dict(encoder.provenance)}, out)
         return
     if info.kind == "discriminator":
-        critic = load_discriminator(path)
-        theirs = layout == "rosinality"
-        bare = {"d": discriminator_to_rosinality(critic)} if theirs else {"D": discriminator_to_nvidia(critic)}
-        _save({**bare, **extra_options(None, critic.config)}, out)
+        discriminator = load_discriminator(path)
+        key, state = ("d", discriminator_to_rosinality) if layout == "rosinality" else ("D", discriminator_to_nvidia)
+        _save({key: state(discriminator), **extra_options(None, discriminator.config)}, out)
         return
     if not info.has_generator:
         raise CheckpointError(f"{path}: it holds no generator, and {layout}'s layout is for generators.")

@@ -44,10 +44,10 @@ def to_rosinality(source: FaceGenerator) -> dict[str, Any]:
         state[f"convs.{2 * j}.conv.blur.kernel"] = fir_kernel(4.0)
         state[f"to_rgbs.{j}.upsample.kernel"] = fir_kernel(4.0)
     content: dict[str, Any] = {"g_ema": state, "latent_avg": source.mean_latent.detach().cpu().clone()}
-    critic = source.discriminator
-    content |= extra_options(config, None if critic is None else critic.config)
-    if critic is not None:
-        content["d"] = discriminator_to_rosinality(critic)
+    discriminator = source.discriminator
+    content |= extra_options(config, None if discriminator is None else discriminator.config)
+    if discriminator is not None:
+        content["d"] = discriminator_to_rosinality(discriminator)
     return content
 
 
@@ -91,10 +91,13 @@ def to_nvidia(source: FaceGenerator) -> dict[str, Any]:
             state[f"synthesis.b{r}.{layer}.resample_filter"] = fir_kernel()
         if config.architecture == "resnet" and r > 4:
             state[f"synthesis.b{r}.skip.resample_filter"] = fir_kernel()
-    critic = source.discriminator
-    content: dict[str, Any] = {"G_ema": state, **extra_options(config, None if critic is None else critic.config)}
-    if critic is not None:
-        content["D"] = discriminator_to_nvidia(critic)
+    discriminator = source.discriminator
+    content: dict[str, Any] = {
+        "G_ema": state,
+        **extra_options(config, None if discriminator is None else discriminator.config),
+    }
+    if discriminator is not None:
+        content["D"] = discriminator_to_nvidia(discriminator)
     return content
 
 

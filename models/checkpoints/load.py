@@ -89,8 +89,8 @@ def _missing(weights: Weights) -> tuple[str, ...]:
             lacks.append("noise buffers (made up when loaded, the same every time)")
         absent += [f"generator.{name}" for name in absent_tensors(lambda: Generator(config), state)]
     if weights.discriminator is not None:
-        critic, state = weights.discriminator
-        absent += [f"discriminator.{name}" for name in absent_tensors(lambda: Discriminator(critic), state)]
+        of_d, state = weights.discriminator
+        absent += [f"discriminator.{name}" for name in absent_tensors(lambda: Discriminator(of_d), state)]
     if len(absent) > NAMED:
         absent = [*absent[:NAMED], f"{len(absent) - NAMED} more tensors, so that it cannot be loaded"]
     return (*lacks, *absent)

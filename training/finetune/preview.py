@@ -32,8 +32,8 @@ class FinetunePreview:
         """A grid `[3, 4R, 5R]` in 0..1; rows: source, the network now, what would be given, nearest style picture."""
         if self._source is None:
             self._source = self._drawn(self._draw_source)
-        given = self._drawn(kept)
-        rows = [self._source, self._drawn(now), given, self._nearest_styles(given)]
+        chosen = self._drawn(kept)
+        rows = [self._source, self._drawn(now), chosen, self._nearest_styles(chosen)]
         return comparison_grid(*rows, faces=PREVIEW_FACES)
 
     def _drawn(self, draw: Draw) -> Tensor:

@@ -163,17 +163,17 @@ def face_box(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def measure(pictures: Tensor, truth: Tensor) -> dict[str, float]:
-    """L1 (0..1 scale) over picture and face, PSNR, and the gradient energy of the face relative to the truth's."""
-    pictures = pictures.clamp(-1, 1)
+def measure(prediction: Tensor, target: Tensor) -> dict[str, float]:
+    """L1 (0..1 scale) over picture and face, PSNR, and the gradient energy of the face relative to the target's."""
+    prediction = prediction.clamp(-1, 1)
 
     def energy(x: Tensor) -> float:
         return sum(float(g.square().mean()) for g in gradients(x))
 
-    squared = ((pictures - truth) / 2).square().mean((1, 2, 3))
+    squared = ((prediction - target) / 2).square().mean((1, 2, 3))
     return {
-        "l1": float((pictures - truth).abs().mean()) / 2,
-        "face_l1": float((face_box(pictures) - face_box(truth)).abs().mean()) / 2,
+        "l1": float((prediction - target).abs().mean()) / 2,
+        "face_l1": float((face_box(prediction) - face_box(target)).abs().mean()) / 2,
         "psnr": float((-10 * squared.clamp(min=1e-10).log10()).mean()),
-        "gradient_energy": energy(face_box(pictures)) / energy(face_box(truth)),
+        "gradient_energy": energy(face_box(prediction)) / energy(face_box(target)),
     }

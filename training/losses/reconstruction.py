@@ -152,7 +152,7 @@ def codes_of(
 
 
 @torch.no_grad()
-def face_distances(encoder: FaceEncoder | None, pictures: Tensor, drawn: Tensor) -> Tensor | None:
+def face_distances(encoder: FaceEncoder | None, pictures: Tensor, prediction: Tensor) -> Tensor | None:
     """How far apart faces `[N, 3, S, S]` and what is drawn of them `[N, 3, R, R]` are (-1..1), `[N]` on the CPU: up to
     `dlib.SAME_PERSON` they show the same person. None where the encoder has no branch that tells people apart.
     """
@@ -161,7 +161,7 @@ def face_distances(encoder: FaceEncoder | None, pictures: Tensor, drawn: Tensor)
         return None
     device = network.mean_latent.device
     found = []
-    for face, picture in zip(pictures.split(READ_AT_ONCE), drawn.split(READ_AT_ONCE), strict=True):
+    for face, picture in zip(pictures.split(READ_AT_ONCE), prediction.split(READ_AT_ONCE), strict=True):
         seen = [cast(Tensor, network.describe(part.to(device).clamp(-1.0, 1.0))) for part in (face, picture)]
         found.append(torch.linalg.vector_norm(seen[0] - seen[1], dim=1).cpu())
     return torch.cat(found)
@@ -200,5 +200,5 @@ def check_pictures(images: Tensor) -> None:
 
 def comparison_grid(*rows: Tensor, faces: int = PREVIEW_FACES) -> Tensor:
     """`[3, kR, nR]` in 0..1 of the first n <= `faces` of k batches `[N, 3, R, R]` (-1..1), a row for each batch."""
-    drawn = [torch.cat(list(row[:faces].detach()), 2) for row in rows]
-    return (torch.cat(drawn, 1).float().clamp(-1.0, 1.0) + 1.0) / 2.0
+    strips = [torch.cat(list(row[:faces].detach()), 2) for row in rows]
+    return (torch.cat(strips, 1).float().clamp(-1.0, 1.0) + 1.0) / 2.0

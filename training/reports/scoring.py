@@ -70,12 +70,12 @@ class Scorer:
     @torch.no_grad()
     def __call__(self, draw: Draw) -> tuple[float, float]:
         """(style distance, structure distance) of a network's pictures of the same faces."""
-        made = _drawn(draw, self._w_plus)
+        pictures = _drawn(draw, self._w_plus)
         own = others = 0.0
-        for source, styled in zip(self._source_maps, self._maps(made), strict=True):
+        for source, styled in zip(self._source_maps, self._maps(pictures), strict=True):
             own += float(self_similarity_distance(styled, source))
             others += float(self_similarity_distance(styled, source.roll(1, 0)))
-        return self._judge(_reduced(made)), own / others if others else 0.0
+        return self._judge(_reduced(pictures)), own / others if others else 0.0
 
     def _maps(self, pictures: Tensor) -> list[Tensor]:
         """The discriminator's feature maps from 8 to 32 px, each `[N, C, r, r]`."""

@@ -55,19 +55,19 @@ def read(contents: Contents) -> Weights:
         CheckpointError: its mean latent has the length of another network.
     """
     generator = find_generator(contents.data)
-    discriminator = find_discriminator(contents.data)
+    state = find_discriminator(contents.data)
     network = None if generator is None else read_generator(generator)
-    critic = None if discriminator is None else read_discriminator(discriminator)
+    discriminator = None if state is None else read_discriminator(state)
     of_g, of_d = (extra_options(contents.data, kind) for kind in "GD")
     if network is not None and of_g:
         network = replace(network[0], conv_clamp=number(of_g.get("conv_clamp"))), network[1]
-    if critic is not None and of_d:
+    if discriminator is not None and of_d:
         clamp, group = (number(of_d.get(name)) for name in ("conv_clamp", "mbstd_group"))
-        critic = replace(critic[0], conv_clamp=clamp, mbstd_group=int(group or 4)), critic[1]
+        discriminator = replace(discriminator[0], conv_clamp=clamp, mbstd_group=int(group or 4)), discriminator[1]
     return Weights(
         family=FAMILY,
         generator=network,
-        discriminator=critic,
+        discriminator=discriminator,
         mean_latent=None if network is None else mean_latent(contents.data, generator, network[0].w_dim),
         metadata=training_arguments(contents.data),
     )
