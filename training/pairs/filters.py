@@ -62,7 +62,7 @@ def _worst(badness: Tensor, among: Tensor, share: float) -> Tensor:
     return judged & (badness > values[going])
 
 
-def counts(level: Tensor, origin: Tensor, verdict: Tensor) -> list[dict[str, int | str]]:
+def drop_counts(level: Tensor, origin: Tensor, verdict: Tensor) -> list[dict[str, int | str]]:
     """A row for each level and origin that was made: how many, how many each filter dropped, how many are kept."""
     rows: list[dict[str, int | str]] = []
     for k in PAIR_LEVELS:

@@ -15,7 +15,7 @@ from ...models.identity import IdentityNetwork
 from ...models.types import FaceGenerator, device_of
 from ..losses.reconstruction import comparison_grid, mean_squared_error
 from .candidates import Candidates, PicturesWithLatents, all_candidates
-from .filters import counts, filter_pairs
+from .filters import drop_counts, filter_pairs
 from .manifest import merge_pairs
 from .renderer import from_bytes, level_blends, level_generators
 from .scores import (
@@ -90,7 +90,7 @@ def make_pairs(
         verdict = filter_pairs(pairs.level, pairs.origin, pairs.scores, torch.cat(repeated), config)
         report = {
             "settings": to_mapping(config),
-            "rows": counts(pairs.level, pairs.origin, verdict),
+            "rows": drop_counts(pairs.level, pairs.origin, verdict),
             "notes": _notes(scorers, groups, scoring.stopped),
         }
         if not bool((verdict == 0).any()):
