@@ -13,8 +13,7 @@ from tolerances import rounding, roundings
 from facestylist.cli.main import main
 from facestylist.models.generator import Generator, GeneratorConfig
 from facestylist.models.types import FaceEncoder, FaceGenerator
-from facestylist.tools.bench import inversion, quality
-from facestylist.tools.bench.renders import Renders
+from facestylist.tools.bench import inversion, renders
 from facestylist.tools.bench.sections import fill_section
 from facestylist.tools.commands import bench
 
@@ -62,29 +61,6 @@ def test_each_way_of_inversion_gets_a_row_of_true_numbers() -> None:
     assert len(lines) == 9 and lines[2].startswith("| encoder | 2 |") and lines[2].endswith("| 22 |")
 
 
-def test_a_style_that_is_the_look_itself_has_no_distance() -> None:
-    source, style = network(0), network(0, "cartoon")
-    with torch.no_grad():
-        # The same W, another palette.
-        style.generator.synthesis.each_block()[-1].to_rgb.bias.add_(0.3)
-    answer = torch.randn(1, source.num_ws, 8, generator=torch.Generator().manual_seed(2))
-    encoder = FaceEncoder(Reader(answer), 32, source.num_ws, 8, {})
-    photo, drawn = (n.generator.synthesis(answer).clamp(-1, 1).expand(2, -1, -1, -1) for n in (source, style))
-    labels, none = torch.zeros(2, 32, 32, dtype=torch.long), torch.empty(0, 3, 32, 32)
-    looks = {
-        "photo": Renders("photo", photo, labels, none, none),
-        "cartoon": Renders("cartoon", drawn, labels, none, drawn),
-    }
-    (row,) = quality.measure_quality(source, encoder, [style], looks.__getitem__)
-    # Two samples of the same patches are not the same patches; a perfect style differs as its twins do.
-    near = rounding(roundings(source.generator) + photo[0].numel())
-    assert row.l1 < near and row.patches == pytest.approx(row.patches_twins, rel=0.01)
-    assert row.gradient_energy == pytest.approx(1, abs=2 * near)
-    assert row.l1_unstyled == pytest.approx(float((photo - drawn).abs().mean() / 2), abs=near)
-    assert row.patches_unstyled > 2 * row.patches
-    assert quality.quality_table([row])[2].startswith("| cartoon | 0.0000 |")
-
-
 def test_a_table_finds_its_place() -> None:
     text = "a\n<!-- speed: begin -->\nold\n<!-- speed: end -->\nb\n"
     assert fill_section(text, "speed", ["new"]) == text.replace("old", "new")
@@ -102,13 +78,27 @@ def test_the_committed_tables_have_their_places_and_commands() -> None:
 def test_the_command_prints_fills_and_tells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(bench.BENCHES, "quality", lambda args, say: ({"styles": [args.faces]}, ["| table |"]))
+    monkeypatch.setitem(bench.BENCHES, "quality", lambda args, say: ({"rows": [args.faces]}, ["| table |"]))
     document = tmp_path / "d.md"
     document.write_text("<!-- quality: begin -->\n<!-- quality: end -->\n")
     assert main(["bench", "quality", "--faces", "7", "--fill", str(document)]) == 0
     assert capsys.readouterr().out == "| table |\n"
     assert document.read_text() == "<!-- quality: begin -->\n| table |\n<!-- quality: end -->\n"
     assert main(["bench", "quality", "--faces", "7", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"bench": "quality", "styles": [7]}
+    assert json.loads(capsys.readouterr().out) == {"bench": "quality", "rows": [7]}
     assert main(["bench", "quality", "--fill", str(tmp_path / "none.md")]) == 2
     assert main(["bench", "inversion", "--faces", "2", "--searched", "3"]) == 2
+
+
+def test_renders_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = torch.ones(2, 8, 8, dtype=torch.uint8)
+    drawn = {"held": torch.zeros(2, 3, 8, 8), "labels": labels, "landmarks": torch.zeros(2, 68, 2)}
+    calls: list[str] = []
+    monkeypatch.setattr(renders, "_draw", lambda look, size, count: calls.append(f"{look} {count}") or drawn)
+    for _ in range(2):
+        found = renders.renders("photo", 8, tmp_path)
+        assert found.labels.dtype == torch.int64 and found.others.shape == (0, 3, 8, 8)
+    assert renders.renders("photo", 8, tmp_path, 1).landmarks.shape == (1, 68, 2)
+    assert calls == ["photo 256"], "fewer are taken from the file of all"
+    renders.renders("sketch", 8, tmp_path, 1)
+    assert calls[1:] == ["sketch 1"], "a few are drawn where all are not there"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 
 from facestylist.procedural import NUM_LABELS
-from facestylist.tools.bench.judges import Judge, frechet_distance, kernel_distance, mean_iou, parse
-from facestylist.tools.bench.stages import interval
-from facestylist.training.losses.distances import sliced_patch_distance
+from facestylist.tools.bench.judges import LANDMARKS, LOOKS, Judge, _twice, frechet_distance, mean_iou, parse
+from facestylist.training.losses.distances import kernel_discrepancy, sliced_patch_distance
 
 
 def random_pictures(count: int, seed: int, size: int = 32) -> torch.Tensor:
@@ -32,7 +31,8 @@ def test_distances_are_small_within_a_style_and_grow_with_the_difference():
     a, b = random_pictures(48, 1), random_pictures(48, 2)
     blurred = torch.nn.functional.avg_pool2d(b, 3, 1, 1)
     tinted = (b + torch.tensor([0.5, 0.0, -0.5])[:, None, None]).clamp(-1, 1)
-    judges = (lambda x, y: kernel_distance(judge(), x, y)), (lambda x, y: frechet_distance(judge(), x, y))
+    features = judge().features
+    judges = [lambda x, y, d=d: d(features(x), features(y)) for d in (kernel_discrepancy, frechet_distance)]
     for distance in (*judges, sliced_patch_distance):
         same = distance(a, b)
         assert distance(blurred, a) > 5 * abs(same) + 1e-3
@@ -45,8 +45,23 @@ def test_the_parser_gives_a_label_per_pixel():
     assert int(maps.max()) < NUM_LABELS
 
 
-def test_the_interval_covers_a_planted_difference_and_excludes_zero():
-    noise = torch.randn(3, 200, generator=torch.Generator().manual_seed(4))
-    mean, low, high = interval(0.05 + 0.1 * noise)
-    assert low < mean < high
-    assert 0 < low < 0.05 < high
+def test_landmarks_are_where_the_heat_is():
+    network = judge()
+    with torch.no_grad():
+        network.points.weight.zero_()
+        read = network(random_pictures(1, 4))
+    # No heat anywhere is the same heat everywhere, whose mean is the middle.
+    assert read.landmarks.shape == (1, LANDMARKS, 2) and torch.allclose(read.landmarks, torch.tensor(0.5), atol=1e-5)
+    assert torch.allclose(read.person.norm(dim=1), torch.ones(1))
+
+
+def test_everybody_is_shown_in_two_looks():
+    people = 6
+    # As `_renders` lays them out: the second half of a look's people are the next look's first half.
+    who = [
+        (number + (place >= 3)) % len(LOOKS) * 3 + place % 3 for number in range(len(LOOKS)) for place in range(people)
+    ]
+    index = _twice(torch.arange(len(who)), people)
+    one, other = index.chunk(2)
+    assert [who[i] for i in one] == [who[i] for i in other]
+    assert bool((one // people != other // people).all())

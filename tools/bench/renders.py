@@ -24,7 +24,7 @@ OTHERS_SEED = STYLE_SEED + 100
 
 @dataclass(frozen=True, eq=False)
 class Renders:
-    """What one look shows, as pictures `[N, 3, S, S]` in -1..1. The photo look has no style pictures."""
+    """What one look shows, as pictures `[N, 3, S, S]` in -1..1. The photo look has no `others`."""
 
     look: str
     held: Tensor
@@ -35,6 +35,8 @@ class Renders:
     """The pictures an embedded style is trained on."""
     others: Tensor
     """Pictures of the look that nothing is trained on."""
+    landmarks: Tensor = torch.empty(0, 68, 2)
+    """Of the held-out people `[N, 68, 2]`, in pixels."""
 
 
 def renders(look: str, size: int, folder: Path, people: int = PEOPLE) -> Renders:
@@ -52,7 +54,7 @@ def renders(look: str, size: int, folder: Path, people: int = PEOPLE) -> Renders
     known = torch.load(path, weights_only=True)
     held, labels = known["held"][:people], known["labels"][:people].long()
     style, others = (known.get(name, torch.empty(0, 3, size, size)) for name in ("style", "others"))
-    return Renders(look, held, labels, style, others[:people])
+    return Renders(look, held, labels, style, others[:people], known["landmarks"][:people])
 
 
 def _draw(look: str, size: int, count: int) -> dict[str, Tensor]:
@@ -60,13 +62,12 @@ def _draw(look: str, size: int, count: int) -> dict[str, Tensor]:
     # Compiling takes minutes, and makes rendering several times faster.
     renderer = Renderer(compiled=whole and can_compile())
     held = renderer.render(parameters_from_z(shard_z(HELD_OUT_SEED, PEOPLE)[:count]), size, look, fast=True)
-    drawn = {"held": held.image, "labels": held.labels}
+    drawn = {"held": held.image, "labels": held.labels, "landmarks": held.landmarks}
+    number = list(LOOKS).index(look)
+    sets = {"style": (STYLE_SEED, EmbeddedConfig().style_images)} if whole else {}
     if look != "photo":
-        number = list(LOOKS).index(look)
-        sets = {"others": (OTHERS_SEED, count)}
-        if whole:
-            sets["style"] = STYLE_SEED, EmbeddedConfig().style_images
-        for name, (seed, people) in sets.items():
-            parameters = sample_parameters(people, torch.Generator().manual_seed(seed + number))
-            drawn[name] = renderer.render(parameters, size, look, fast=True).image
+        sets["others"] = OTHERS_SEED, count
+    for name, (seed, people) in sets.items():
+        parameters = sample_parameters(people, torch.Generator().manual_seed(seed + number))
+        drawn[name] = renderer.render(parameters, size, look, fast=True).image
     return drawn

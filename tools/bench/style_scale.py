@@ -45,7 +45,7 @@ class StyleScale:
         if len(pictures) < 2:
             raise ValueError(f"{len(pictures)} pictures of a style are too few to compare with; give at least two.")
         self._features = features
-        known, held, plain = (self._statistics(x) for x in (pictures[::2], pictures[1::2], photos))
+        known, held, plain = (style_statistics(features, x) for x in (pictures[::2], pictures[1::2], photos))
         self._centre = known.mean(0)
         # Of both together, so that what hardly differs within a style does not count for more than what makes it.
         self._spread = torch.cat([known, held, plain]).std(0, unbiased=False) + 1e-6
@@ -55,15 +55,17 @@ class StyleScale:
 
     def __call__(self, pictures: Tensor) -> Tensor:
         """`[N]`."""
-        return (self._zero - self._distance(self._statistics(pictures))) / (self._zero - self._one)
+        return (self._zero - self._distance(style_statistics(self._features, pictures))) / (self._zero - self._one)
 
     def _distance(self, statistics: Tensor) -> Tensor:
         return ((statistics - self._centre) / self._spread).square().mean(1).sqrt()
 
-    @torch.no_grad()
-    def _statistics(self, pictures: Tensor) -> Tensor:
-        found = []
-        for part in pictures.float().cpu().clamp(-1, 1).split(16):
-            maps = self._features(F.interpolate(part, (SIDE, SIDE), mode="bilinear", antialias=True))
-            found.append(torch.cat([x for m in maps for x in (m.mean((2, 3)), m.std((2, 3), unbiased=False))], 1))
-        return torch.cat(found)
+
+@torch.no_grad()
+def style_statistics(features: Features, pictures: Tensor) -> Tensor:
+    """Mean and deviation of each channel of the features of pictures `[N, 3, S, S]` in -1..1, `[N, statistics]`."""
+    found = []
+    for part in pictures.float().cpu().clamp(-1, 1).split(16):
+        maps = features(F.interpolate(part, (SIDE, SIDE), mode="bilinear", antialias=True))
+        found.append(torch.cat([x for m in maps for x in (m.mean((2, 3)), m.std((2, 3), unbiased=False))], 1))
+    return torch.cat(found)

