@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...core.pictures import tensor_to_image
 from ...core.sheets import labelled_grid
-from ...latents.sampling import sample_latent
+from ...latents.sampling import sample_latent, synthesise
 from .quality import STRENGTHS, Comparison, Run
 from .quality_data import People, is_rendered
 
@@ -65,7 +65,7 @@ def content_at_style(
     for (far, before), (near, after) in zip(points, points[1:], strict=False):
         if near <= style:
             share = 0.0 if far <= style else (far - style) / (far - near)
-            return before + (after - before) * (share if far > style else 0.0)
+            return before + (after - before) * share
     return None
 
 
@@ -166,7 +166,7 @@ def _panel(
 ) -> list[str]:
     xs, ys = ([p[axis] for points in curves.values() for p in points] for axis in (0, 1))
     # What breaks down would squeeze all others into a corner.
-    right, bottom = min(max(xs), 1.3 * curves_start(curves)), min(ys)
+    right, bottom = min(max(xs), 1.3 * _start(curves)), min(ys)
     reach_x, reach_y = right * 1.03, (max(ys) - bottom) * 1.05 or 1.0
 
     def place(point: tuple[float, float]) -> tuple[float, float]:
@@ -195,7 +195,7 @@ def _panel(
     return parts
 
 
-def curves_start(curves: Mapping[str, list[tuple[float, float]]]) -> float:
+def _start(curves: Mapping[str, list[tuple[float, float]]]) -> float:
     """The style distance of the source, where all curves begin."""
     return next(iter(curves.values()))[0][0]
 
@@ -215,8 +215,7 @@ def draw_sheet(comparison: Comparison, runs: Sequence[Run]) -> Any:
         columns: dict[str, Tensor] = {"photo": people.photos, "true twin": some.twins[:SHEET_FACES]}
     else:
         codes = sample_latent(look.source, range(SHEET_SEED, SHEET_SEED + SHEET_FACES))
-        people = People(torch.empty(0), codes, {})
-        people = People(comparison.drawn(look.source, 1.0, people), codes, {})
+        people = People(synthesise(look.source, codes).float().cpu().clamp(-1, 1), codes, {})
         columns = {"source": people.photos}
     columns["style"] = look.style[:SHEET_FACES]
     for run in runs:
