@@ -12,9 +12,11 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
+from PIL import Image
 from small_generator import make_generator
 from torch import Tensor
 
+from facestylist.cli.main import main
 from facestylist.core.settings import from_mapping
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
 from facestylist.models.types import FaceEncoder, FaceGenerator, FaceLatent
@@ -24,6 +26,7 @@ from facestylist.tools.bench.peers import PeerTask, fine_tune
 from facestylist.tools.bench.peers.cdc import CdcTask
 from facestylist.tools.bench.quality_data import Look, People
 from facestylist.tools.bench.quality_measures import Measures, landmark_error, memorised
+from facestylist.tools.commands import bench
 from facestylist.training.finetune.run import finetune
 from facestylist.training.finetune.settings import FinetuneConfig
 from facestylist.training.kit.step import Step
@@ -137,9 +140,6 @@ def test_rows_follow_others() -> None:
     assert quality.read_rows(ROWS, 0.5)["plain"]["stage_1"]["steps"] == 2
     with pytest.raises(ValueError, match="cdc is like plane"):
         quality.read_rows(ROWS.replace('like = "plain"', 'like = "plane"'))
-    with pytest.raises(ValueError, match="no row cdk; the rows are plain, layer-swap"):
-        quality.chosen_rows(rows, ["cdk"], False)
-    assert quality.chosen_rows(rows, [], True) == ["plain", "cdc", "ours"]
 
 
 @pytest.mark.parametrize("task", quality.PEERS.values())
@@ -268,6 +268,52 @@ def test_the_table_compares_at_equal_style_and_names_what_is_not_reached() -> No
     svg = quality_report.trade_off({"oil": (references, {"plain": [plain], "ours": [ours], "ours-no-edges": [ours]})})
     lines = [e for e in ElementTree.fromstring(svg).iter() if e.tag.endswith("polyline")]  # noqa: S314 - our own
     assert len(lines) == 4, "two judges, two rows, no ablation"
+
+
+class Known:
+    """A comparison whose rows have all run."""
+
+    def __init__(self, name: str) -> None:
+        self.asked: list[tuple[str, int]] = []
+
+    def run(self, row: str, seed: int, shots: int) -> quality.Run:
+        return quality.Run(row, seed, shots)
+
+    def result(self, run: quality.Run) -> None:
+        self.asked.append((run.row, run.seed))
+
+    def found(self, run: quality.Run) -> dict[str, Any] | None:
+        return result(*[(4.0, 0.6, 0.7)] * 4) if run.row == "plain" else None
+
+    def references(self) -> dict[str, Any]:
+        return {"source": {"report": planted(10.0, 0.2, 0.3)}}
+
+
+def test_the_command_runs_what_is_asked_for_and_shows_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: dict[str, Known] = {}
+    monkeypatch.setattr(bench, "_comparison", lambda name, *rest: made.setdefault(name, Known(name)))
+    monkeypatch.setattr(quality_report, "draw_sheet", lambda comparison, runs: Image.new("RGB", (len(runs), 1)))
+    command = ["bench", "quality", "--looks", "oil,drawn", "--only", "cdc"]
+    assert main([*command, "--pictures", str(tmp_path)]) == 0
+    assert [(name, known.asked) for name, known in made.items()] == [
+        (name, [("cdc", 0), ("cdc", 1)]) for name in ("oil", "drawn")
+    ]
+    out = capsys.readouterr().out
+    assert out.count("| plain | 2 |") == 2 and "**drawn**" in out and "| cdc" not in out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["quality-drawn.jpg", "quality-oil.jpg", "quality.svg"]
+    made.clear()
+    assert main([*command, "--no-training", "--json"]) == 0
+    assert not made["oil"].asked and json.loads(capsys.readouterr().out)["looks"]["oil"]["rows"]["plain"]
+    monkeypatch.undo()
+    for wrong, sentence in (
+        (["--only", "cdk"], "no row cdk; the rows are plain, freeze-d"),
+        (["--looks", "water"], "no look water; the looks are cartoon"),
+        (["--looks", "oil"], "needs --people, --photos and --style-pictures oil=DIR"),
+    ):
+        assert main(["bench", "quality", *wrong]) == 2
+        assert sentence in capsys.readouterr().err
 
 
 def test_the_sheet_shows_every_row(look: Look, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -32,7 +32,7 @@ from ...latents.sampling import synthesise
 from ...models import checkpoints
 from ...models.blending import blend_generators, swap_weights
 from ...models.stylizer import draw
-from ...models.types import FaceGenerator, FaceStylizer
+from ...models.types import FaceGenerator, FaceStylizer, device_of
 from ...training.finetune.run import finetune
 from ...training.finetune.settings import FinetuneConfig
 from ...training.guides.networks import IdentityGuide
@@ -213,7 +213,11 @@ class Comparison:
                 checkpoints.save_generator(style.replace(discriminator=None), weights)
             self._write(weights.with_suffix(".seconds"), json.loads((run_dir / "seconds.json").read_text()))
             shutil.rmtree(run_dir)
-        return checkpoints.load_stylizer(weights) if "student" in row else checkpoints.load_generator(weights)
+        if "student" in row:
+            return checkpoints.load_stylizer(weights)
+        found = checkpoints.load_generator(weights)
+        found.generator.to(device_of(self.look.source))
+        return found
 
     def _trained(self, run: Run, row: Mapping[str, Any], run_dir: Path) -> Style:
         look, source, pictures = self.look, self.look.source, self.pictures(run)
@@ -287,15 +291,3 @@ class Comparison:
     @staticmethod
     def _write(path: Path, values: Any) -> None:
         write_atomically(path, json.dumps(values, indent=1).encode())
-
-
-def chosen_rows(rows: Mapping[str, Any], only: Sequence[str], quick: bool) -> list[str]:
-    """Which rows to run.
-
-    Raises:
-        ValueError: there is no such row.
-    """
-    unknown = [name for name in only if name not in rows]
-    if unknown:
-        raise ValueError(f"There is no row {', '.join(unknown)}; the rows are {', '.join(rows)}.")
-    return list(only) or list(QUICK_ROWS if quick else rows)

@@ -101,11 +101,13 @@ def _speed(args: argparse.Namespace, say: Say) -> Result:
 
 def _quality(args: argparse.Namespace, say: Say) -> Result:
     from ...core.files import write_atomically
-    from ..bench.quality import QUICK_STEPS, ROWS, chosen_rows, read_rows
+    from ..bench.quality import QUICK_ROWS, QUICK_STEPS, ROWS, read_rows
     from ..bench.quality_report import draw_sheet, finished, quality_table, trade_off
 
     rows = read_rows(ROWS.read_text(encoding="utf-8"), QUICK_STEPS if args.quick else 1.0)
-    only = chosen_rows(rows, args.only, args.quick)
+    unknown = [row for row in args.only if row not in rows]
+    require(not unknown, f"there is no row {', '.join(unknown)}; the rows are {', '.join(rows)}")
+    only = args.only or list(QUICK_ROWS if args.quick else rows)
     seeds = args.seeds or (1 if args.quick else 2)
     names = args.looks.split(",") if args.looks else _looks(args)
     lines: list[str] = []
