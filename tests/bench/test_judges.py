@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 
 from facestylist.procedural import NUM_LABELS
+from facestylist.tools.bench import judges
 from facestylist.tools.bench.judges import LANDMARKS, LOOKS, Judge, _twice, frechet_distance, mean_iou, parse
 from facestylist.training.losses.distances import kernel_discrepancy, sliced_patch_distance
 
@@ -65,3 +69,20 @@ def test_everybody_is_shown_in_two_looks():
     one, other = index.chunk(2)
     assert [who[i] for i in one] == [who[i] for i in other]
     assert bool((one // people != other // people).all())
+
+
+def test_a_judge_is_trained_once_and_the_same_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    people = 4
+    pictures = ((random_pictures(len(LOOKS) * people, 6) + 1) * 127.5).byte()
+    labels = torch.randint(NUM_LABELS, (len(pictures), 32, 32), generator=torch.Generator().manual_seed(7))
+    looks, landmarks = (
+        torch.arange(len(LOOKS)).repeat_interleave(people),
+        torch.full((len(pictures), LANDMARKS, 2), 0.2),
+    )
+    monkeypatch.setattr(judges, "_renders", lambda *a: (pictures, labels, looks, landmarks))
+    made = [judges.train_judge(tmp_path / f"{n}.pt", 32, people, steps=2, batch=4) for n in "ab"]
+    monkeypatch.setattr(judges, "_renders", None)
+    made.append(judges.train_judge(tmp_path / "a.pt", 32, people))
+    for name, tensor in made[0].state_dict().items():
+        assert all(torch.equal(tensor, other.state_dict()[name]) for other in made[1:]), name
+        assert not torch.equal(tensor, judge().state_dict()[name]) or tensor.numel() == 0, f"{name} was not trained"
