@@ -17,7 +17,6 @@ from ...pipeline.networks import face_finder, find_file, load_encoder, load_gene
 
 HELP = "the tables of docs/benchmarks.md: speed, quality, inversion or likeness"
 WHAT = ("speed", "quality", "inversion", "likeness")
-SIZES = (64, 128, 256, 512, 1024)
 Say = Callable[[str], None]
 Result = tuple[dict[str, Any], list[str]]
 
