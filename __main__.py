@@ -18,8 +18,9 @@ def _keep_large_blocks() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     with contextlib.suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL("libc.so.6").mallopt
-        mallopt(M_MMAP_THRESHOLD, 2**28)
-        mallopt(M_TRIM_THRESHOLD, 2**29)
+        # Before 2.35 glibc refuses more than 32 MB, and any other call would hold the limit at 128 KB.
+        if mallopt(M_MMAP_THRESHOLD, 2**28) or mallopt(M_MMAP_THRESHOLD, 2**25):
+            mallopt(M_TRIM_THRESHOLD, 2**29)
 
 
 def main() -> int:

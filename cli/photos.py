@@ -6,6 +6,8 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import copy_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -80,16 +82,25 @@ class Photos:
 
         def read_next(index: int) -> Future[Read] | None:
             """None at the end, and before a photo so large that two at once could fill the memory."""
-            paths = [Path(photo) for photo, _ in self.todo[index : index + 1]]
-            if any(path.is_file() and path.stat().st_size > LARGE_FILE for path in paths):
-                return None
-            return reader.submit(torch.no_grad()(read), str(paths[0])) if paths else None
+            for photo, _ in self.todo[index : index + 1]:
+                path = Path(photo)
+                if not path.is_file() or path.stat().st_size <= LARGE_FILE:
+                    # Device and progress are the context's.
+                    return reader.submit(copy_context().run, torch.no_grad()(read), photo)
+            return None
+
+        def take(photo: str, ahead: Future[Read] | None) -> Read:
+            with suppress(MemoryError, torch.OutOfMemoryError):
+                if ahead is not None:
+                    return ahead.result()
+            # Alone it may fit.
+            return read(photo)
 
         with ProgressReporter(len(self.todo), label) as progress, ThreadPoolExecutor(1) as reader:
             ahead = None
             for index, (photo, stem) in enumerate(self.todo):
                 try:
-                    content = read(photo) if ahead is None else ahead.result()
+                    content = take(photo, ahead)
                 except (ValueError, MemoryError, torch.OutOfMemoryError) as error:
                     said = str(error) if isinstance(error, ValueError) else "it is too large for the memory."
                     self.missing.append({"photo": photo, "reason": said.removeprefix(photo).lstrip(": ")})

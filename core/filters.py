@@ -20,7 +20,10 @@ def box_blur(x: Tensor, radius: int) -> Tensor:
     """Mean over a square of `2 radius + 1` pixels, borders repeated."""
     if radius < 1:
         return x
-    # A sum of shifted views: to the bit what avg_pool2d gives, in a half to a quarter of its time on a CPU.
+    if x.device.type != "cpu" or x.dtype != torch.float32:
+        x = F.avg_pool2d(F.pad(x, (radius, radius, 0, 0), mode="replicate"), (1, 2 * radius + 1), 1)
+        return F.avg_pool2d(F.pad(x, (0, 0, radius, radius), mode="replicate"), (2 * radius + 1, 1), 1)
+    # A sum of shifted views: to the bit what avg_pool2d gives, in a half to a quarter of its time.
     for axis, pad in ((-1, (radius, radius, 0, 0)), (-2, (0, 0, radius, radius))):
         padded, size = F.pad(x, pad, mode="replicate"), x.shape[axis]
         x = padded.narrow(axis, 0, size).clone()

@@ -281,7 +281,7 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         """`w [N, w_dim]`; `noise` broadcasts to `[N, 1, r, r]` before its learned strength, None for none."""
-        styles = self.affine(w) * self.weight_gain
+        styles = self.affine(w)
         # The gain of the leaky ReLU stands in front of it, in the scale, the bias and the noise.
         bias = (self.bias * SQRT2).to(x.dtype)
         if noise is not None:
@@ -299,6 +299,7 @@ class StyledConv(nn.Module):
         pixels = x.shape[2] * x.shape[3]
         return (
             x.device.type == "cpu"
+            and len(x) > 0
             and pixels >= PIXELS_PER_WEIGHT * out * math.prod(kernel)
             and (self.weight.requires_grad or not styles.requires_grad)
         )
@@ -306,16 +307,17 @@ class StyledConv(nn.Module):
     def _with_modulated_activations(self, x: Tensor, styles: Tensor, bias: Tensor) -> Tensor:
         """One convolution for all samples, scales in front of it and behind it, and the bias."""
         styles = normalise_styles(styles, x.dtype)
-        scale = demodulation(self.weight, styles) * SQRT2
-        x = self._convolve(x * styles.to(x.dtype)[:, :, None, None], self.weight.to(x.dtype))
+        weight = self.weight * self.weight_gain
+        scale = demodulation(weight, styles) * SQRT2
+        x = self._convolve(x * styles.to(x.dtype)[:, :, None, None], weight.to(x.dtype))
         return torch.addcmul(bias[:, None, None], x, scale.to(x.dtype)[:, :, None, None])
 
     def _with_modulated_weights(self, x: Tensor, styles: Tensor) -> Tensor:
         """A convolution for each sample, with weights of its own."""
-        weight = self.weight * styles[:, None, :, None, None]
+        weight = self.weight * (styles * self.weight_gain)[:, None, :, None, None]
         energy = weight.square().sum(dim=(2, 3, 4), keepdim=True)
         weight = (weight * ((energy + DEMODULATION_EPS).rsqrt() * SQRT2)).to(x.dtype)
-        drawn = [self._convolve(one, own) for one, own in zip(x.split(1), weight, strict=True)]
+        drawn = [self._convolve(one, own) for one, own in zip(x[:, None], weight, strict=True)]
         return drawn[0] if len(drawn) == 1 else torch.cat(drawn)
 
     def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import argparse
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,14 +157,15 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
     # A photo's files are written while the next one is drawn.
     with torch.inference_mode(), ThreadPoolExecutor(1) as writer:
-        for photo, stem, (image, faces) in photos.each("stylise", read):
-            made = make(photo, image, faces)
-            count = {} if faces is None else {"faces": len(faces)}
-            written.append(
-                ({"photo": photo, **count}, made.facts, writer.submit(torch.inference_mode()(write), stem, made))
-            )
-            tell_written(waiting=int(image.numel() < LARGE_PHOTO))
-        tell_written(waiting=0)
+        try:
+            for photo, stem, (image, faces) in photos.each("stylise", read):
+                made = make(photo, image, faces)
+                count = {} if faces is None else {"faces": len(faces)}
+                job = writer.submit(copy_context().run, torch.inference_mode()(write), stem, made)
+                written.append(({"photo": photo, **count}, made.facts, job))
+                tell_written(waiting=int(image.numel() < LARGE_PHOTO))
+        finally:
+            tell_written(waiting=0)
     console.result({"style": label, "photos": records, **photos.as_json()})
     photos.check()
 
@@ -209,6 +211,7 @@ def _with_stylizer(args: argparse.Namespace) -> tuple[str, Make]:
 
 def _with_generator(args: argparse.Namespace, console: Console) -> tuple[str, Make]:
     """The style's name, and what finds the faces' latents and draws them with its generator."""
+    from ...models.blending import with_strength
     from ...pipeline.stylise import Stylist, paste, stylise
     from ...training.losses.reconstruction import unlike
 
@@ -224,11 +227,15 @@ def _with_generator(args: argparse.Namespace, console: Console) -> tuple[str, Ma
         require(bool(asked) or getattr(args, name) in (None, False, 0), f"{flag} needs --variations or --reference")
     require(args.reference_steps is None or args.reference_steps >= 0, "--reference-steps is below 0")
     seed = args.seed or 0
+    style, source, strength = load_generator(style_file(args.style)), load_generator(args.source), args.strength
+    if not args.pivotal:
+        # The same for all photos, where nothing is tuned to their faces.
+        style, strength = with_strength(source, style, strength), 1.0
     by = Stylist(
-        load_generator(style_file(args.style)),
-        load_generator(args.source),
+        style,
+        source,
         load_encoder(encoder_name) if encoder_name else None,
-        args.strength,
+        strength,
         InversionConfig(steps=steps, seed=seed) if steps else None,
         PivotalConfig(steps=args.pivotal, seed=seed) if args.pivotal else None,
     )

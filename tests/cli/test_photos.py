@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from facestylist.cli.main import main
 from facestylist.cli.photos import Photos, unique_stems
 from facestylist.core.assets import ASSETS
 from facestylist.core.files import write_atomically
+from facestylist.models.stylizer import draw
 
 WAYS = {
     "fast": ["stylise", "--style", "cartoon", "--fast", "--stroke-size", "8", "--out", "out"],
@@ -93,6 +96,42 @@ def test_interrupts_end_the_run() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         list(Photos(["photos"], Console()).each("read", interrupted))
+
+
+def test_a_photo_is_called_as_it_was_given(capsys: pytest.CaptureFixture[str]) -> None:
+    _, told, err = ran(capsys, "fast", "photos/a1.jpg", "./bad/cut.png", "./gone.png")
+    assert [one["photo"] for one in told["missing"]] == ["./bad/cut.png", "./gone.png"]
+    assert all(one["reason"].startswith(("cannot be read", "There is no picture ./gone")) for one in told["missing"])
+    assert "bad/cut.png bad/cut.png" not in err
+
+
+def test_what_was_written_is_told_when_the_next_photo_ends_the_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [1, 1]
+
+    def draws_two(*given: Any) -> Any:
+        left.pop()
+        return draw(*given)
+
+    monkeypatch.setattr("facestylist.models.stylizer.draw", draws_two)
+    command, *options = WAYS["fast"]
+    assert main([command, "photos", *options]) == 1
+    told = capsys.readouterr().out.split()
+    assert [Path(file).name for file in told] == ["a1_cartoon.png", "a2_cartoon.png"] and all(map(os.path.exists, told))
+
+
+def test_what_does_not_fit_beside_another_is_read_alone() -> None:
+    seen: list[str] = []
+
+    def read(photo: str) -> str:
+        seen.append(photo)
+        if threading.current_thread() is not threading.main_thread():
+            raise MemoryError
+        return photo
+
+    photos = Photos(["photos"], Console())
+    assert len(list(photos.each("read", read))) == 3 and not photos.missing and len(seen) == 5
 
 
 def test_a_folder_is_the_pictures_in_it(capsys: pytest.CaptureFixture[str]) -> None:

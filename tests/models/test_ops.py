@@ -52,6 +52,26 @@ def test_styled_convolution(up: bool, by_weights: bool, monkeypatch: pytest.Monk
     torch.testing.assert_close(layer(x, w, layer.noise_const), expected)
 
 
+@pytest.mark.parametrize("by_weights", [True, False])
+def test_an_empty_batch_stays_empty(by_weights: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ops, "PIXELS_PER_WEIGHT", 0 if by_weights else math.inf)
+    layer = ops.StyledConv(5, 4, w_dim=6, resolution=8)
+    assert layer(torch.zeros(0, 5, 8, 8), torch.zeros(0, 6), layer.noise_const).shape == (0, 4, 8, 8)
+
+
+def test_float16_has_room_for_what_a_convolution_gives() -> None:
+    layer = ops.StyledConv(64, 64, w_dim=6, resolution=8)
+    slow.randomise(layer, 1)
+    x = torch.randn(1, 64, 8, 8, generator=torch.Generator().manual_seed(1))
+    seen: list[torch.Tensor] = []
+    convolve = layer._convolve
+    layer._convolve = lambda *given: seen.append(convolve(*given)) or seen[-1]  # type: ignore[method-assign]
+    with torch.autocast("cpu", torch.float16), torch.no_grad():
+        layer(x.half(), torch.ones(1, 6), None)
+    # Weights of unit variance are scaled before they meet the activations, so that the result is of their size.
+    assert len(seen) == 1 and seen[0].abs().max() < 10 * x.abs().max()
+
+
 def test_demodulation_stays_in_float32_under_autocast() -> None:
     weight, styles = torch.randn(4, 5, 3, 3, generator=GENERATOR), torch.randn(2, 5, generator=GENERATOR)
     with torch.autocast("cpu", torch.bfloat16):
