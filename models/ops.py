@@ -22,7 +22,7 @@ SQRT2 = math.sqrt(2.0)
 LEAKY_SLOPE = 0.2
 DEMODULATION_EPS = 1e-8
 PIXELS_PER_WEIGHT = 4
-"""From so many pixels for each weight of an output channel's kernels on, a convolution is done sample by sample."""
+"""Pixels for each output channel and tap of the kernel, from which on a convolution is done sample by sample."""
 FIR_TAPS = (1.0, 3.0, 3.0, 1.0)
 
 

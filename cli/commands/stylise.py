@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from ...models.types import FaceEncoder, FaceGenerator, FaceLatent
 
 HELP = "turn photos into stylised photos"
+LARGE_PHOTO = 2**27
+"""Numbers of an IMAGE, of which two at once could fill the memory."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -168,10 +170,6 @@ def run(args: argparse.Namespace, console: Console) -> None:
             tell_written(waiting=0)
     console.result({"style": label, "photos": records, **photos.as_json()})
     photos.check()
-
-
-LARGE_PHOTO = 2**27
-"""Numbers of an IMAGE, of which two at once could fill the memory."""
 
 
 @dataclass
