@@ -226,19 +226,20 @@ def _with_generator(args: argparse.Namespace, console: Console) -> tuple[str, Ma
     require(args.reference_steps is None or args.reference_steps >= 0, "--reference-steps is below 0")
     seed = args.seed or 0
     style, source, strength = load_generator(style_file(args.style)), load_generator(args.source), args.strength
+    drawer = style
     if not args.pivotal:
         # The same for all photos, where nothing is tuned to their faces.
-        style, strength = with_strength(source, style, strength), 1.0
+        drawer, strength = with_strength(source, style, strength), 1.0
     by = Stylist(
-        style,
+        drawer,
         source,
         load_encoder(encoder_name) if encoder_name else None,
         strength,
         InversionConfig(steps=steps, seed=seed) if steps else None,
         PivotalConfig(steps=args.pivotal, seed=seed) if args.pivotal else None,
     )
-    label = by.style.style or Path(args.style).stem
-    look = read_references(args, by.style, by.source, by.encoder) if args.reference else None
+    label = style.style or Path(args.style).stem
+    look = read_references(args, style, source, by.encoder) if args.reference else None
 
     def make(photo: str, image: Tensor, faces: FaceCrops) -> _Made:
         if not len(faces):
