@@ -20,8 +20,8 @@ from .options import add_common, in_force
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of every command."""
+def build_parser(names: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
+    """The parser of these commands; the modules of others are not imported."""
     parser = argparse.ArgumentParser(
         prog="facestylist",
         description="Portraits into stylised portraits, with the same code that the ComfyUI nodes run.",
@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
         "wherever a FILE is asked for.",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in COMMANDS:
+    for name in names:
         command = load_command(name)
         if command is None:
             sub = commands.add_parser(name, help="(only in a clone of the repository)")
@@ -53,7 +53,8 @@ def _only_in_a_clone(args: argparse.Namespace, console: Console) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit status; only argparse's own exits (help, wrong usage) raise SystemExit."""
-    parser = build_parser()
+    argv = sys.argv[1:] if argv is None else argv
+    parser = build_parser(argv[:1]) if argv and argv[0] in COMMANDS else build_parser()
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     console = Console(args.json)

@@ -58,6 +58,20 @@ def test_help_loads_nothing_heavy() -> None:
         assert f"\n    {name}" in done.stdout
 
 
+def test_a_command_loads_no_other() -> None:
+    code = """
+        import sys
+        from facestylist.cli.main import main
+        try:
+            main(["inspect", "--help"])
+        except SystemExit as stop:
+            assert stop.code == 0
+        print(sorted(name for name in sys.modules if name.startswith("facestylist.cli.commands.")))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "['facestylist.cli.commands.inspect']", done.stderr
+
+
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_command_has_help_and_the_common_options(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
