@@ -252,21 +252,26 @@ def planted(style: float, own: float, other: float) -> dict[str, Any]:
 
 def result(*ends: tuple[float, float, float], shots: int = 0) -> dict[str, Any]:
     curve = [{"strength": s, "report": planted(*end)} for s, end in zip(quality.STRENGTHS, ends, strict=True)]
-    return {"curve": curve, "seconds": 60.0, "shots": shots}
+    return {"curve": curve, "seconds": 60.0, "shots": shots, "seed": 0}
 
 
-def test_the_table_compares_at_equal_style_and_names_what_is_not_reached() -> None:
+def test_the_table_compares_with_ours_at_equal_style() -> None:
     references = {"source": {"report": planted(10.0, 0.2, 0.3)}}
     plain = result((8, 0.3, 0.4), (6, 0.4, 0.5), (5, 0.5, 0.6), (4, 0.6, 0.7))
     ours = result((7, 0.2, 0.9), (5, 0.3, 0.9), (3, 0.4, 0.9), (2, 0.5, 0.9))
-    timid = result(*[(9.0, 0.2, 0.3)] * 4)
     at = quality_report.content_at_style(ours["curve"], references["source"]["report"], "own dlib", 4.0)
     assert at == pytest.approx(0.35), "half of the way from 0.3 to 0.4"
-    table = quality_report.quality_table("oil", references, {"plain": [plain] * 2, "ours": [ours], "timid": [timid]})
-    assert table[3].startswith("| plain | 2 | 0.600 ± 0.000 | 0.700 ± 0.000 | 0.600 ± 0.000 |")
-    assert table[4].startswith("| ours † | 1 | 0.350 | 0.900 | 0.500 |")
-    assert table[5].startswith("| timid | 1 | not reached | not reached | 0.200 |")
-    assert "one judge has it nearer" in table[-1]
+    results = {
+        "plain": [plain, {**plain, "seed": 1}],
+        "ours": [ours, {**ours, "seed": 1}],
+        "far": [result(*[(1.0, 0.2, 0.3)] * 4)],
+    }
+    table = quality_report.quality_table("oil", references, results)
+    assert table[3].startswith(
+        "| plain | 2 | 4.000 ± 0.000 | 0.600 ± 0.000 / **0.350** | 0.700 ± 0.000 / 0.900 | 1.000 ± 0.000 / 1.000 |"
+    ), "nearer by one judge, farther by the other, the same"
+    assert table[4].startswith("| ours | 2 | 2.000 ± 0.000 | 0.500 ± 0.000 | 0.900 ± 0.000 |")
+    assert table[5].startswith("| far | 1 | 1.000 | 0.200 / not reached | 0.300 / not reached |")
     svg = quality_report.trade_off({"oil": (references, {"plain": [plain], "ours": [ours], "ours-no-edges": [ours]})})
     lines = [e for e in ElementTree.fromstring(svg).iter() if e.tag.endswith("polyline")]  # noqa: S314 - our own
     assert len(lines) == 4, "two judges, two rows, no ablation"
@@ -304,7 +309,8 @@ def test_the_command_runs_what_is_asked_for_and_shows_what_is_there(
     ]
     out = capsys.readouterr().out
     assert out.count("| plain | 2 |") == 2 and "**drawn**" in out and "| cdc" not in out
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["quality-drawn.jpg", "quality-oil.jpg", "quality.svg"]
+    made_pictures = ["quality-drawn.jpg", "quality-oil.jpg", "quality-photographs.svg"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == made_pictures
     made.clear()
     assert main([*command, "--no-training", "--json"]) == 0
     assert not made["oil"].asked and json.loads(capsys.readouterr().out)["looks"]["oil"]["rows"]["plain"]

@@ -101,7 +101,7 @@ def _speed(args: argparse.Namespace, say: Say) -> Result:
 def _quality(args: argparse.Namespace, say: Say) -> Result:
     from ...core.files import write_atomically
     from ..bench.quality import QUICK_ROWS, QUICK_STEPS, ROWS, read_rows
-    from ..bench.quality_report import draw_sheet, finished, quality_table, trade_off
+    from ..bench.quality_report import draw_sheet, finished, kind_of, quality_table, trade_off
 
     rows = read_rows(ROWS.read_text(encoding="utf-8"), QUICK_STEPS if args.quick else 1.0)
     unknown = [row for row in args.only if row not in rows]
@@ -129,7 +129,9 @@ def _quality(args: argparse.Namespace, say: Say) -> Result:
             path = args.pictures / f"quality-{name}.jpg"
             write_atomically(path, lambda file, sheet=sheet: sheet.save(file, "JPEG", quality=85))  # type: ignore[misc]
     if args.pictures:
-        write_atomically(args.pictures / "quality.svg", trade_off(drawn).encode())
+        for kind in {kind_of(name) for name in drawn}:
+            curves = trade_off({name: found for name, found in drawn.items() if kind_of(name) == kind})
+            write_atomically(args.pictures / f"quality-{kind}.svg", curves.encode())
     return {"looks": record}, lines
 
 
