@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from ..core.files import check_writable
 from ..core.settings import to_mapping
 from ..pipeline.processes import current_shard, training_processes
+from ..training.guides.hints import GuideRequest, parse_request
 from ..training.kit.kept import check_run, kept_losses, kept_step
 from .console import Console, require
 
 if TYPE_CHECKING:
     import torch
 
+    from ..training.guides.networks import NetworkGuide
     from ..training.kit.distributed import Processes
 
 
@@ -39,6 +41,43 @@ def add_resume(parser: argparse.ArgumentParser, folder: bool = False) -> None:
         parser.add_argument("--resume", type=Path, metavar="RUN", help="continue the run in this folder")
     else:
         parser.add_argument("--resume", action="store_true", help="continue the run in that folder")
+
+
+def add_guides(parser: argparse.ArgumentParser) -> None:
+    """`--guide`, any number of times."""
+    parser.add_argument(
+        "--guide",
+        type=_guide,
+        action="append",
+        default=[],
+        metavar="KIND=FILE[:WEIGHT]",
+        help="something else to keep, seen by a network you have: lpips, identity, dino or parsing; may be repeated",
+    )
+
+
+def _guide(text: str) -> GuideRequest:
+    try:
+        return parse_request(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def open_guides(args: argparse.Namespace) -> list[NetworkGuide]:
+    """The guides asked for, with the networks in their files, which are found by path or in the models folder."""
+    from ..runtime.folders import find_model, model_dirs
+    from ..training.guides.files import open_guide
+    from ..training.guides.hints import FOLDER, get_it
+
+    places, guides = model_dirs(FOLDER), []
+    for request in args.guide:
+        files = []
+        for name in request.files:
+            try:
+                files.append(find_model(FOLDER, name))
+            except ValueError as error:
+                raise ValueError(f"There is no file {name}. {get_it(request.kind, places)}") from error
+        guides.append(open_guide(request.kind, files, request.weight, places))
+    return guides
 
 
 def check_output(args: argparse.Namespace) -> None:

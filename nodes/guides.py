@@ -31,7 +31,7 @@ class _Guide(Node):
     CATEGORY = CATEGORY
     RETURN_TYPES = ("FACE_GUIDE",)
     RETURN_NAMES = ("guides",)
-    OUTPUT_TOOLTIPS = ("This guide after those before it, for Fine-tune Generator.",)
+    OUTPUT_TOOLTIPS = ("This guide after those before it, for Fine-tune Generator and Train with Pseudo-Pairs.",)
 
 
 class _FileGuide(_Guide):

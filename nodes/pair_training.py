@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from ..training.pairs.supervision_settings import PairSupervisionConfig
 from .declare import Node, WithSettings, integer, read_settings, settings_of, socket, switch
 from .pairs import PAIRS_TOOLTIP, SOURCE_TOOLTIP
+from .training import GUIDES_TOOLTIP
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..models.types import FaceEncoder, FaceGenerator, FaceLatent
+    from ..training.guides.networks import NetworkGuide
     from ..training.pairs.types import StylePairs
 
 CATEGORY = "FaceStylist/Training"
@@ -115,6 +117,7 @@ class TrainWithPairs(WithSettings):
             advanced=True,
         ),
     }
+    OPTIONAL = {"guides": socket("FACE_GUIDE", GUIDES_TOOLTIP)}
 
     def run(
         self,
@@ -122,6 +125,7 @@ class TrainWithPairs(WithSettings):
         style: FaceGenerator,
         pairs: StylePairs,
         resume: bool = True,
+        guides: tuple[NetworkGuide, ...] | None = None,
         settings: str = "",
         node_id: str | None = None,
         **widgets: Any,
@@ -132,9 +136,15 @@ class TrainWithPairs(WithSettings):
 
         config = read_settings(PairSupervisionConfig, widgets, settings)
         name = f"{style.style or 'style'}-pairs"
-        identity = run_identity(config, source, style, pairs)
+        guides = tuple(guides or ())
+        identity = run_identity(config, source, style, pairs, guides)
         with training_run(name, identity, config.steps, "pairs", resume, node_id) as run:
             there = source.to(run.device), style.to(run.device)
-            result = supervise(*there, pairs, config, run.progress.callbacks(), run.folder, resume=True)
+            callbacks = run.progress.callbacks()
+            try:
+                result = supervise(*there, pairs, config, callbacks, run.folder, resume=True, guides=guides)
+            finally:
+                for guide in guides:
+                    guide.to("cpu")
         learned = result.generator.to("cpu")
         return learned, same_faces(source, style, learned), loss_map(result.history)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from ..training.guides.networks import NetworkGuide
 
 CATEGORY = "FaceStylist/Training"
+GUIDES_TOOLTIP = (
+    "What else to keep, judged by networks you have the weights of: LPIPS, identity, structure, face parts. Guide "
+    "nodes chain."
+)
 IF_CANCELLED = ("stop", "use it so far")
 
 
@@ -57,11 +61,7 @@ class FinetuneGenerator(WithSettings):
         ),
     }
     OPTIONAL = {
-        "guides": socket(
-            "FACE_GUIDE",
-            "What else to keep, judged by networks you have the weights of: LPIPS, identity, "
-            "structure, face parts. Guide nodes chain.",
-        ),
+        "guides": socket("FACE_GUIDE", GUIDES_TOOLTIP),
         "validation_images": socket(
             "IMAGE",
             "Pictures of the style to measure with, not trained on, from Load Style Images; instead of `validation`.",

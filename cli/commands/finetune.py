@@ -5,17 +5,12 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ...pipeline.networks import load_generator
 from ...training.finetune.settings import FinetuneConfig
-from ...training.guides.hints import GuideRequest, parse_request
 from ..console import Console
 from ..options import add_settings, read_config
-from ..training import TrainingCommand, add_output, add_resume, add_run_dir, check_output
-
-if TYPE_CHECKING:
-    from ...training.guides.networks import NetworkGuide
+from ..training import TrainingCommand, add_guides, add_output, add_resume, add_run_dir, check_output, open_guides
 
 HELP = "teach a generator a style"
 ON_THEIR_OWN = ("steps", "seed", "style_name")
@@ -36,14 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-pictures", type=int, default=0, metavar="N", help="no more than N, spread over the folder (default: all)"
     )
-    parser.add_argument(
-        "--guide",
-        type=_guide,
-        action="append",
-        default=[],
-        metavar="KIND=FILE[:WEIGHT]",
-        help="something else to keep, seen by a network you have: lpips, identity, dino or parsing; may be repeated",
-    )
+    add_guides(parser)
     parser.add_argument("--half", action="store_true", help="store 16-bit numbers: half the size")
     settings = parser.add_argument_group("settings")
     add_settings(settings, FinetuneConfig, but=ON_THEIR_OWN)
@@ -71,14 +59,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
     if job.is_main:
         console.note(styles.report())
     training, held_out = styles.split(config.validation)
-    guides = [_open(request) for request in args.guide]
     with ProgressReporter(config.steps, "fine-tune") as progress:
         result = finetune(
             source,
             styles.read(training),
             config,
             progress.callbacks(),
-            guides=guides,
+            guides=open_guides(args),
             validation_images=styles.read(held_out),
             **job.run,
         )
@@ -92,27 +79,3 @@ def run(args: argparse.Namespace, console: Console) -> None:
         chosen_step=result.chosen_step,
         scores=[asdict(score) for score in result.scores],
     )
-
-
-def _guide(text: str) -> GuideRequest:
-    """`--guide`'s value."""
-    try:
-        return parse_request(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _open(request: GuideRequest) -> NetworkGuide:
-    """The guide with the networks in its files, which are found by path or in the models folder."""
-    from ...runtime.folders import find_model, model_dirs
-    from ...training.guides.files import open_guide
-    from ...training.guides.hints import FOLDER, get_it
-
-    places = model_dirs(FOLDER)
-    files = []
-    for name in request.files:
-        try:
-            files.append(find_model(FOLDER, name))
-        except ValueError as error:
-            raise ValueError(f"There is no file {name}. {get_it(request.kind, places)}") from error
-    return open_guide(request.kind, files, request.weight, places)

@@ -9,7 +9,7 @@ from ...pipeline.networks import load_generator, source_of, style_file
 from ...training.pairs.supervision_settings import PairSupervisionConfig
 from ..console import Console
 from ..options import add_settings, read_config
-from ..training import TrainingCommand, add_output, add_resume, add_run_dir, check_output
+from ..training import TrainingCommand, add_guides, add_output, add_resume, add_run_dir, check_output, open_guides
 
 HELP = "train a style further with pairs"
 
@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output(parser, "the style", PairSupervisionConfig)
     add_resume(parser, folder=True)
     add_run_dir(parser)
+    add_guides(parser)
     parser.add_argument("--half", action="store_true", help="store 16-bit numbers: half the size")
     settings = parser.add_argument_group("settings")
     add_settings(settings, PairSupervisionConfig, but=("steps", "seed"))
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     source = load_generator(args.source or source_of(args.style)).to(job.device)
     style = load_generator(style_file(args.style)).to(job.device)
     pairs = load_pairs(args.pairs)
+    guides = open_guides(args)
     with ProgressReporter(config.steps, "pairs") as progress:
-        result = supervise(source, style, pairs, config, progress.callbacks(), **job.run)
+        result = supervise(source, style, pairs, config, progress.callbacks(), **job.run, guides=guides)
     job.finish(save_generator, result.generator, result.history, pairs=len(pairs))

@@ -129,7 +129,7 @@ def test_every_committed_row_is_made_of_settings_that_exist() -> None:
             if key in kinds:
                 from_mapping(kinds[key], value)
             else:
-                assert key in {"of", "swap", "peer", "shots", "guide"}, name
+                assert key in {"of", "swap", "peer", "shots", "guide", "guide_2"}, name
         own = [row[stage]["steps"] for stage in ("stage_1", "stage_2") if stage in row]
         assert sum(own) == rows["plain"]["stage_1"]["steps"], f"{name} trains for another number of steps"
         assert row["stage_1"]["batch_size"] == rows["plain"]["stage_1"]["batch_size"]

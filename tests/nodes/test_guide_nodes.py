@@ -66,6 +66,17 @@ def test_guides_chain_and_pull(filled: Folders, source: FaceGenerator, style_ima
     assert len(runs) == 2, "a guide makes another run"
     headers = [(run / "losses.csv").read_text().splitlines()[0] for run in runs]
     assert sum("guide identity" in header and "guide lpips" in header for header in headers) == 1
+    loose = {
+        "min_contrast": 0.0,
+        "drop_quality": 0.0,
+        "drop_structure": 0.0,
+        "max_saturated": 1.0,
+        "duplicate_bits": -1,
+    }
+    pairs, _ = run_node("MakePairs", source=source, target=guided, count=2, **loose)
+    short = {"steps": 2, "settings": "discriminator_alone = 1\npreview_interval = 0"}
+    *_, losses = run_node("TrainWithPairs", source=source, style=guided, pairs=pairs, guides=guides, **short)
+    assert {"guide identity", "guide lpips", "guide dino"} <= set(losses)
 
 
 def test_an_identity_guide_judges_pairs(filled: Folders, source: FaceGenerator) -> None:
@@ -179,6 +190,17 @@ def test_the_command_line_takes_guides(
     assert main([*command, "--guide", f"lpips={weights}+vgg.pth:0.25", "--guide", "parsing=79999_iter.pth"]) == 0
     last = json.loads(capsys.readouterr().out)["last"]
     assert last["guide lpips"] >= 0 and last["guide parsing"] >= 0
+    loose = "min_contrast = 0\ndrop_quality = 0\ndrop_structure = 0\nmax_saturated = 1\nduplicate_bits = -1\n"
+    (tmp_path / "pairs.toml").write_text(loose)
+    networks = ["--source", str(tmp_path / "source.safetensors"), "--models-dir", str(filled.models), "--json"]
+    style, pairs = str(tmp_path / "red.safetensors"), str(tmp_path / "red.pairs.safetensors")
+    making = ["--target", style, "--out", pairs, "--count", "2", "--config", str(tmp_path / "pairs.toml")]
+    assert main(["pairs", *networks, *making]) == 0
+    training = ["--style", style, "--pairs", pairs, "--out", str(tmp_path / "redder.safetensors")]
+    training += ["--run-dir", str(tmp_path / "pairs"), "--steps", "2", "--discriminator-alone", "1"]
+    capsys.readouterr()
+    assert main(["train-pairs", *networks, *training, "--guide", "parsing=79999_iter.pth"]) == 0
+    assert json.loads(capsys.readouterr().out)["last"]["guide parsing"] >= 0
     elsewhere = ["--run-dir", str(tmp_path / "other")]
     assert main([*command, *elsewhere, "--guide", "dino=absent.pth"]) == 1
     assert "There is no file absent.pth. The dino guide needs weights" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_networks import make_source, make_styles
+from tiny_networks import Darkness, make_source, make_styles
 from tolerances import assert_close, rounding
 from torch import Tensor
 
@@ -309,18 +309,6 @@ def test_precision_choice() -> None:
     native = torch.cpu._is_avx512_bf16_supported() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     assert use_bf16("auto", cpu) == native
     assert not use_bf16("auto", torch.device("mps"))
-
-
-class Darkness:
-    """A guide that wants pictures as dark as their source's minus `below`."""
-
-    def __init__(self, weight: float, name: str = "darkness", below: float = 0.0) -> None:
-        self.name, self.weight, self.identity, self.below = name, weight, f"darkness {below}", below
-
-    def __call__(self, made: Tensor, source: Tensor) -> Tensor:
-        assert made.shape == source.shape and made.dtype == source.dtype == torch.float32
-        assert not source.requires_grad
-        return (made.mean((1, 2, 3)) - source.mean((1, 2, 3)) + self.below).square().mean()
 
 
 def test_a_guide_pulls_and_is_in_the_table(source: FaceGenerator, styles: Tensor) -> None:

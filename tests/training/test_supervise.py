@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_networks import make_source, make_styles
+from tiny_networks import Darkness, make_source, make_styles
 from tolerances import assert_close, rounding
 
 from facestylist.core.callbacks import Callbacks
 from facestylist.latents.sampling import sample_latent, synthesise
 from facestylist.models.types import FaceEncoder, FaceGenerator
+from facestylist.training.kit.kept import CannotResume
 from facestylist.training.kit.step import Step
 from facestylist.training.losses.pictures import pixel_distance
 from facestylist.training.pairs.anchors import destylise
@@ -150,6 +151,23 @@ def test_only_codes_of_anchors_are_corrected(source: FaceGenerator, style: FaceG
     assert not torch.equal(corrected[is_anchor], pairs.w_plus[is_anchor])
     kept = supervise(source, style, pairs, PairSupervisionConfig(**QUICK, refine_codes=0.0)).codes
     assert torch.equal(kept, pairs.w_plus)
+
+
+def test_a_guide_holds_fresh_faces(
+    source: FaceGenerator, style: FaceGenerator, pairs: StylePairs, tmp_path: Path
+) -> None:
+    alone = {"semantic_weight": 0.0, "adversarial_weight": 0.0, "learning_rate": 1e-2}
+    settings = PairSupervisionConfig(**{**QUICK, **alone, "steps": 30})
+    free = supervise(source, style, pairs, settings, guides=[Darkness(0.0, below=0.5)])
+    assert "guide darkness" not in free.history[-1], "a weight of 0 is not computed"
+    guided = supervise(source, style, pairs, settings, run_dir=tmp_path, guides=[Darkness(300.0, below=0.5)])
+    first, last = guided.history[1]["guide darkness"], guided.history[-1]["guide darkness"]
+    assert "guide darkness" not in guided.history[0], "the discriminator is alone there"
+    assert last < 0.5 * first
+    with pytest.raises(CannotResume, match="guide darkness"):
+        supervise(source, style, pairs, settings, run_dir=tmp_path, resume=True)
+    with pytest.raises(ValueError, match="0 or more"):
+        supervise(source, style, pairs, settings, guides=[Darkness(-1.0)])
 
 
 @pytest.mark.parametrize(

@@ -35,3 +35,15 @@ def make_styles(count: int, resolution: int = 32, seed: int = 5) -> Tensor:
     coarse = torch.rand(count, 3, 4, 4, generator=random) * 2 - 1
     pictures = torch.nn.functional.interpolate(coarse, resolution, mode="bicubic", align_corners=False)
     return (pictures * 0.5 + torch.tensor([0.5, -0.2, -0.3])[:, None, None]).clamp(-1, 1)
+
+
+class Darkness:
+    """A guide that wants pictures as dark as their source's minus `below`."""
+
+    def __init__(self, weight: float, name: str = "darkness", below: float = 0.0) -> None:
+        self.name, self.weight, self.identity, self.below = name, weight, f"darkness {below}", below
+
+    def __call__(self, made: Tensor, source: Tensor) -> Tensor:
+        assert made.shape == source.shape and made.dtype == source.dtype == torch.float32
+        assert not source.requires_grad
+        return (made.mean((1, 2, 3)) - source.mean((1, 2, 3)) + self.below).square().mean()

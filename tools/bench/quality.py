@@ -235,8 +235,10 @@ class Comparison:
             return jojogan(source, pictures, config, look.encoder, callbacks, run_dir)
         if "peer" in row:
             return fine_tune(PEERS[row["peer"]], source, pictures, config, callbacks, run_dir)
-        weight = row.get("guide", 0.0)
-        guides = [IdentityGuide(self.identity, weight)] if self.identity is not None and weight else []
+        guides, guides_2 = (
+            [IdentityGuide(self.identity, row[name])] if self.identity is not None and name in row else []
+            for name in ("guide", "guide_2")
+        )
         first = finetune(source, pictures, config, callbacks, run_dir / "1", True, guides).generator
         if "stage_2" not in row:
             return first
@@ -244,7 +246,7 @@ class Comparison:
         pairs = make_pairs(source, first, from_mapping(PairsConfig, row["pairs"]), anchors)
         values = {"batch_size": config.batch_size, **row["stage_2"], **quiet, "seed": run.seed}
         second = from_mapping(PairSupervisionConfig, values)
-        return supervise(source, first, pairs, second, callbacks, run_dir / "2", True).generator
+        return supervise(source, first, pairs, second, callbacks, run_dir / "2", True, guides=guides_2).generator
 
     def _student(
         self, teacher: FaceGenerator, values: Mapping[str, Any], run: Run, callbacks: Callbacks, run_dir: Path

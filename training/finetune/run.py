@@ -25,7 +25,7 @@ from ...core.callbacks import Callbacks
 from ...core.settings import to_mapping
 from ...models.types import FaceGenerator
 from ..data.inputs import check_source, prepare_style_images, split_pictures, too_few
-from ..guides.protocol import Guide, check_guides, column
+from ..guides.protocol import Guide, check_guides, guides_identity
 from ..kit.distributed import SINGLE_PROCESS, Processes, check_batch
 from ..kit.fingerprint import FREE_TO_CHANGE, fingerprint, generator_fingerprint, settings_of
 from ..kit.loop import train
@@ -162,5 +162,5 @@ def run_identity(
         "source": generator_fingerprint(source),
         "style_pictures": fingerprint(style_images),
         "validation_pictures": None if validation_images is None else fingerprint(validation_images),
-        **{column(guide): f"{guide.identity} x {guide.weight}" for guide in guides},
+        **guides_identity(guides),
     }

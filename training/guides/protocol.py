@@ -43,3 +43,8 @@ def check_guides(guides: Sequence[Guide]) -> None:
 def column(guide: Guide) -> str:
     """The guide's name in the loss table."""
     return f"guide {guide.name}"
+
+
+def guides_identity(guides: Sequence[Guide]) -> dict[str, str]:
+    """What a run's guides add to the settings it is resumed by."""
+    return {column(guide): f"{guide.identity} x {guide.weight}" for guide in guides}

@@ -1,19 +1,21 @@
 """Stage 2: a style generator learns on from pseudo-pairs (docs/method.md, "Stage 2").
 
     L_G = pair_weight * sum_k a_k L_pair,k + adversarial_weight * softplus(-D(G_t)) + semantic_weight * s(t) * L_sem
+          + sum of weight * guide
     L_pair, style pictures, level 3:  |y' - y| + edges_weight |grad y' - grad y| + feature_weight |D_l(y') - D_l(y)|
     L_pair, levels 1 and 2:           |blur(luma y') - blur(luma y)| + L_self(y', y)
 
 Pairs of level 3 are the generator's own filtered pictures: their gradient starts near zero, and they anchor to what was
 best. Levels 1 and 2 are right about structure and wrong about style, so only structure is taken from them. What is new
 comes from anchors, whose target is a true style picture. Their codes are corrected on the way, as far as that makes the
-picture fit; the semantic constraint holds fresh faces, so that the few anchors are not learned by heart.
+picture fit; the semantic constraint and the guides hold fresh faces, so that the few anchors are not learned by heart.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from ...core.settings import to_mapping
 from ...latents.sampling import mixed_w_plus, w_statistics
 from ...models.types import FaceGenerator, device_of
 from ..data.inputs import check_source
+from ..guides.protocol import Guide, check_guides, column, guides_identity
 from ..kit.distributed import SINGLE_PROCESS, Processes, check_batch
 from ..kit.ema import ExponentialMovingAverage
 from ..kit.fingerprint import generator_fingerprint, settings_of
@@ -79,6 +82,7 @@ def supervise(
     run_dir: Path | None = None,
     resume: bool = False,
     processes: Processes = SINGLE_PROCESS,
+    guides: Sequence[Guide] = (),
 ) -> PairSupervisionResult:
     """Trains a copy of `style` on pairs that were made with `source` and `style`; both stay as they are.
 
@@ -90,6 +94,7 @@ def supervise(
         callbacks: progress, previews (rows: source, stage 1, now, averaged), a question whether to stop.
         run_dir: folder for state, losses and previews; with `resume` a run there is continued exactly.
         processes: where several train together, see `distributed`; all are given the same of everything else.
+        guides: further pulls on the generator's fresh faces, see `guides.protocol`.
 
     Raises:
         ValueError: no discriminator, pairs of other generators, or none that can be used.
@@ -97,6 +102,7 @@ def supervise(
     """
     config = config or PairSupervisionConfig()
     check_source(style)
+    check_guides(guides)
     check_generators(pairs, source, style)
     usable = without_photos(pairs)
     if not len(usable):
@@ -106,14 +112,14 @@ def supervise(
     for name in ("batch_size", "free_batch_size"):
         check_batch(getattr(config, name), processes.count, f"{processes.count} processes", name)
     with torch.inference_mode(False), torch.enable_grad():
-        task = PairSupervisionTask(source, style, usable, config)
+        task = PairSupervisionTask(source, style, usable, config, guides)
         history = train(
             task,
             config.steps,
             callbacks,
             run_dir,
             resume,
-            settings=run_identity(config, source, style, pairs),
+            settings=run_identity(config, source, style, pairs, guides),
             snapshot_interval=config.snapshot_interval,
             preview_interval=config.preview_interval,
             processes=processes,
@@ -122,7 +128,11 @@ def supervise(
 
 
 def run_identity(
-    config: PairSupervisionConfig, source: FaceGenerator, style: FaceGenerator, pairs: StylePairs
+    config: PairSupervisionConfig,
+    source: FaceGenerator,
+    style: FaceGenerator,
+    pairs: StylePairs,
+    guides: Sequence[Guide] = (),
 ) -> dict[str, Any]:
     """What decides the course of a run, see `identity`; the arguments are those of `supervise`."""
     return {
@@ -130,6 +140,7 @@ def run_identity(
         "source": generator_fingerprint(source, discriminator=False),
         "style": generator_fingerprint(style),
         "pairs": pairs_fingerprint(without_photos(pairs)),
+        **guides_identity(guides),
     }
 
 
@@ -161,9 +172,12 @@ class PairSupervisionTask:
         style: FaceGenerator,
         pairs: StylePairs,
         config: PairSupervisionConfig,
+        guides: Sequence[Guide] = (),
     ) -> None:
         assert style.discriminator is not None  # noqa: S101 - check_source has been there
         self.source, self.style, self.pairs, self.config = source, style, pairs, config
+        self.guides = [guide for guide in guides if guide.weight > 0.0]
+        self.terms = (*self.terms, *map(column, self.guides))
         self.device = device_of(style)
         self.renderer = PairRenderer(pairs, source, style)
         self.target = copy.deepcopy(style.generator).requires_grad_(False).train()
@@ -271,6 +285,12 @@ class PairSupervisionTask:
                 semantic, found = semantic_terms(after, before, self.weights)
                 loss = loss + weight * semantic
                 terms |= found
+            if self.guides:
+                with torch.no_grad(), self._autocast():
+                    unstyled = self.source.generator.synthesis(fresh).float()
+                for guide in self.guides:
+                    terms[column(guide)] = guide(fakes[len(rows) :], unstyled)
+                    loss = loss + guide.weight * terms[column(guide)]
             *g_gradients, codes_gradient = torch.autograd.grad(
                 loss, [*self.g_parameters, codes], allow_unused=True, materialize_grads=True
             )
