@@ -14,7 +14,8 @@ def build() -> Canvas:
         "The full recipe",
         "The way the shipped styles were made. **Stage 1**, *Fine-tune Generator*, finds the style and holds the "
         "faces. *Destylise Style Images* finds the person behind every style picture, *Make Pseudo-Pairs* pairs them. "
-        "**Stage 2**, *Train with Pseudo-Pairs*, learns how the style draws these people: lines and eyes become crisp."
+        "**Stage 2**, *Train with Pseudo-Pairs*, learns how the style draws these people: lines and eyes become crisp. "
+        "*Identity Guide* holds who it is in both; raise its weight for a closer likeness, lower it for caricature."
         "\n\n**Press Run** for a cartoon from rendered pictures. **Your own style:** put 10 to 300 portraits into a "
         "folder inside `input`, unmute *Load Style Images* (Ctrl+M), write the folder's name, and connect its output "
         "in place of the rendered pictures, to all three nodes that take style pictures.\n\nOn two CPU cores this "
@@ -29,11 +30,13 @@ def build() -> Canvas:
         canvas.node("PreviewImage", "What it learns from", images=styles)
     with canvas.group("2. Stage 1: the style", PURPLE, width=340):
         (source,) = canvas.node("FaceStylistLoadGenerator", "Source generator")
+        (guides,) = canvas.node("FaceStylistIdentityGuide", "Who it is", weight=0.35)
         first, _, _ = canvas.node(
             "FaceStylistFinetuneGenerator",
             "Stage 1",
             source=source,
             style_images=styles,
+            guides=guides,
             style_name="my style",
             steps=100,
         )
@@ -56,7 +59,7 @@ def build() -> Canvas:
         canvas.node("PreviewImage", "Pairs of stage 2", images=sheet)
     with canvas.group("4. Stage 2: the style of these people", PURPLE, width=340):
         style, rows, more = canvas.node(
-            "FaceStylistTrainWithPairs", "Stage 2", source=source, style=first, pairs=pairs, steps=300
+            "FaceStylistTrainWithPairs", "Stage 2", source=source, style=first, pairs=pairs, guides=guides, steps=300
         )
         canvas.column(560)
         canvas.node("PreviewImage", "Before, stage 1, stage 2", images=rows)
