@@ -28,7 +28,8 @@ GENERAL = ("style", "kid", "patches", "diversity", "memorised")
 YARDSTICK = "ours"
 """The row that all others stand beside."""
 ABLATION = "-no-"
-SHEET_FACES = 6
+SHEET_FACES = 4
+SHEET_ROWS = ("plain", "layer-swap", "cdc", "rssa", "fix-noise", "structure", "jojogan", "ours")
 SHEET_SEED = 40
 COLOURS = (
     "#777777",

@@ -101,7 +101,7 @@ def _speed(args: argparse.Namespace, say: Say) -> Result:
 def _quality(args: argparse.Namespace, say: Say) -> Result:
     from ...core.files import write_atomically
     from ..bench.quality import QUICK_ROWS, QUICK_STEPS, ROWS, read_rows
-    from ..bench.quality_report import draw_sheet, finished, kind_of, quality_table, trade_off
+    from ..bench.quality_report import SHEET_ROWS, draw_sheet, finished, kind_of, quality_table, trade_off
 
     rows = read_rows(ROWS.read_text(encoding="utf-8"), QUICK_STEPS if args.quick else 1.0)
     unknown = [row for row in args.only if row not in rows]
@@ -124,7 +124,7 @@ def _quality(args: argparse.Namespace, say: Say) -> Result:
         record[name] = {"references": references, "rows": found}
         drawn[name] = references, found
         if args.pictures:
-            runs = [comparison.run(row, 0, args.shots) for row in found if "-no-" not in row]
+            runs = [comparison.run(row, 0, args.shots) for row in SHEET_ROWS if row in found]
             sheet = draw_sheet(comparison, [run for run in runs if comparison.found(run)])
             path = args.pictures / f"quality-{name}.jpg"
             write_atomically(path, lambda file, sheet=sheet: sheet.save(file, "JPEG", quality=85))  # type: ignore[misc]
