@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Read = TypeVar("Read")
-LARGE_FILE = 16 * 2**20
-"""Bytes."""
+LARGE = 40_000_000
+"""Pixels of a photo, of which two at once could fill the memory."""
 log = logging.getLogger(__name__)
 
 
@@ -78,13 +78,13 @@ class Photos:
         """
         import torch
 
+        from ..core.picture_files import size_of
         from ..runtime.progress import ProgressReporter
 
         def read_next(index: int) -> Future[Read] | None:
-            """None at the end, and before a photo so large that two at once could fill the memory."""
+            """None at the end, and before a large photo."""
             for photo, _ in self.todo[index : index + 1]:
-                path = Path(photo)
-                if not path.is_file() or path.stat().st_size <= LARGE_FILE:
+                if size_of(Path(photo)) < LARGE:
                     # Device and progress are the context's.
                     return reader.submit(copy_context().run, torch.no_grad()(read), photo)
             return None
@@ -108,6 +108,7 @@ class Photos:
                 else:
                     ahead = read_next(index + 1)
                     yield photo, stem, content
+                    del content
                 progress.update(index + 1)
 
     def as_json(self) -> dict[str, Any]:

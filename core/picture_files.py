@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, ImageSequence
+from PIL import ExifTags, Image, ImageCms, ImageOps, ImageSequence
 
 from .picture_formats import EXTENSIONS, HEAD, format_of, refusal
 
@@ -39,7 +39,8 @@ FORMATS = (
 ANIMATED = ("GIF", "WEBP", "PNG", "AVIF", "TIFF")
 """Formats whose frames are a series. Those of others are layers or a camera's previews, which nobody means to load."""
 
-Pixels = np.ndarray[Any, np.dtype[np.float32]]
+Pixels = np.ndarray[Any, np.dtype[Any]]
+"""uint8 in 0..255, or float32 in 0..1 of a file that has more bits."""
 _DNG_VERSION, _SUBFILE_TYPE, _SUB_IFDS = 0xC612, 0xFE, 0x14A
 
 
@@ -117,7 +118,7 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
 
 
 def read_frames(path: Path) -> tuple[Pixels, Pixels | None]:
-    """A picture file as `[F, H, W, 3]` in 0..1, and its alpha `[F, H, W]` where any frame has transparency.
+    """A picture file as `[F, H, W, 3]`, and its alpha `[F, H, W]` where any frame has transparency; both are `Pixels`.
 
     Turned as EXIF says, colours brought to sRGB where the file says what they are, 16 bits scaled. The frames of an
     animation that differ in size from the first are left out.
@@ -132,35 +133,51 @@ def read_frames(path: Path) -> tuple[Pixels, Pixels | None]:
             rgb, alpha = to_rgb(upright(frame))
             if not frames or rgb.shape == frames[0][0].shape:
                 frames.append((rgb, alpha))
+        if any(rgb.dtype != np.uint8 for rgb, _ in frames):
+            frames = [(in_unit(rgb), None if alpha is None else in_unit(alpha)) for rgb, alpha in frames]
         colours = np.stack([rgb for rgb, _ in frames]) if len(frames) > 1 else frames[0][0][None]
         if all(alpha is None for _, alpha in frames):
             return colours, None
-        opaque = np.ones(colours.shape[1:3], np.float32)
+        opaque = np.full(colours.shape[1:3], 255 if colours.dtype == np.uint8 else 1, colours.dtype)
         return colours, np.stack([opaque if alpha is None else alpha for _, alpha in frames])
+
+
+def size_of(path: Path) -> int:
+    """How many pixels a picture file has by its head; 0 where it cannot be read."""
+    try:
+        with open_picture(path) as picture:
+            return picture.width * picture.height
+    except PictureError:
+        return 0
+
+
+def in_unit(pixels: Pixels) -> Pixels:
+    """The same as float32 in 0..1."""
+    return pixels.astype(np.float32) / np.float32(255) if pixels.dtype == np.uint8 else pixels
 
 
 def upright(picture: Image.Image) -> Image.Image:
     """Turned as its EXIF orientation says; damaged EXIF data turns nothing."""
     picture.load()
     try:
-        return ImageOps.exif_transpose(picture)
+        # Pillow would copy one that is upright already.
+        turned = picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(picture) if turned else picture
     except Exception:
         # Pillow's EXIF reader reports damage by any exception; the pixels themselves were read.
         return picture
 
 
 def to_rgb(picture: Image.Image) -> tuple[Pixels, Pixels | None]:
-    """`[H, W, 3]` in 0..1 as sRGB, and the alpha `[H, W]` in 0..1 where the picture has transparency."""
+    """`[H, W, 3]` as sRGB, and the alpha `[H, W]` where the picture has transparency; both are `Pixels`."""
     if picture.mode.startswith("I") or picture.mode == "F":
         return _deep_grey(picture)
     alpha = None
     if picture.has_transparency_data:
         rgba = picture if picture.mode in ("RGBA", "LA") else picture.convert("RGBA")
-        alpha = np.asarray(rgba.getchannel("A"), np.float32) / np.float32(255)
+        alpha = np.array(rgba.getchannel("A"))
         picture = rgba
-    rgb: Pixels = np.array(_as_srgb(picture), np.float32)
-    rgb /= np.float32(255)  # in place: a large photograph is not held twice
-    return rgb, alpha
+    return np.array(_as_srgb(picture)), alpha
 
 
 def _deep_grey(picture: Image.Image) -> tuple[Pixels, Pixels | None]:
@@ -194,4 +211,4 @@ def _as_srgb(picture: Image.Image) -> Image.Image:
     if colours.mode == "LAB":
         lab = ImageCms.createProfile("LAB")
         return ImageCms.profileToProfile(colours, lab, ImageCms.createProfile("sRGB"), outputMode="RGB") or colours
-    return colours.convert("RGB")
+    return colours if colours.mode == "RGB" else colours.convert("RGB")

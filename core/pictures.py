@@ -1,13 +1,14 @@
 """Pictures at the edge: ComfyUI's IMAGE on one side, our tensors on the other, and files on disk.
 
-An IMAGE is `[B, H, W, 3]` float32 in 0..1; one channel (grey) and four (with alpha) are taken as well.
+An IMAGE is `[B, H, W, 3]` float32 in 0..1; one channel (grey) and four (with alpha) are taken as well, and so are
+uint8 in 0..255, as which a photo file is read: a photo of 100 megapixels is 300 MB like this, and 1.2 GB as floats.
 Below the nodes a picture is `[B, 3, H, W]` float32 in -1..1.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,22 +38,40 @@ def image_to_tensor(image: Tensor, repair: bool = True) -> Tensor:
         raise ValueError(
             f"A picture batch of shape {list(image.shape)} was given; IMAGE is [pictures, height, width, 3 channels]."
         )
-    channels = image.float()
-    if image.shape[-1] == 4:
-        alpha = channels[..., 3:].nan_to_num(1.0).clamp(0, 1)
-        # Not a plain product: infinity times an alpha of 0 is no number.
-        channels = (channels[..., :3] * alpha + (1 - alpha)).where(alpha > 0, 1.0)
-    pictures = channels.expand(*image.shape[:-1], 3).permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
+    pictures = torch.empty(len(image), 3, *image.shape[1:3], device=image.device)
+    for rows in _parts(image):
+        channels = _in_unit(image[:, rows])
+        if image.shape[-1] == 4:
+            alpha = channels[..., 3:].nan_to_num(1.0).clamp(0, 1)
+            # Not a plain product: infinity times an alpha of 0 is no number.
+            channels = (channels[..., :3] * alpha + (1 - alpha)).where(alpha > 0, 1.0)
+        pictures[:, :, rows] = channels.expand(*channels.shape[:-1], 3).permute(0, 3, 1, 2)
     return _checked(pictures.mul_(2).sub_(1), repair)
+
+
+def photos_of(image: Tensor) -> Tensor:
+    """The same, but that uint8 without alpha stays uint8 in 0..255: a view `[B, 3, H, W]`, for `pixels.to_floats`."""
+    whole = image.is_floating_point() or image.shape[-1] != 3
+    return image_to_tensor(image) if whole else image.permute(0, 3, 1, 2)
+
+
+def _parts(image: Tensor) -> Iterator[slice]:
+    """Rows of `[B, H, W, C]`, some at a time, so that what is computed on the way is small."""
+    return (slice(top, top + 256) for top in range(0, image.shape[1], 256))
+
+
+def _in_unit(image: Tensor) -> Tensor:
+    """IMAGE as floats in 0..1."""
+    return image.float() if image.is_floating_point() else image.float().div_(255)
 
 
 def _checked(pictures: Tensor, repair: bool) -> Tensor:
     """The pictures with pixels that are no numbers told of, and filled where asked."""
-    from .pixels import are_numbers, fill
+    from .pixels import all_numbers, are_numbers, fill
 
-    good = are_numbers(pictures)
-    if bool(good.all()):
+    if all_numbers(pictures):
         return pictures
+    good = are_numbers(pictures)
     for number, bad in enumerate((~good).flatten(1).sum(1).tolist(), 1):
         which = f"Picture {number} of {len(pictures)}"
         if bad == good[0].numel():
@@ -65,7 +84,7 @@ def _checked(pictures: Tensor, repair: bool) -> Tensor:
 
 def alpha_of(image: Tensor) -> Tensor | None:
     """The alpha `[B, H, W]` in 0..1 of an IMAGE with four channels; None of others."""
-    return image[..., 3].float().nan_to_num(1.0).clamp(0, 1) if image.shape[-1] == 4 else None
+    return _in_unit(image[..., 3]).nan_to_num(1.0).clamp(0, 1) if image.shape[-1] == 4 else None
 
 
 def with_alpha(image: Tensor, alpha: Tensor | None) -> Tensor:
@@ -74,13 +93,14 @@ def with_alpha(image: Tensor, alpha: Tensor | None) -> Tensor:
     The white is taken out of half-transparent pixels again, so that no light fringe stays around the person. Without
     alpha the image comes back as it is.
     """
-    import torch
-
     if alpha is None:
         return image
-    share = alpha[..., None].to(image)
-    colours = ((image - (1 - share)) / share.clamp(min=1e-6)).clamp(0, 1).where(share > 0, image)
-    return torch.cat([colours, share], -1)
+    both = image.new_empty(*image.shape[:3], 4)
+    both[..., 3] = alpha
+    for rows in _parts(image):
+        part, share = image[:, rows], both[:, rows, :, 3:]
+        both[:, rows, :, :3] = ((part - (1 - share)) / share.clamp(min=1e-6)).clamp(0, 1).where(share > 0, part)
+    return both
 
 
 def tensor_to_image(tensor: Tensor) -> Tensor:
@@ -91,6 +111,25 @@ def tensor_to_image(tensor: Tensor) -> Tensor:
     # Written at once where it belongs: a photograph of 100 megapixels is 1.2 GB.
     image = torch.empty(pictures.shape, device=pictures.device)
     return torch.mul(pictures, 0.5, out=image).add_(0.5).clamp_(0, 1).cpu()
+
+
+def tensor_to_bytes(tensor: Tensor) -> Tensor:
+    """The same as uint8 `[B, H, W, 3]` in 0..255, as it is written to a file."""
+    import torch
+
+    image = torch.empty(len(tensor), *tensor.shape[2:], 3, dtype=torch.uint8)
+    for rows in _parts(image):
+        image[:, rows] = _to_bytes(tensor_to_image(tensor[:, :, rows]))
+    return image
+
+
+def _to_bytes(image: Tensor) -> Tensor:
+    """IMAGE as uint8 in 0..255; what is no number is black."""
+    import torch
+
+    if not image.is_floating_point():
+        return image
+    return image.detach().float().nan_to_num().clamp_(0, 1).mul_(255).round_().to(torch.uint8)
 
 
 def side_by_side(left: Tensor, right: Tensor) -> Tensor:
@@ -118,11 +157,14 @@ def side_by_side(left: Tensor, right: Tensor) -> Tensor:
 
 
 def to_pil(image: Tensor) -> Any:
-    """One picture `[H, W, C]` in 0..1 to a Pillow image of 8 bits per channel: grey, RGB or RGBA."""
-    import numpy as np
+    """One picture `[H, W, C]` of an IMAGE to a Pillow image of 8 bits per channel: grey, RGB or RGBA."""
+    import torch
     from PIL import Image
 
-    array = image.detach().float().nan_to_num().clamp_(0, 1).mul_(255).round_().cpu().numpy().astype(np.uint8)
+    picture = torch.empty(image.shape, dtype=torch.uint8)
+    for rows in _parts(image[None]):
+        picture[rows] = _to_bytes(image[rows])
+    array = picture.numpy()
     return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
 
 
@@ -135,9 +177,8 @@ def pil_to_image(picture: Any) -> Tensor:
 
 
 def read_photo(path: str | Path) -> Tensor:
-    """A picture file of any format, mode and depth as IMAGE `[F, H, W, 3]` in 0..1, or `[F, H, W, 4]` with its alpha.
-
-    See `models.pictures.read_frames`.
+    """A picture file of any format, mode and depth as IMAGE `[F, H, W, 3]`, or `[F, H, W, 4]` with its alpha: uint8 in
+    0..255, or float32 in 0..1 where the file has more bits. See `picture_files.read_frames`.
 
     Raises:
         ValueError: it cannot be read; the sentence begins with the path.
@@ -167,13 +208,13 @@ def read_picture(path: str | Path) -> tuple[Tensor, Tensor]:
 
     image = read_photo(path)
     alpha = alpha_of(image)
-    return image[..., :3].contiguous(), torch.zeros(1, 64, 64) if alpha is None else 1 - alpha
+    return _in_unit(image[..., :3]).contiguous(), torch.zeros(1, 64, 64) if alpha is None else 1 - alpha
 
 
 def write_picture(
     image: Tensor, path: str | Path, text: Mapping[str, str] | None = None, compress_level: int = 4
 ) -> Path:
-    """Writes one picture `[H, W, C]` in 0..1; for PNG, `text` goes into its text chunks. Makes the folder.
+    """Writes one picture `[H, W, C]` of an IMAGE; for PNG, `text` goes into its text chunks. Makes the folder.
 
     Four channels are written with their alpha; a format that has none gets them over white, and a warning says so.
     """

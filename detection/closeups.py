@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..faces.warp import scale_of, transform_points
+from ..faces.warp import halve, scale_of, transform_points
 
 MIRROR_5 = [1, 0, 2, 4, 3]
 """Which of the five landmarks takes the place of each in a mirrored picture."""
@@ -89,7 +89,7 @@ class CloseupCutter:
         cut = []
         for matrix, wanted in zip(matrices, levels, strict=True):
             while len(self._levels) <= wanted and min(self._levels[-1].shape[-2:]) > 1:
-                self._levels.append(_halve(self._levels[-1]))
+                self._levels.append(halve(self._levels[-1]))
             level = min(wanted, len(self._levels) - 1)
             picture = self._levels[level]
             extent = matrix.new_tensor([picture.shape[3], picture.shape[2]])
@@ -99,12 +99,6 @@ class CloseupCutter:
             )
             cut.append(F.avg_pool2d(sampled, 2))
         return torch.cat(cut)
-
-
-def _halve(picture: Tensor) -> Tensor:
-    """Half size by 2x2 means, an odd last row or column repeated."""
-    height, width = picture.shape[-2:]
-    return F.avg_pool2d(F.pad(picture, (0, width % 2, 0, height % 2), mode="replicate"), 2)
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
-from ..core.pixels import finite
+from ..core.pixels import finite, to_floats
 from .types import FaceCrops
 from .warp import invert_affine, reflect_index, resample, scale_of, transform_points
 
@@ -96,7 +96,7 @@ def extract_crop(photo: Tensor, crop_to_photo: Tensor, size: int) -> Tensor:
     never touched, but for those that are no numbers (NaN or infinite), which are filled from their neighbours.
 
     Args:
-        photo: [3,H,W], -1..1.
+        photo: [3,H,W], -1..1, or uint8 in 0..255.
         crop_to_photo: [2,3].
         size: side of the crop in pixels.
 
@@ -125,7 +125,7 @@ def extract_crop(photo: Tensor, crop_to_photo: Tensor, size: int) -> Tensor:
     right, bottom = (math.ceil(float(v) / shrink) * shrink + spare for v in quad.amax(0))
     rows = reflect_index(top, bottom, height, photo.device)
     columns = reflect_index(left, right, width, photo.device)
-    region = finite(photo[:, rows][:, :, columns])
+    region = finite(to_floats(photo[:, rows][:, :, columns]))
     if shrink > 1:
         region = F.avg_pool2d(region[None], shrink)[0]
     if left < 0 or top < 0 or right > width or bottom > height:
@@ -160,7 +160,7 @@ def extract_crops(photos: Tensor, crop_to_photo: Tensor, size: int, frame_index:
     """Cuts several crops.
 
     Args:
-        photos: [F,3,H,W] or one [3,H,W], -1..1.
+        photos: [F,3,H,W] or one [3,H,W], as `extract_crop` takes them.
         crop_to_photo: [N,2,3].
         size: side of the crops in pixels.
         frame_index: [N], which photo each crop is cut from; all from the first when left out.
@@ -171,7 +171,7 @@ def extract_crops(photos: Tensor, crop_to_photo: Tensor, size: int, frame_index:
     batch = photos if photos.ndim == 4 else photos[None]
     frames = [0] * len(crop_to_photo) if frame_index is None else [int(i) for i in frame_index]
     if not frames:
-        return batch.new_zeros(0, batch.shape[1], size, size)
+        return to_floats(batch.new_zeros(0, batch.shape[1], size, size))
     return torch.stack([extract_crop(batch[f], m, size) for f, m in zip(frames, crop_to_photo, strict=True)])
 
 
@@ -209,9 +209,9 @@ def align_faces(
     """Finds and cuts all faces of some photos. A place that may show a face but not surely is left out, with a warning.
 
     Args:
-        photos: [F,3,H,W], -1..1.
-        detect: photo [3,H,W] -> the faces in it (for instance `detect_faces` with its detector bound); or, where they
-            are known already, the faces of each photo.
+        photos: [F,3,H,W], -1..1, or uint8 in 0..255.
+        detect: photo [3,H,W] in -1..1 -> the faces in it (for instance `detect_faces` with its detector bound); or,
+            where they are known already, the faces of each photo.
         size: side of the crops in pixels.
         on_no_face: "error" refuses a photo with no face; "skip" leaves it with none.
         order: "left_to_right" or "largest" within each photo; photos keep their order.
@@ -238,7 +238,7 @@ def align_faces(
     frames: list[int] = []
     doubts: list[str] = []
     for index, photo in enumerate(photos):
-        seen = detect(photo) if callable(detect) else detect[index]
+        seen = detect(to_floats(photo)) if callable(detect) else detect[index]
         faces = order_detections([face for face in seen if face.sure], order, max_faces)
         unsure = [face for face in seen if not face.sure]
         if unsure:

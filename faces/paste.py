@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from kornia.color import lab_to_rgb, rgb_to_lab
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
-from ..core.pixels import are_numbers, fill, finite
+from ..core.pixels import are_numbers, fill, finite, to_floats
 from .align import landmarks_in_crop
 from .masks import border_window, face_depth, face_masks
 from .types import FaceCrops
@@ -18,6 +19,11 @@ from .warp import invert_affine, resample, transform_points
 
 _OWNERSHIP = 60.0
 """How sharply two overlapping faces part: each crop side of difference in depth changes the odds by e to this."""
+_AT_ONCE = 1 << 24
+"""Pixels of a photo that are blended at once, which takes 60 bytes each."""
+
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom."""
 
 
 def paste_faces(
@@ -52,6 +58,29 @@ def paste_faces(
     Raises:
         ValueError: numbers or sizes that do not belong together.
     """
+    parts = paste_parts(photos, faces, stylised, feather, colour_match, region, masks, opacity)
+    results, changed = photos.clone(), photos.new_zeros(len(photos), *photos.shape[2:])
+    for (frame, rows, columns), part, mask in parts:
+        results[frame, :, rows, columns], changed[frame, rows, columns] = part, mask
+    return results, changed
+
+
+def paste_parts(
+    photos: Tensor,
+    faces: FaceCrops,
+    stylised: Tensor,
+    feather: float = 0.1,
+    colour_match: float = 0.0,
+    region: str = "head",
+    masks: Tensor | None = None,
+    opacity: Tensor | None = None,
+) -> Iterator[tuple[tuple[int, slice, slice], Tensor, Tensor]]:
+    """The parts of the photos that change, by the same arguments; the photos may be uint8 in 0..255.
+
+    Yields:
+        The place of a part (frame, rows, columns), what is there now [3,h,w] in -1..1, and its mask [h,w]. No two
+        parts overlap.
+    """
     count, size = len(faces.crops), faces.crops.shape[-1]
     if len(stylised) != count:
         raise ValueError(
@@ -70,42 +99,58 @@ def paste_faces(
         raise ValueError(f"`colour_match` is {colour_match}; give a strength between 0 and 1.")
 
     landmarks = landmarks_in_crop(faces).to(photos.device)
+    floating = to_floats(photos[:0])
     crop_masks = _crop_masks(landmarks, size, region, feather, masks)
     depth = face_depth(landmarks, size, "head").clamp(min=-0.5)
-    pictures = stylised.to(photos)
+    pictures = stylised.to(floating)
     shown = are_numbers(pictures) if opacity is None else are_numbers(pictures) & (opacity[:, None].to(pictures) > 0)
     pictures = fill(pictures, shown)
     if colour_match > 0 and count:
-        pictures = match_colour(pictures, finite(faces.crops.to(photos)), crop_masks, colour_match)
+        pictures = match_colour(pictures, finite(faces.crops.to(floating)), crop_masks, colour_match)
     if opacity is not None or not bool(shown.all()):
         gone = 1 - shown.to(crop_masks) * (1 if opacity is None else opacity[:, None].to(crop_masks))
         crop_masks = crop_masks * (1 - F.adaptive_max_pool2d(gone, crop_masks.shape[-2:])[:, 0])
 
-    results, changed = [], []
-    for frame, photo in enumerate(photos):
+    for frame, stored in enumerate(photos):
         members = [i for i in range(count) if int(faces.frame_index[i]) == frame]
-        weight = photo.new_zeros(photo.shape[-2:])
-        total = photo.new_zeros(photo.shape[-2:])
-        colour = torch.zeros_like(photo)
-        for i in members:
-            box = _photo_box(faces.crop_to_photo[i], size, photo.shape[-2:])
-            if box is None:
-                continue
-            x0, y0, x1, y1 = box
-            extent = (y1 - y0, x1 - x0)
-            to_crop = _photo_to_crop(faces.crop_to_photo[i].to(photos.device), x0, y0)
-            mask = _warp_from_crop(crop_masks[i][None], to_crop, size, extent, "zeros")[0].clamp(0, 1)
-            owned = mask * torch.exp(_OWNERSHIP * _warp_from_crop(depth[i][None], to_crop, size, extent, "border")[0])
-            picture = _warp_from_crop(pictures[i], to_crop, size, extent, "border")
-            rows, columns = slice(y0, y1), slice(x0, x1)
-            colour[:, rows, columns] += owned * picture
-            total[rows, columns] += owned
-            weight[rows, columns] = torch.maximum(weight[rows, columns], mask)
-        covered = (weight > 0) & (total > 0)
-        blended = torch.lerp(photo, colour / total.clamp(min=torch.finfo(total.dtype).tiny), weight)
-        results.append(torch.where(covered, blended, photo))
-        changed.append(weight * covered)
-    return torch.stack(results), torch.stack(changed)
+        found = {i: _photo_box(faces.crop_to_photo[i], size, stored.shape[-2:]) for i in members}
+        boxes = {i: box for i, box in found.items() if box is not None}
+        for left, top, right, bottom in _apart(list(boxes.values())):
+            photo = to_floats(stored[:, top:bottom, left:right])
+            weight = photo.new_zeros(photo.shape[-2:])
+            total = photo.new_zeros(photo.shape[-2:])
+            colour = torch.zeros_like(photo)
+            for i, (x0, y0, x1, y1) in boxes.items():
+                y0, y1 = max(y0, top), min(y1, bottom)
+                if y0 >= y1 or x0 >= right or x1 <= left:
+                    continue
+                extent = (y1 - y0, x1 - x0)
+                to_crop = _photo_to_crop(faces.crop_to_photo[i].to(photos.device), x0, y0)
+                mask = _warp_from_crop(crop_masks[i][None], to_crop, size, extent, "zeros")[0].clamp(0, 1)
+                deep = _warp_from_crop(depth[i][None], to_crop, size, extent, "border")[0]
+                owned = deep.mul_(_OWNERSHIP).exp_().mul_(mask)
+                rows, columns = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
+                colour[:, rows, columns] += _warp_from_crop(pictures[i], to_crop, size, extent, "border").mul_(owned)
+                total[rows, columns] += owned
+                weight[rows, columns] = torch.maximum(weight[rows, columns], mask)
+            covered = (weight > 0) & (total > 0)
+            blended = torch.lerp(photo, colour.div_(total.clamp_(min=torch.finfo(total.dtype).tiny)), weight)
+            del colour
+            yield (frame, slice(top, bottom), slice(left, right)), blended.where(covered, photo), weight.mul_(covered)
+
+
+def _apart(boxes: Sequence[Box]) -> Iterator[Box]:
+    """Boxes around all of these that do not overlap, in parts of some rows."""
+    apart: list[Box] = []
+    for x0, y0, x1, y1 in boxes:
+        while near := [box for box in apart if x0 < box[2] and box[0] < x1 and y0 < box[3] and box[1] < y1]:
+            apart = [box for box in apart if box not in near]
+            lefts, tops, rights, bottoms = zip((x0, y0, x1, y1), *near, strict=True)
+            x0, y0, x1, y1 = min(lefts), min(tops), max(rights), max(bottoms)
+        apart.append((x0, y0, x1, y1))
+    for x0, y0, x1, y1 in apart:
+        rows = max(1, _AT_ONCE // (x1 - x0))
+        yield from ((x0, top, x1, min(top + rows, y1)) for top in range(y0, y1, rows))
 
 
 def _crop_masks(landmarks: Tensor, size: int, region: str, feather: float, given: Tensor | None) -> Tensor:
@@ -116,7 +161,7 @@ def _crop_masks(landmarks: Tensor, size: int, region: str, feather: float, given
     return masks * border_window(masks.shape[-1], max(feather, 1.0 / masks.shape[-1]) / 2, masks.device)
 
 
-def _photo_box(crop_to_photo: Tensor, size: int, extent: torch.Size) -> tuple[int, int, int, int] | None:
+def _photo_box(crop_to_photo: Tensor, size: int, extent: torch.Size) -> Box | None:
     """The part (x0, y0, x1, y1) of the photo that a crop covers, in whole pixels; None when there is none."""
     corners = torch.tensor([[0, 0], [size, 0], [0, size], [size, size]], dtype=torch.float32)
     quad = transform_points(crop_to_photo[None].float().cpu(), corners[None])[0]

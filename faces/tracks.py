@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..core.pixels import finite
+from ..core.pixels import finite, to_floats
 from .policies import CHOICES, LONGEST_GAP
 from .types import FaceCrops
 from .warp import scale_of, transform_points
@@ -51,7 +51,7 @@ def find_shots(photos: Tensor) -> Tensor:
     if len(photos) < 2:
         return torch.zeros(len(photos), dtype=torch.int64)
     size = (_THUMBNAIL, _THUMBNAIL)
-    small = torch.cat([F.interpolate(finite(p[None].float()), size, mode="area") for p in photos]).cpu()
+    small = torch.cat([F.interpolate(finite(to_floats(p[None]).float()), size, mode="area") for p in photos]).cpu()
     change = (small[1:] - small[:-1]).abs().mean((1, 2, 3))
     around = F.pad(change, (1, 1))
     beside = torch.maximum(around[:-2], around[2:])

@@ -42,7 +42,7 @@ class FaceCrops:
     score: Tensor
     """`[N]` detector confidence, 0..1."""
     photos: Tensor
-    """`[F, 3, H, W]`: the photos themselves."""
+    """`[F, 3, H, W]`: the photos themselves; those read of files also as uint8 in 0..255 (`pixels.to_floats`)."""
     track: Tensor | None = None
     """`[N]` int64: which person of a video each face is, see `faces/tracks.py`; None where nobody has looked."""
     alpha: Tensor | None = None

@@ -86,7 +86,7 @@ def resample(
     matrix = output_to_source[None].float()
     step = float(scale_of(matrix))
     while step > 2 * _MAX_STEP and min(picture.shape[-2:]) > 1:
-        picture = _halve(picture)
+        picture = halve(picture)
         matrix, step = matrix / 2, step / 2
     factor = max(1, math.ceil(step - 1e-3))
     fine = (size[0] * factor, size[1] * factor)
@@ -94,14 +94,19 @@ def resample(
     sampled = warp(picture, rescale_input(matrix, factor), fine, mode=mode, padding_mode=padding_mode)
     if factor > 1:
         sampled = F.interpolate(sampled, size=size, mode="bicubic", align_corners=False, antialias=True)
-    return torch.minimum(torch.maximum(sampled, source.min()), source.max())[0]
+    return sampled.clamp_(source.min(), source.max())[0]
 
 
-def _halve(picture: Tensor) -> Tensor:
+def halve(picture: Tensor) -> Tensor:
     """Half size by 2x2 means [N,C,H,W] -> [N,C,ceil(H/2),ceil(W/2)]; an odd last row or column is repeated."""
     height, width = picture.shape[-2:]
-    padded = F.pad(picture, (0, width % 2, 0, height % 2), mode="replicate")
-    return F.avg_pool2d(padded, 2)
+    half = picture.new_empty(*picture.shape[:2], (height + 1) // 2, (width + 1) // 2)
+    # Padding copies: some rows at a time.
+    for top in range(0, height, 256):
+        part = picture[:, :, top : top + 256]
+        part = F.pad(part, (0, width % 2, 0, part.shape[2] % 2), mode="replicate")
+        half[:, :, top // 2 : top // 2 + 128] = F.avg_pool2d(part, 2)
+    return half
 
 
 def reflect_index(start: int, stop: int, length: int, device: torch.device | None = None) -> Tensor:

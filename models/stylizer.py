@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core.pixels import finite
+from ..core.pixels import finite, to_floats
 from .media import FIELDS, MEDIA, medium_fields
 
 SLOPE = 0.1
@@ -156,7 +156,7 @@ def draw(
 
     Args:
         network: on the device to draw on.
-        pictures: `[N, 3, H, W]` in -1..1, on any device.
+        pictures: `[N, 3, H, W]` in -1..1, or uint8 in 0..255, on any device.
         strength: 0 gives the pictures back, 1 is the whole style (level 3).
         stroke_size: strokes this many times as large: the picture is drawn smaller and enlarged. 0: 1, and on pictures
             longer than 1024 pixels what makes it 1024.
@@ -172,7 +172,7 @@ def draw(
         raise ValueError(f"strength is {strength} and stroke_size {stroke_size}; use 0 to 1, and 0 or more.")
     height, width = pictures.shape[-2:]
     if strength == 0 or pictures.numel() == 0:
-        return pictures.float().cpu().clone()
+        return to_floats(pictures).float().cpu().clone()
     size = stroke_size or max(1.0, max(height, width) / LONGEST)
     small = (max(STRIDE, round(height / size)), max(STRIDE, round(width / size)))
     tiles = [(y, x) for y in _starts(small[0]) for x in _starts(small[1])]
@@ -180,7 +180,7 @@ def draw(
     level = torch.full((1,), MAX_LEVEL * strength, device=weight.device)
     drawn = []
     for index, picture in enumerate(pictures):
-        one = finite(picture[None].to(weight.device, torch.float32))
+        one = finite(to_floats(picture[None]).to(weight.device, torch.float32))
         if small != (height, width):
             one = F.interpolate(one, size=small, mode="bicubic", antialias=size > 1, align_corners=False).clamp(-1, 1)
         total = torch.zeros(3, *small)

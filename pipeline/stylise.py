@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..core.callbacks import Callbacks, batched
-from ..core.pictures import alpha_of, image_to_tensor, tensor_to_image, with_alpha
+from ..core.pictures import alpha_of, photos_of, tensor_to_bytes, tensor_to_image, with_alpha
 from ..latents.sampling import synthesise
 from ..models.blending import with_strength
 from ..runtime.progress import ProgressReporter
@@ -35,7 +35,7 @@ def find_faces(image: Tensor, detect: Any, size: int, **framing: Any) -> FaceCro
     """The aligned faces of IMAGE `[F, H, W, C]`, which keep its alpha; the arguments are those of `align_faces`."""
     from ..faces.align import align_faces
 
-    return align_faces(image_to_tensor(image), detect, size, **framing).replace(alpha=alpha_of(image))
+    return align_faces(photos_of(image), detect, size, **framing).replace(alpha=alpha_of(image))
 
 
 def find_latents(
@@ -98,11 +98,19 @@ def draw(generator: FaceGenerator, latent: FaceLatent, callbacks: Callbacks | No
 def paste(
     faces: FaceCrops, drawn: Tensor, feather: float, colour_match: float, region: str, **masking: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """IMAGE of the photos with the drawn faces `[N, 3, S, S]` in place, and MASK; the arguments are `paste_faces`'s."""
-    from ..faces.paste import paste_faces
+    """IMAGE of the photos with the drawn faces `[N, 3, S, S]` in place, and MASK; the arguments are `paste_faces`'s.
 
-    photos, masks = paste_faces(faces.photos, faces, drawn, feather, colour_match, region, **masking)
-    return with_alpha(tensor_to_image(photos), faces.alpha), masks
+    Of photos of 8 bits (`FaceCrops.photos`) it is uint8, too.
+    """
+    from ..faces.paste import paste_parts
+
+    floats = faces.photos.is_floating_point()
+    image = tensor_to_image(faces.photos) if floats else faces.photos.permute(0, 2, 3, 1).clone()
+    masks = torch.zeros(image.shape[:3])
+    for place, part, mask in paste_parts(faces.photos, faces, drawn, feather, colour_match, region, **masking):
+        image[place] = (tensor_to_image if floats else tensor_to_bytes)(part[None])[0]
+        masks[place] = mask
+    return with_alpha(image, faces.alpha), masks
 
 
 @dataclass(frozen=True)

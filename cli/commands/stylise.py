@@ -26,7 +26,7 @@ from ...training.inversion.settings import InversionConfig, PivotalConfig, Refer
 from ..console import Console, require
 from ..files import error_context
 from ..options import fraction, positive
-from ..photos import Photos, write_frames, write_pictures
+from ..photos import LARGE, Photos, write_frames, write_pictures
 from .align import add_detection
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from ...models.types import FaceEncoder, FaceGenerator, FaceLatent
 
 HELP = "turn photos into stylised photos"
-LARGE_PHOTO = 2**27
-"""Numbers of an IMAGE, of which two at once could fill the memory."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -165,7 +163,9 @@ def run(args: argparse.Namespace, console: Console) -> None:
                 count = {} if faces is None else {"faces": len(faces)}
                 job = writer.submit(copy_context().run, torch.inference_mode()(write), stem, made)
                 written.append(({"photo": photo, **count}, made.facts, job))
-                tell_written(waiting=int(image.numel() < LARGE_PHOTO))
+                waiting = int(image[..., 0].numel() < LARGE)
+                del image, faces, made
+                tell_written(waiting)
         finally:
             tell_written(waiting=0)
     console.result({"style": label, "photos": records, **photos.as_json()})
@@ -189,7 +189,7 @@ Make = Callable[[str, "Tensor", Any], _Made]
 
 def _with_stylizer(args: argparse.Namespace) -> tuple[str, Make]:
     """The style's name, and what draws whole photos, or their faces, in one pass."""
-    from ...core.pictures import alpha_of, image_to_tensor, tensor_to_image, with_alpha
+    from ...core.pictures import alpha_of, photos_of, tensor_to_bytes, tensor_to_image, with_alpha
     from ...models.stylizer import draw
 
     stylizer = load_stylizer(args.stylizer)
@@ -197,8 +197,9 @@ def _with_stylizer(args: argparse.Namespace) -> tuple[str, Make]:
 
     def make(photo: str, image: Tensor, faces: FaceCrops | None) -> _Made:
         if faces is None:
-            drawn = draw(stylizer.network, image_to_tensor(image), args.strength, args.stroke_size)
-            return _Made({label: with_alpha(tensor_to_image(drawn), alpha_of(image))})
+            drawn, alpha = draw(stylizer.network, photos_of(image), args.strength, args.stroke_size), alpha_of(image)
+            done = tensor_to_bytes(drawn) if alpha is None else with_alpha(tensor_to_image(drawn), alpha)
+            return _Made({label: done})
         from ...pipeline.stylise import paste
 
         drawn = draw(stylizer.network, faces.crops, args.strength, args.stroke_size)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import textwrap
 import threading
 from pathlib import Path
 from typing import Any
@@ -132,6 +135,43 @@ def test_what_does_not_fit_beside_another_is_read_alone() -> None:
 
     photos = Photos(["photos"], Console())
     assert len(list(photos.each("read", read))) == 3 and not photos.missing and len(seen) == 5
+
+
+def test_nothing_is_read_beside_a_large_photo(monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (129, 128)).save("photos/a1.jpg")
+    for most, beside in ((128 * 128, []), (128 * 128 + 1, ["a2.png", "a10.png"]), (129 * 128, ["a2.png", "a10.png"])):
+        monkeypatch.setattr("facestylist.cli.photos.LARGE", most)
+        read = [
+            Path(photo).name
+            for photo, _, thread in Photos(["photos"], Console()).each("read", lambda _: threading.current_thread())
+            if thread is not threading.main_thread()
+        ]
+        assert read == beside
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems do not tell the peak")
+@pytest.mark.parametrize("way", ["generator", "fast"])
+def test_a_large_photo_is_in_memory_as_floats_once(way: str) -> None:
+    """Three bytes of a pixel are read, three written, twelve are its floats; a copy of these in half size is three."""
+    face = Image.open(ASSETS / "sample.png").convert("RGB").resize((800, 800))
+    for name, size in (("small", (1000, 900)), ("large", (4001, 3000))):
+        photo = Image.new("RGB", size, (90, 120, 140))
+        photo.paste(face)
+        photo.save(f"{name}.jpg")
+    code = """
+    import sys
+    from facestylist.cli.main import main
+    from facestylist.tools.bench.speed import memory, start_of_peak
+    main([*sys.argv[1:], "small.jpg"])
+    for photo in ("small.jpg", "large.jpg"):
+        start_of_peak()
+        main([*sys.argv[1:], photo])
+        print(memory("VmHWM"))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), *WAYS[way]]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    small, large = (float(line) for line in done.stdout.splitlines() if line.isdigit() or line.endswith(".0"))
+    assert (large - small) / (4001 * 3000 - 1000 * 900) < 30, "of a second copy of the floats there would be more"
 
 
 def test_a_folder_is_the_pictures_in_it(capsys: pytest.CaptureFixture[str]) -> None:

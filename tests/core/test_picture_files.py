@@ -6,14 +6,22 @@ import io
 import struct
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 from tolerances import rounding
 
-from facestylist.core.picture_files import PictureError, find_pictures, read_frames
+from facestylist.core.picture_files import PictureError, find_pictures, in_unit, size_of
+from facestylist.core.picture_files import read_frames as read_pixels
 from facestylist.core.picture_formats import format_of
+
+
+def read_frames(path: Path) -> tuple[Any, Any]:
+    """Colours and alpha in 0..1."""
+    colours, alpha = read_pixels(path)
+    return in_unit(colours), None if alpha is None else in_unit(alpha)
 
 
 def box(kind: bytes, brand: bytes, *compatible: bytes) -> bytes:
@@ -134,6 +142,19 @@ def test_only_the_first_of_what_is_no_animation(tmp_path: Path) -> None:
     assert read_frames(tmp_path / "clip.gif")[0].shape == (2, 10, 20, 3)
 
 
+def test_pixels_keep_the_depth_of_their_file(tmp_path: Path) -> None:
+    """A large photo of 8 bits is not made four times as large before somebody needs its floats."""
+    eight, deep = np.full((3, 4, 3), 200, np.uint8), np.full((3, 4), 40000, np.uint16)
+    Image.fromarray(eight).save(tmp_path / "eight.png")
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    colours, alpha = read_pixels(tmp_path / "eight.png")
+    assert colours.dtype == np.uint8 and (colours == 200).all() and alpha is None
+    assert read_pixels(tmp_path / "deep.png")[0].dtype == np.float32
+    Image.fromarray(deep).save(tmp_path / "both.tif", save_all=True, append_images=[Image.fromarray(eight)])
+    both = read_pixels(tmp_path / "both.tif")[0]
+    assert both.dtype == np.float32 and np.allclose(both[:, 0, 0, 0], (40000 / 65535, 200 / 255))
+
+
 def test_damaged_exif_turns_nothing(tmp_path: Path) -> None:
     Image.new("RGB", (20, 10)).save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\xff" * 20)
     assert read_frames(tmp_path / "a.jpg")[0].shape == (1, 10, 20, 3)
@@ -143,7 +164,9 @@ def test_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwar
     Image.new("L", (2000, 1500)).save(tmp_path / "large.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2_000_000)
     assert read_frames(tmp_path / "large.png")[0].shape == (1, 1500, 2000, 3) and not recwarn.list
+    assert size_of(tmp_path / "large.png") == 3_000_000
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)
+    assert size_of(tmp_path / "large.png") == 0
     with pytest.raises(PictureError, match="more than 2 million pixels; make it smaller"):
         read_frames(tmp_path / "large.png")
 

@@ -10,7 +10,17 @@ import torch
 from PIL import Image
 from tolerances import assert_close
 
-from facestylist.core.pictures import image_to_tensor, read_picture, tensor_to_image, write_picture
+from facestylist.core.pictures import (
+    alpha_of,
+    image_to_tensor,
+    photos_of,
+    read_picture,
+    tensor_to_bytes,
+    tensor_to_image,
+    to_pil,
+    write_picture,
+)
+from facestylist.core.pixels import to_floats
 
 
 def test_there_and_back() -> None:
@@ -24,6 +34,23 @@ def test_there_and_back() -> None:
     assert torch.equal(image_to_tensor(torch.cat([image, torch.ones_like(image[..., :1])], -1)), tensor)
     with pytest.raises(ValueError, match=r"\[pictures, height, width, 3 channels\]"):
         image_to_tensor(image[0])
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_bytes_are_the_floats_they_stand_for(channels: int) -> None:
+    numbers = torch.arange(300 * 7 * channels).remainder(256).reshape(1, 300, 7, channels)
+    stored, image = numbers.to(torch.uint8), numbers.float() / 255
+    tensor = image_to_tensor(stored)
+    assert torch.equal(tensor, image_to_tensor(image))
+    assert torch.equal(to_floats(photos_of(stored)), tensor) and photos_of(stored).is_floating_point() == (
+        channels != 3
+    )
+    assert np.array_equal(to_pil(stored[0]), to_pil(image[0]))
+    again = tensor_to_bytes(tensor)
+    assert torch.equal(again, (tensor_to_image(tensor) * 255).round().to(torch.uint8))
+    assert channels == 4 or torch.equal(again, stored.expand_as(again)), "there and back"
+    alpha = alpha_of(stored)
+    assert alpha is None if channels < 4 else torch.equal(alpha, image[..., 3])
 
 
 def test_grey_palette_and_alpha(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from tolerances import assert_close
 
 from facestylist.faces.align import (
@@ -18,12 +19,18 @@ from facestylist.faces.align import (
     order_detections,
 )
 from facestylist.faces.types import Detection
-from facestylist.faces.warp import invert_affine, transform_points
+from facestylist.faces.warp import halve, invert_affine, transform_points
 
 FACE = torch.tensor([[40.0, 50.0], [72.0, 46.0], [58.0, 66.0], [46.0, 82.0], [70.0, 79.0]])
 
 MAP = 24
 """Roundings in a row of a map from landmarks: means, lengths, axes and corners, and a point that it moves."""
+
+
+def test_half_of_an_odd_picture() -> None:
+    photo = torch.rand(1, 3, 517, 9, generator=torch.Generator().manual_seed(0))
+    padded = F.pad(photo, (0, 1, 0, 1), mode="replicate")
+    assert torch.equal(halve(photo), F.avg_pool2d(padded, 2))
 
 
 def ffhq_quad(points: np.ndarray) -> np.ndarray:

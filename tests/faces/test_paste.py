@@ -6,10 +6,12 @@ import pytest
 import torch
 from tolerances import assert_close, rounding
 
+from facestylist.core.pictures import image_to_tensor, photos_of
 from facestylist.faces.align import crop_to_photo_from_landmarks, extract_crops, landmarks_in_crop
 from facestylist.faces.masks import REGIONS, face_masks
-from facestylist.faces.paste import _OWNERSHIP, match_colour, paste_faces
+from facestylist.faces.paste import _OWNERSHIP, match_colour, paste_faces, paste_parts
 from facestylist.faces.types import FaceCrops
+from facestylist.pipeline.stylise import paste
 
 FACE = torch.tensor([[40.0, 50.0], [72.0, 46.0], [58.0, 66.0], [46.0, 82.0], [70.0, 79.0]])
 
@@ -127,6 +129,39 @@ def test_overlapping_faces_keep_their_own_pixels_in_any_order() -> None:
         x, y = points.long().unbind(-1)
         # Colours 2 apart meet: a twentieth of the neighbour's would be off by 0.1.
         torch.testing.assert_close(pasted[0, 0, y, x], torch.full((5,), colour), atol=0.1, rtol=0)
+
+
+def test_a_large_part_is_blended_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = picture(170, 350)[None]
+    faces = crops_of(photos, torch.stack([FACE, FACE + 30, FACE + torch.tensor([200.0, 20.0])]), [0, 0, 0], 96)
+    stylised = faces.crops.flip(1)
+    places = [place for place, _, _ in paste_parts(photos, faces, stylised)]
+    assert len(places) == 2, "those that overlap, and the other"
+    whole = paste_faces(photos, faces, stylised)
+    monkeypatch.setattr("facestylist.faces.paste._AT_ONCE", 5000)
+    parts = list(paste_parts(photos, faces, stylised))
+    assert len(parts) > 6 and all(part[0].numel() <= 5000 for _, part, _ in parts)
+    times = torch.zeros_like(photos)
+    for (frame, rows, columns), _, _ in parts:
+        times[frame, :, rows, columns] += 1
+    assert times.max() == 1
+    for one, other in zip(paste_faces(photos, faces, stylised), whole, strict=True):
+        # A place in the crop is told to a rounding of its 350 pixels, and a pixel's colours differ by less than 1.5.
+        assert_close(one, other, 8 * 350)
+
+
+def test_photos_of_bytes_and_of_floats_give_the_same() -> None:
+    image = ((picture(170, 300).permute(1, 2, 0)[None] + 1) * 127.5).round().to(torch.uint8)
+    stored = photos_of(image)
+    faces = crops_of(stored, torch.stack([FACE, FACE + 30]), [0, 0], 96)
+    floats = faces.replace(photos=image_to_tensor(image))
+    assert stored.dtype == torch.uint8 and torch.equal(
+        faces.crops, crops_of(floats.photos, faces.landmarks, [0, 0], 96).crops
+    )
+    drawn, masks = paste(faces, faces.crops.flip(1), 0.1, 0.5, "head")
+    expected, expected_masks = paste(floats, faces.crops.flip(1), 0.1, 0.5, "head")
+    assert drawn.dtype == torch.uint8 and torch.equal(drawn, (expected * 255).round().to(torch.uint8))
+    assert torch.equal(masks, expected_masks) and torch.equal(drawn[masks == 0], image[masks == 0])
 
 
 def test_crop_partly_outside_the_photo() -> None:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...core.picture_files import PictureError, open_picture, to_rgb, upright
+from ...core.picture_files import PictureError, in_unit, open_picture, to_rgb, upright
 
 SMALLEST_SIDE = 32
 """Pictures with a shorter side, in pixels, are skipped: enlarged they would teach blur."""
@@ -39,8 +39,10 @@ def read_picture(path: Path) -> Tensor:
             rgb, alpha = to_rgb(image)
     except PictureError as error:
         raise UnusablePicture(f"it {error}") from error
+    rgb = in_unit(rgb)
     if alpha is not None:
-        rgb = np.where(alpha[..., None] > 0, rgb * alpha[..., None] + (1 - alpha[..., None]), 1)
+        share = in_unit(alpha)[..., None]
+        rgb = np.where(share > 0, rgb * share + (1 - share), 1)
     return torch.from_numpy(rgb.astype(np.float32)).permute(2, 0, 1).contiguous() * 2.0 - 1.0
 
 
