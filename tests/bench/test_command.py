@@ -73,6 +73,7 @@ def test_the_committed_tables_have_their_places_and_commands() -> None:
     for name in bench.WHAT:
         assert f"    facestylist bench {name}" in text
         assert fill_section(text, name, ["x"]) != text
+    assert "    facestylist bench speed --scale" in text and fill_section(text, "scale", ["x"]) != text
 
 
 def test_the_command_prints_fills_and_tells(

@@ -102,14 +102,14 @@ def _finder() -> Callable[[Tensor], Any]:
     return functools.partial(detect_faces, load_detector("embedded"))
 
 
-def large_photo(count: int) -> Tensor:
-    """`[1, 3, 3000, 4000]`: the shipped portrait in front of grey, once or ten times."""
-    rows, columns = GRID if count > 1 else (1, 1)
-    side = min(LARGE[0] // rows, LARGE[1] // columns)
+def large_photo(count: int, size: tuple[int, int] = LARGE, grid: tuple[int, int] | None = None) -> Tensor:
+    """`[1, 3, height, width]`: the shipped portrait in front of grey, alone or in cells of a grid."""
+    rows, columns = grid or (GRID if count > 1 else (1, 1))
+    side = min(size[0] // rows, size[1] // columns)
     person = F.interpolate(_sample(), size=(side, side), mode="bicubic", antialias=True).clamp(-1, 1)
-    photo = torch.zeros(1, 3, *LARGE)
+    photo = torch.zeros(1, 3, *size)
     for place in range(count):
-        top, left = place // columns * (LARGE[0] // rows), place % columns * (LARGE[1] // columns)
+        top, left = place // columns * (size[0] // rows), place % columns * (size[1] // columns)
         photo[:, :, top : top + side, left : left + side] = person
     return photo
 

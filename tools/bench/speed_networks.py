@@ -70,7 +70,7 @@ def generator_cases(sizes: tuple[int, ...] = SIZES, backward: bool = False) -> I
                     name = f"generator {size}{' shipped' if shipped else ''} {precision} batch {batch}"
                     yield Case(
                         name + " forward and backward" * backward,
-                        timed(functools.partial(_generator, config, precision, batch, backward)),
+                        timed(functools.partial(generator_pass, config, precision, batch, backward)),
                         batch * generator_flops(config) * (TRAINED if backward else 1),
                         precision,
                         batch * _map_bytes(config.channels, config.resolutions, precision) * COPIES[backward],
@@ -169,7 +169,8 @@ def _pass(network: torch.nn.Module, given: Tensor, precision: str, backward: boo
     return both if backward else forward
 
 
-def _generator(config: GeneratorConfig, precision: str, batch: int, backward: bool) -> Run:
+def generator_pass(config: GeneratorConfig, precision: str, batch: int, backward: bool) -> Run:
+    """A pass of a generator with random weights, see `_pass`."""
     z = torch.randn(batch, config.z_dim, generator=torch.Generator().manual_seed(0))
     return _pass(_made(Generator, config), z, precision, backward)
 

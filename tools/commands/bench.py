@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -28,9 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--searched", type=positive, metavar="N", help="searched for of these (default: 4)")
     parser.add_argument("--steps", type=positive, metavar="N", help="of each search (default: 200)")
     parser.add_argument("--rounds", type=positive, metavar="N", help="speed: each number is a median of N (default: 5)")
+    parser.add_argument("--scale", action="store_true", help="speed: against batch, faces, size and processes instead")
     parser.add_argument("--only", action="append", default=[], metavar="ROW", help="speed, quality: these rows; repeat")
     parser.add_argument(
-        "--work", type=Path, default=Path(".work/bench"), metavar="DIR", help="where judge and rows are kept"
+        "--work",
+        type=Path,
+        default=Path(".work/bench"),
+        metavar="DIR",
+        help="where judge, rows and the numbers of --scale are kept",
     )
     parser.add_argument(
         "--renders", type=Path, default=Path(".work/renders-128"), metavar="DIR", help="where rendered people are kept"
@@ -42,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rows.add_argument("--people", type=Path, metavar="DIR", help="aligned faces with a faces.csv, some held out")
     rows.add_argument("--faceres", type=Path, metavar="FILE", help="faceres.json of npm's @vladmandic/human")
     rows.add_argument("--no-training", action="store_true", help="only show what is there")
-    rows.add_argument("--pictures", type=Path, metavar="DIR", help="also save the curves and a sheet of each look")
+    parser.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="speed --scale, quality: also save the curves and sheets"
+    )
     photos = parser.add_argument_group("likeness, and quality where it says so")
     photos.add_argument("--photos", type=Path, metavar="DIR", help="one photo of each person")
     photos.add_argument("--no-align", dest="align", action="store_false", help="they are aligned faces already")
@@ -62,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> None:
     require(args.fill is None or args.fill.is_file(), f"--fill is {args.fill}, and there is no such document")
+    require(not args.scale or args.what == "speed", "--scale belongs to speed")
     require((args.searched or 1) <= (args.faces or 32), "--searched is more than --faces")
     from ..bench.sections import fill_file
 
@@ -69,7 +78,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     for line in lines:
         console.line(line)
     if args.fill:
-        fill_file(args.fill, args.what, lines)
+        fill_file(args.fill, "scale" if args.scale else args.what, lines)
     console.result(record if args.what == "likeness" else {"bench": args.what, **record})
 
 
@@ -79,6 +88,9 @@ def _speed(args: argparse.Namespace, say: Say) -> Result:
     import torch
 
     from ...training.kit.precision import use_bf16
+
+    if args.scale:
+        return _scale(args, say)
     from ..bench.speed import as_record, measure_speed, speed_table
     from ..bench.speed_jobs import load_cases, photo_cases, renderer_cases, start_cases
     from ..bench.speed_networks import discriminator_cases, encoder_cases, generator_cases, step_cases
@@ -96,6 +108,24 @@ def _speed(args: argparse.Namespace, say: Say) -> Result:
         peaks, rows = measure_speed(cases, precisions, rounds, args.quick, say)
     require(bool(rows), f"no row of this table has {' or '.join(args.only)} in its name")
     return as_record(peaks, rows), speed_table(peaks, rows)
+
+
+def _scale(args: argparse.Namespace, say: Say) -> Result:
+    import tempfile
+
+    from ...core.files import write_atomically
+    from ..bench.scale import QUICK, Extent, as_record, measure_scale
+    from ..bench.scale_plot import scale_svg, scale_table
+
+    extent = QUICK if args.quick else Extent(rounds=args.rounds or Extent.rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        panels = measure_scale(extent, Path(folder), say)
+    record = {"scale": as_record(panels)}
+    write_atomically(args.work / "scale.json", json.dumps(record, indent=1).encode())
+    if args.pictures:
+        write_atomically(args.pictures / "scale.svg", scale_svg(panels).encode())
+    tables = [line for panel in panels for line in ("", *scale_table(panel))]
+    return record, ["![The numbers below as curves](pictures/scale.svg)", *tables]
 
 
 def _quality(args: argparse.Namespace, say: Say) -> Result:
