@@ -11,9 +11,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 from functools import partial
+from importlib import import_module
+from types import ModuleType
 
 from ..training.kit.interrupts import as_keyboard_interrupt
-from .commands import COMMANDS, load_command
+from .commands import COMMANDS
 from .console import Console, UsageError
 from .options import add_common, in_force
 
@@ -42,6 +44,17 @@ def build_parser(names: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentPar
         add_common(sub)
         sub.set_defaults(run=command.run)
     return parser
+
+
+def load_command(name: str) -> ModuleType | None:
+    """The module of a command, None where this installation comes without it."""
+    module = COMMANDS[name]
+    try:
+        return import_module(f"..{module}", __package__)
+    except ModuleNotFoundError as error:
+        if module.startswith("tools.") and error.name and error.name.partition(".")[2].startswith("tools"):
+            return None
+        raise
 
 
 def _only_in_a_clone(args: argparse.Namespace, console: Console) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..core.settings import Config, fields_of, from_mapping
+from ..detection.settings import DETECTORS, MIN_CONFIDENCE
 from ..pipeline.processes import device_of_rank
 from ..runtime.devices import DEVICES, use_device
 from ..runtime.folders import Folders, use_folders
@@ -28,6 +29,30 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=seed, metavar="N", help="seed of everything random in this command")
     group.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
     group.add_argument("--traceback", action="store_true", help="show where an error came from")
+
+
+def add_detection(parser: argparse.ArgumentParser) -> None:
+    """How faces are found and cut out."""
+    parser.add_argument("--size", type=positive, default=256, metavar="N", help="side of the crops (default: 256)")
+    parser.add_argument(
+        "--detector",
+        choices=DETECTORS,
+        default="auto",
+        help="auto takes YuNet where its weights are in the models folder (default: auto)",
+    )
+    parser.add_argument(
+        "--download-if-missing",
+        action="store_true",
+        help="fetch YuNet's weights (0.4 MB) into the models folder where auto or yunet finds none",
+    )
+    parser.add_argument("--on-no-face", choices=("error", "skip"), default="error", help="default: error")
+    parser.add_argument(
+        "--min-confidence",
+        type=fraction,
+        default=MIN_CONFIDENCE,
+        metavar="C",
+        help=f"0 to 1 (default: {MIN_CONFIDENCE})",
+    )
 
 
 @contextmanager

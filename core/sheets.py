@@ -159,3 +159,11 @@ def grid(pictures: Tensor, columns: int) -> Tensor:
     missing = -len(pictures) % columns
     pictures = torch.cat([pictures, pictures.new_ones(missing, *pictures.shape[1:])])
     return rearrange(pictures, "(rows columns) c h w -> c (rows h) (columns w)", columns=columns) / 2 + 0.5
+
+
+def comparison_grid(*rows: Tensor, faces: int = 4) -> Tensor:
+    """`[3, kR, nR]` in 0..1 of the first n <= `faces` of k batches `[N, 3, R, R]` (-1..1), a row for each batch."""
+    import torch
+
+    strips = [torch.cat(list(row[:faces].detach()), 2) for row in rows]
+    return (torch.cat(strips, 1).float().clamp(-1.0, 1.0) + 1.0) / 2.0

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from ..core.pixels import finite
 from ..faces.types import Detection
-from .settings import MIN_CONFIDENCE
+from .settings import DETECTORS, MIN_CONFIDENCE, YUNET_WEIGHTS
 
 logger = logging.getLogger(__name__)
-
-DETECTORS = ("auto", "yunet", "embedded")
 
 
 class FaceDetector(Protocol):
@@ -72,6 +71,17 @@ class FirstThatFinds:
         return unsure
 
 
+def find_yunet_weights(folders: Sequence[Path] = ()) -> Path | None:
+    """YuNet's weights in one of `folders`, below them or in torch's download cache; None when they are nowhere."""
+    for folder in (*folders, Path(torch.hub.get_dir()) / "checkpoints"):
+        if (folder / YUNET_WEIGHTS).is_file():
+            return folder / YUNET_WEIGHTS
+        below = sorted(path for path in folder.glob(f"*/{YUNET_WEIGHTS}") if path.is_file())
+        if below:
+            return below[0]
+    return None
+
+
 def load_detector(
     name: str = "auto",
     places: str | Path | Sequence[Path] | None = None,
@@ -96,9 +106,7 @@ def load_detector(
     if name not in DETECTORS:
         raise ValueError(f"Unknown face detector {name!r}; choose one of {', '.join(DETECTORS)}.")
     # The networks are imported on use: a node that only needs `Detection` should not pay for them.
-    from .download import DownloadError
     from .embedded import EmbeddedDetector
-    from .yunet import YuNetDetector, download_yunet_weights, find_yunet_weights
 
     if name == "embedded":
         return EmbeddedDetector.load()
@@ -107,21 +115,26 @@ def load_detector(
     if weights is None and download_if_missing:
         if not folders:
             raise ValueError("There is no folder to download YuNet's weights to; name the models folder.")
+        from .download import DownloadError
+        from .yunet import download_yunet_weights
+
         try:
             weights = download_yunet_weights(folders[0])
         except DownloadError as error:
             if name == "yunet":
                 raise
             logger.warning("%s Until then faces are looked for with the embedded detector alone.", error)
-    if name == "yunet":
-        if weights is None:
+    if weights is None:
+        if name == "yunet":
             where = str(folders[0]) if folders else "the `face_detection` models folder"
             raise FileNotFoundError(
-                f"YuNet's weights are missing; put `yunet_final.pth` into {where}, turn `download_if_missing` on, or "
+                f"YuNet's weights are missing; put `{YUNET_WEIGHTS}` into {where}, turn `download_if_missing` on, or "
                 "set `detector` to embedded."
             )
-        return YuNetDetector.load(weights)
-    if weights is None:
         return EmbeddedDetector.load()
+    from .yunet import YuNetDetector
+
+    if name == "yunet":
+        return YuNetDetector.load(weights)
     logger.debug("faces are looked for with YuNet (%s), then with the embedded detector", weights)
     return FirstThatFinds([YuNetDetector.load(weights), EmbeddedDetector.load()])

@@ -21,8 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..faces.types import Detection
-from .boxes import fuse_overlapping
-from .search import FaceSearch
+from .search import FaceSearch, fuse_overlapping
 
 ASSET = Path(__file__).resolve().parent.parent / "assets" / "detector.safetensors"
 STRIDES = (8, 16, 32)

@@ -18,12 +18,11 @@ from kornia.models.yunet.processors import PriorBox, decode
 from torch import Tensor, nn
 
 from ..faces.types import Detection
-from .boxes import fuse_overlapping
 from .download import download
 from .embedded import ASSET, load_network
-from .search import FaceSearch
+from .search import FaceSearch, fuse_overlapping
+from .settings import YUNET_WEIGHTS
 
-WEIGHTS_NAME = "yunet_final.pth"
 WEIGHTS_URLS = (
     "https://huggingface.co/kornia/yunet/resolve/main/yunet_final.pth",
     "https://github.com/kornia/data/raw/main/yunet_final.pth",
@@ -38,24 +37,13 @@ _MIN_SIZES = [[10, 16, 24], [32, 48], [64, 96], [128, 192, 256]]
 _VARIANCE = [0.1, 0.2]
 
 
-def find_yunet_weights(folders: Sequence[Path] = ()) -> Path | None:
-    """YuNet's weights in one of `folders`, below them or in torch's download cache; None when they are nowhere."""
-    for folder in (*folders, Path(torch.hub.get_dir()) / "checkpoints"):
-        if (folder / WEIGHTS_NAME).is_file():
-            return folder / WEIGHTS_NAME
-        below = sorted(path for path in folder.glob(f"*/{WEIGHTS_NAME}") if path.is_file())
-        if below:
-            return below[0]
-    return None
-
-
 def download_yunet_weights(folder: Path, urls: Sequence[str] = WEIGHTS_URLS) -> Path:
     """Fetches YuNet's weights (0.4 MB, MIT licence) into `folder`; their SHA-256 is checked.
 
     Raises:
         DownloadError: there is no connection, or no address gives this very file.
     """
-    return download(urls, folder / WEIGHTS_NAME, WEIGHTS_SHA256, WEIGHTS_LARGEST)
+    return download(urls, folder / YUNET_WEIGHTS, WEIGHTS_SHA256, WEIGHTS_LARGEST)
 
 
 class YuNetDetector:
@@ -82,7 +70,7 @@ class YuNetDetector:
         try:
             network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         except (RuntimeError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path} does not hold the weights of YuNet; use kornia's {WEIGHTS_NAME}.") from error
+            raise ValueError(f"{path} does not hold the weights of YuNet; use kornia's {YUNET_WEIGHTS}.") from error
         return cls(network, load_network(ASSET).measurer)
 
     def find(self, photo: Tensor, min_confidence: float) -> list[Detection]:

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..core.picture_formats import EXTENSIONS
+from ..core.picture_files import EXTENSIONS
 from ..core.pictures import read_picture, write_picture
 from ..runtime import folders
 

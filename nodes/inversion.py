@@ -87,10 +87,10 @@ class InvertWithEncoder(Node):
         self, image: Tensor, encoder: FaceEncoder, generator: FaceGenerator, steps: int, node_id: str | None = None
     ) -> tuple[FaceLatent, Tensor]:
         from ..core.pictures import image_to_tensor, tensor_to_image
+        from ..latents.encoding import invert_with_encoder
         from ..latents.sampling import synthesise
         from ..pipeline.networks import placed
         from ..runtime.progress import ProgressReporter
-        from ..training.inversion.search import invert_with_encoder
 
         if not len(image):
             return no_faces(generator)

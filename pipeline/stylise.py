@@ -13,13 +13,13 @@ import torch
 
 from ..core.callbacks import Callbacks, batched
 from ..core.pictures import alpha_of, photos_of, tensor_to_bytes, tensor_to_image, with_alpha
+from ..latents.encoding import face_distances, invert_with_encoder, unlike
 from ..latents.sampling import synthesise
 from ..models.blending import with_strength
 from ..runtime.progress import ProgressReporter
 from ..training.inversion.pivotal import PivotalResult, align_style, tune_to_faces
-from ..training.inversion.search import invert_by_optimisation, invert_with_encoder
+from ..training.inversion.search import invert_by_optimisation
 from ..training.inversion.settings import InversionConfig, PivotalConfig
-from ..training.losses.reconstruction import face_distances, unlike
 from .networks import placed
 
 if TYPE_CHECKING:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
-
-from .host import in_comfyui
 
 if TYPE_CHECKING:
     import torch
@@ -16,6 +15,15 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 _chosen: ContextVar[str] = ContextVar("facestylist_device", default="auto")
+
+
+def in_comfyui() -> bool:
+    """True when a ComfyUI process has loaded us.
+
+    Asks what is already imported instead of importing: a machine may have ComfyUI's modules on its path while a plain
+    script runs, and importing `comfy.model_management` there would initialise devices and parse the command line.
+    """
+    return "folder_paths" in sys.modules and "comfy.model_management" in sys.modules
 
 
 @contextmanager

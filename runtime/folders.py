@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import assets as embedded
-from .host import in_comfyui
+from .devices import in_comfyui
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from ..core.pictures import to_pil
-from .host import in_comfyui
+from .devices import in_comfyui
 
 if TYPE_CHECKING:
     from torch import Tensor

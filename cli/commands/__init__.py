@@ -5,9 +5,6 @@ The modules are cheap to import; what is heavy, they import when they run.
 
 from __future__ import annotations
 
-from importlib import import_module
-from types import ModuleType
-
 COMMANDS = {
     "demo": "cli.commands.demo",
     "run": "cli.commands.run",
@@ -32,14 +29,3 @@ COMMANDS = {
     "train-detector": "tools.commands.train_detector",
 }
 """Where each command is. Those of `tools` come with a clone of the repository only."""
-
-
-def load_command(name: str) -> ModuleType | None:
-    """The module of a command, None where this installation comes without it."""
-    module = COMMANDS[name]
-    try:
-        return import_module(f"...{module}", __package__)
-    except ModuleNotFoundError as error:
-        if module.startswith("tools.") and error.name and error.name.partition(".")[2].startswith("tools"):
-            return None
-        raise

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.files import check_writable
-from ...detection.settings import DETECTORS, MIN_CONFIDENCE
 from ...pipeline.networks import face_finder
 from ..console import Console
-from ..options import fraction, positive
+from ..options import add_detection
 from ..photos import Photos, write_pictures
 
 if TYPE_CHECKING:
@@ -19,30 +18,6 @@ if TYPE_CHECKING:
     from ...faces.types import Detection, FaceCrops
 
 HELP = "cut the faces out of photos"
-
-
-def add_detection(parser: argparse.ArgumentParser) -> None:
-    """How faces are found; shared with `stylise`."""
-    parser.add_argument("--size", type=positive, default=256, metavar="N", help="side of the crops (default: 256)")
-    parser.add_argument(
-        "--detector",
-        choices=DETECTORS,
-        default="auto",
-        help="auto takes YuNet where its weights are in the models folder (default: auto)",
-    )
-    parser.add_argument(
-        "--download-if-missing",
-        action="store_true",
-        help="fetch YuNet's weights (0.4 MB) into the models folder where auto or yunet finds none",
-    )
-    parser.add_argument("--on-no-face", choices=("error", "skip"), default="error", help="default: error")
-    parser.add_argument(
-        "--min-confidence",
-        type=fraction,
-        default=MIN_CONFIDENCE,
-        metavar="C",
-        help=f"0 to 1 (default: {MIN_CONFIDENCE})",
-    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

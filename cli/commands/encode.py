@@ -72,6 +72,6 @@ def _own_generator(name: str) -> str:
 
 def _with_generator(images: Tensor, encoder: FaceEncoder, name: str) -> Tensor:
     """Codes of an encoder that looks at the generator's pictures, as often as it is used to."""
-    from ...training.inversion.search import invert_with_encoder
+    from ...latents.encoding import invert_with_encoder
 
     return invert_with_encoder(images, encoder, load_generator(name), batch_size=BATCH).w_plus.cpu()

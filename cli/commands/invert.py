@@ -79,10 +79,10 @@ def add_pivotal(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     import torch
 
+    from ...latents.encoding import mean_squared_error
     from ...latents.files import load_latents, save_latents
     from ...latents.sampling import synthesise
     from ...pipeline.stylise import compare, find_latents, tune
-    from ...training.losses.reconstruction import mean_squared_error
 
     require(
         args.pivotal is None or args.pivotal.suffix == ".safetensors",
@@ -171,7 +171,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
 def _read_square(path: str, size: int) -> Tensor:
     """One picture `[1, 3, size, size]` in -1..1."""
     from ...core.pictures import image_to_tensor, read_photo
-    from ...training.losses.reconstruction import check_pictures, resize
+    from ...latents.encoding import check_pictures, resize
 
     picture = image_to_tensor(read_photo(path)[:1])
     height, width = picture.shape[-2:]

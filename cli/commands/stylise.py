@@ -25,9 +25,8 @@ from ...pipeline.networks import (
 from ...training.inversion.settings import InversionConfig, PivotalConfig, ReferenceConfig
 from ..console import Console, require
 from ..files import error_context
-from ..options import fraction, positive
+from ..options import add_detection, fraction, positive
 from ..photos import LARGE, Photos, write_frames, write_pictures
-from .align import add_detection
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -210,9 +209,9 @@ def _with_stylizer(args: argparse.Namespace) -> tuple[str, Make]:
 
 def _with_generator(args: argparse.Namespace, console: Console) -> tuple[str, Make]:
     """The style's name, and what finds the faces' latents and draws them with its generator."""
+    from ...latents.encoding import unlike
     from ...models.blending import with_strength
     from ...pipeline.stylise import Stylist, paste, stylise
-    from ...training.losses.reconstruction import unlike
 
     args.source = args.source or source_of(args.style)
     encoder_name = args.encoder or own_encoder(args.source)

@@ -52,7 +52,7 @@ def _faces(folder: Path, size: int) -> Tensor:
     import torch
 
     from ...core.pictures import image_to_tensor, read_photo
-    from ...training.losses.reconstruction import resize
+    from ...latents.encoding import resize
 
     def read(path: Path) -> Tensor:
         picture = image_to_tensor(read_photo(path)[:1])

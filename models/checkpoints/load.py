@@ -21,7 +21,7 @@ from ..irse import ArcFace
 from ..psp import PspConfig, PspEncoder
 from ..stylizer import FastStylizer
 from ..types import FaceEncoder, FaceGenerator, FaceStylizer
-from . import licences, other_files
+from . import other_files
 from .build import absent_tensors, build_network, check_config, outside_inference_mode
 from .contents import CheckpointInfo, State, Weights
 from .errors import CheckpointError, in_words
@@ -43,6 +43,21 @@ NETWORKS: dict[str, Callable[[Any], nn.Module]] = {
     "stylizer": FastStylizer,
 }
 """What a file may hold. Published encoders come with the generator they belong to; such a file is an encoder."""
+_FFHQ = "Weights trained on FFHQ (or converted from such) are for non-commercial use, as the data set's terms are."
+
+LICENCES: dict[str, str] = {
+    "nvidia": f"NVIDIA's own weights: NVIDIA Source Code License, non-commercial research or evaluation. {_FFHQ}",
+    "rosinality": f"The code's licence is MIT; weights keep the terms of what they were trained on. {_FFHQ}",
+    "jojogan": f"The code's licence is MIT. {_FFHQ}",
+    "stylegan_nada": f"The code's licence is MIT. {_FFHQ}",
+    "dualstylegan": f"S-Lab License 1.0: non-commercial use. {_FFHQ}",
+    "psp": f"The code's licence is MIT. {_FFHQ}",
+    "e4e": f"The code's licence is MIT. {_FFHQ}",
+    "restyle": f"The code's licence is MIT. {_FFHQ}",
+    "dlib": "Weights by Davis King, CC0: free for any use. Its faces came from FaceScrub, VGG Face and the internet.",
+    "arcface": "The code's licence is MIT; the faces it was trained on (MS-Celeb-1M) were collected for research only.",
+}
+"""What is known of the terms under which files of each family are published: shown to people, never interpreted."""
 IN_WORDS = {"encoder": "an encoder", "embedding": "a face recognition network", "stylizer": "a fast stylizer"}
 
 
@@ -71,7 +86,7 @@ def inspect(path: str | Path) -> CheckpointInfo:
         metadata=weights.metadata,
         architecture=config.architecture if isinstance(config, (GeneratorConfig, DiscriminatorConfig)) else None,
         missing=_missing(weights),
-        licence=licences.note(weights.family, weights.metadata),
+        licence=_licence(weights),
     )
 
 
@@ -227,12 +242,18 @@ def _provenance(file: Path, weights: Weights) -> dict[str, str]:
         earlier = entries.pop(name, None)
         if earlier:
             entries.setdefault(f"origin_{name}", earlier)
-    licence = licences.note(weights.family, weights.metadata)
+    licence = _licence(weights)
     if licence:
         entries.setdefault("licence", licence)
     status = file.stat()
     short = _short_hash(file.resolve(), status.st_size, status.st_mtime_ns)
     return {**entries, "file": file.name, "family": weights.family, "sha256": short}
+
+
+def _licence(weights: Weights) -> str:
+    """A sentence or two about the terms: the file's own, where it states any."""
+    own = weights.metadata.get("licence") or weights.metadata.get("license")
+    return own or LICENCES.get(weights.family, "")
 
 
 @lru_cache(maxsize=256)

@@ -1,13 +1,14 @@
 """Reads a file from disk as plain data, whatever it is called: safetensors, PyTorch (zip or legacy), pickle, dlib's
 networks, TensorFlow.js' weights.
 
-`unpickler.py` reads the structure as data, `storages.py` the tensors; nothing in a file is ever executed.
+`unpickler.py` reads the structure as data, `tensors.py` the tensors; nothing in a file is ever executed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from .dlib_stream import MAGIC as DLIB_MAGIC
 from .dlib_stream import read_dlib
 from .errors import ACCEPTED, CheckpointError, CorruptFile, in_words
 from .tensors import MappedFile, contiguous, integers
-from .tfjs import ENDING, manifest_of, read_tfjs
+from .tfjs import ENDING, read_tfjs
 from .torch_files import read_archive, read_pickle, read_stream
 from .unpickler import Budget, RestrictedUnpickler
 
@@ -79,15 +80,15 @@ def read_object_array(data: memoryview) -> Any:
 
 
 def _read(path: Path, file: MappedFile, head: bytes) -> Contents:
-    data, budget = file.view, Budget(len(file))
-    manifest = manifest_of(path)
+    data = file.view
+    manifest = _manifest_of(path)
     if manifest is not None:
         return Contents(path, "tfjs", read_tfjs(manifest))
     if head.startswith(DLIB_MAGIC):
         return Contents(path, "dlib", read_dlib(data))
     if head[:4] == b"PK\x03\x04":
         try:
-            value = read_archive(data, budget)
+            value = read_archive(data, Budget(len(data)))
         except CheckpointError as error:
             raise other_files.clarified(error, data) from error
         return Contents(path, "torch", _checked(value), file=file)
@@ -96,10 +97,10 @@ def _read(path: Path, file: MappedFile, head: bytes) -> Contents:
         tensors, metadata = read_safetensors(path, data)
         return Contents(path, "safetensors", tensors, metadata, file)
     if head[:1] == b"\x80" and LEGACY_TORCH_MAGIC in head[:32]:
-        return Contents(path, "torch", _checked(read_stream(data, budget)), file=file)
+        return Contents(path, "torch", _checked(read_stream(data, Budget(len(data)))), file=file)
     if head[:1] == b"\x80":
         try:
-            value = read_pickle(data, budget)
+            value = read_pickle(data, Budget(len(data)))
         except CheckpointError as error:
             raise other_files.clarified(error, data) from error
         return Contents(path, "pickle", _checked(value), file=file)
@@ -108,6 +109,15 @@ def _read(path: Path, file: MappedFile, head: bytes) -> Contents:
             f"this may be weights of TensorFlow.js: put their manifest, {path.stem}{ENDING}, beside it. {ACCEPTED}."
         )
     raise CheckpointError(other_files.describe_bytes(head, len(file)) or f"this is not a checkpoint. {ACCEPTED}.")
+
+
+def _manifest_of(path: Path) -> Path | None:
+    """The manifest (TensorFlow.js) that `path` is, or that lies beside the weights `path`; None where there is none."""
+    if path.name.endswith(ENDING):
+        return path
+    name = re.sub(r"(\.bin|-shard\d+)$", "", path.name)
+    beside = path.with_name(name + ENDING)
+    return beside if name != path.name and beside.is_file() else None
 
 
 def read_safetensors(path: Path, data: memoryview) -> tuple[dict[str, Tensor], dict[str, str]]:

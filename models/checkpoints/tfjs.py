@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,6 @@ from .tensors import integers
 ENDING = "-weights_manifest.json"
 LARGEST_MANIFEST = 4 << 20
 MOST_BYTES = 1 << 30
-
-
-def manifest_of(path: Path) -> Path | None:
-    """The manifest that `path` is, or that lies beside the weights `path`; None where there is none."""
-    if path.name.endswith(ENDING):
-        return path
-    name = re.sub(r"(\.bin|-shard\d+)$", "", path.name)
-    beside = path.with_name(name + ENDING)
-    return beside if name != path.name and beside.is_file() else None
 
 
 def read_tfjs(manifest: Path) -> dict[str, Tensor]:

@@ -10,12 +10,12 @@ import torch
 from tolerances import assert_close, roundings
 
 from facestylist.cli.main import main
+from facestylist.latents.encoding import invert_with_encoder
 from facestylist.models.checkpoints import load_encoder, save_encoder
 from facestylist.models.generator import Generator, GeneratorConfig
 from facestylist.models.irse import TrunkConfig
 from facestylist.models.psp import PspConfig, PspEncoder
 from facestylist.models.types import FaceEncoder, FaceGenerator
-from facestylist.training.inversion.search import invert_with_encoder
 
 SIDE, W_DIM = 64, 8
 

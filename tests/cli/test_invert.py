@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from facestylist.cli.main import main
+from facestylist.latents import encoding
 from facestylist.latents.files import load_latents
 from facestylist.models.checkpoints import load_generator, save_encoder, save_generator
 from facestylist.models.discriminator import Discriminator, DiscriminatorConfig
@@ -20,7 +21,6 @@ from facestylist.models.generator import Generator, GeneratorConfig
 from facestylist.models.types import FaceEncoder, FaceGenerator, FaceLatent
 from facestylist.training.inversion import pivotal
 from facestylist.training.inversion import search as inversion
-from facestylist.training.losses import reconstruction as likeness
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_face_that_comes_out_as_somebody_else_is_told_of(
     save_encoder(FaceEncoder(network.requires_grad_(False), 64, 8, 8), "encoder.safetensors")
     call = ["invert", *faces, "--generator", "source.safetensors", "--encoder", "encoder.safetensors", "--json"]
     for alike, told in ((math.inf, False), (1e-9, True)):
-        monkeypatch.setattr(likeness, "SAME_PERSON", alike)
+        monkeypatch.setattr(encoding, "SAME_PERSON", alike)
         assert main([*call, "--out", "w.safetensors", "--pivotal", "t.safetensors", "--pivotal-steps", "1"]) == 0
         out, err = capsys.readouterr()
         assert ("Faces 1, 2 of 2 do not look like the photo" in err and "stylise --fast" in err) == told

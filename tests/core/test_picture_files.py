@@ -13,9 +13,8 @@ import pytest
 from PIL import Image, ImageCms
 from tolerances import rounding
 
-from facestylist.core.picture_files import PictureError, find_pictures, in_unit, size_of
+from facestylist.core.picture_files import PictureError, find_pictures, format_of, in_unit, size_of
 from facestylist.core.picture_files import read_frames as read_pixels
-from facestylist.core.picture_formats import format_of
 
 
 def read_frames(path: Path) -> tuple[Any, Any]:

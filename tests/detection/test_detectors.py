@@ -10,7 +10,6 @@ from PIL import Image
 from tolerances import layers, rounding
 
 from facestylist.detection import embedded as detector_module
-from facestylist.detection.boxes import box_iou, fuse_overlapping
 from facestylist.detection.detectors import FirstThatFinds, detect_faces, load_detector
 from facestylist.detection.embedded import (
     STRIDES,
@@ -22,6 +21,7 @@ from facestylist.detection.embedded import (
     load_network,
     save_network,
 )
+from facestylist.detection.search import box_iou, fuse_overlapping
 from facestylist.faces.types import Detection
 from facestylist.faces.warp import invert_affine, resample, transform_points
 

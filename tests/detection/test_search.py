@@ -10,19 +10,20 @@ from hypothesis import strategies as st
 from PIL import Image
 from tolerances import assert_close, rounding
 
-from facestylist.detection.closeups import (
+from facestylist.detection.detectors import detect_faces
+from facestylist.detection.embedded import EmbeddedDetector
+from facestylist.detection.search import (
     CLOSEUP_SIDE,
     MIRROR_5,
     CloseupCutter,
+    FaceSearch,
     closeup_to_photo,
     expected_place,
     face_boxes,
+    first_of_each,
     measure,
     turned_closeups,
 )
-from facestylist.detection.detectors import detect_faces
-from facestylist.detection.embedded import EmbeddedDetector
-from facestylist.detection.search import FaceSearch, first_of_each
 from facestylist.faces.warp import invert_affine, transform_points
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from tolerances import assert_close, roundings
 from torch import Tensor
 
-from facestylist.latents.encoding import default_steps, initial_w_plus, refined_w_plus
+from facestylist.latents.encoding import default_steps, initial_w_plus, invert_with_encoder, refined_w_plus
 from facestylist.models import checkpoints
 from facestylist.models.checkpoints import CheckpointError
 from facestylist.models.checkpoints.convert import convert
@@ -25,7 +25,6 @@ from facestylist.models.identity import identity_similarity
 from facestylist.models.irse import ArcFace, ArcFaceConfig, TrunkConfig, crop_for_arcface
 from facestylist.models.psp import PspConfig, PspEncoder
 from facestylist.models.types import FaceEncoder, FaceGenerator
-from facestylist.training.inversion.search import invert_with_encoder
 
 pytestmark = pytest.mark.usefixtures("global_rng_untouched")
 

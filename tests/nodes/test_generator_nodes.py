@@ -11,9 +11,9 @@ from node_bench import RESOLUTION, run_node
 from tolerances import assert_close, roundings
 from torch import Tensor
 
+from facestylist.latents import encoding
 from facestylist.models.encoder import Encoder, EncoderConfig
 from facestylist.models.types import FaceEncoder, FaceGenerator
-from facestylist.training.losses import reconstruction as likeness
 
 pytestmark = pytest.mark.usefixtures("global_rng_untouched")
 
@@ -77,7 +77,7 @@ def test_a_face_that_cannot_be_drawn_is_told_of(
         encoder = FaceEncoder(Encoder(config).eval().requires_grad_(False), 64, source.num_ws, source.w_dim)
     target, _ = run_node("SampleFaces", generator=source, seed=8, count=2)
     for alike, told in ((math.inf, False), (1e-9, True)):
-        monkeypatch.setattr(likeness, "SAME_PERSON", alike)
+        monkeypatch.setattr(encoding, "SAME_PERSON", alike)
         latent, drawn = run_node("InvertWithEncoder", image=target, encoder=encoder, generator=source)
         searched, _ = run_node("InvertByOptimisation", image=target, generator=source, encoder=encoder, steps=1)
         _, _, tuned, _ = run_node(

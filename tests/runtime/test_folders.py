@@ -9,8 +9,8 @@ from types import ModuleType
 import pytest
 
 from facestylist.runtime import folders
+from facestylist.runtime.devices import in_comfyui
 from facestylist.runtime.folders import Folders, use_folders
-from facestylist.runtime.host import in_comfyui
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import torch
 from tiny_networks import make_source, make_styles
 
 from facestylist.core.callbacks import Callbacks
+from facestylist.latents.encoding import invert_with_encoder
 from facestylist.models import checkpoints
 from facestylist.training.encoder.settings import EncoderTrainingConfig
 from facestylist.training.encoder.task import EncoderTask, degrade_photos, encoder_size, train_encoder
-from facestylist.training.inversion.search import invert_with_encoder
 
 
 def tiny(**settings: object) -> EncoderTrainingConfig:

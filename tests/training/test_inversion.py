@@ -11,26 +11,19 @@ from tolerances import assert_close, assert_same_errors, rounding, roundings
 from torch import Tensor, nn
 
 from facestylist.core.callbacks import Callbacks
+from facestylist.latents import encoding
+from facestylist.latents.encoding import face_distances, invert_with_encoder, mean_squared_error, resize, unlike
 from facestylist.models.encoder import Encoder, EncoderConfig
 from facestylist.models.types import FaceEncoder, FaceGenerator, FaceLatent
 from facestylist.training.inversion import search as inversion
-from facestylist.training.inversion.search import (
-    invert_by_optimisation,
-    invert_with_encoder,
-    noise_regulariser,
-    reconstruct,
-)
+from facestylist.training.inversion.search import invert_by_optimisation, noise_regulariser, reconstruct
 from facestylist.training.inversion.settings import InversionConfig
 from facestylist.training.losses.reconstruction import (
     codes_of,
     discriminator_features,
-    face_distances,
     feature_distance,
-    mean_squared_error,
     peak_signal_to_noise,
     pyramid,
-    resize,
-    unlike,
 )
 
 pytestmark = pytest.mark.numeric
@@ -348,9 +341,9 @@ def test_an_encoder_made_to_look_again_does_so_by_itself(
         seen.append(len(seen))
         return (codes + truth.w_plus) / 2
 
-    monkeypatch.setattr(inversion, "default_steps", lambda encoder: 4)
-    monkeypatch.setattr(inversion, "initial_w_plus", lambda *_: torch.zeros_like(truth.w_plus))
-    monkeypatch.setattr(inversion, "refined_w_plus", corrected)
+    monkeypatch.setattr(encoding, "default_steps", lambda encoder: 4)
+    monkeypatch.setattr(encoding, "initial_w_plus", lambda *_: torch.zeros_like(truth.w_plus))
+    monkeypatch.setattr(encoding, "refined_w_plus", corrected)
     encoder = FaceEncoder(Iterating(truth.w_plus), 16, source.num_ws, source.w_dim)
     found = invert_with_encoder(pictures, encoder, source)
     assert seen == [0, 1, 2] and torch.allclose(found.w_plus, truth.w_plus * 7 / 8)

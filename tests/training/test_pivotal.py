@@ -11,11 +11,11 @@ from tolerances import assert_same_errors
 from torch import Tensor, nn
 
 from facestylist.core.callbacks import Callbacks
+from facestylist.latents.encoding import mean_squared_error
 from facestylist.latents.sampling import sample_latent, synthesise, w_statistics
 from facestylist.models.types import FaceEncoder, FaceGenerator, FaceLatent
 from facestylist.training.inversion.pivotal import PivotalResult, align_style, tune_to_faces
 from facestylist.training.inversion.settings import PivotalConfig
-from facestylist.training.losses.reconstruction import mean_squared_error
 
 pytestmark = pytest.mark.numeric
 

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ...latents.encoding import invert_with_encoder, mean_squared_error
 from ...latents.sampling import synthesise
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent
 from ...training.inversion.pivotal import tune_to_faces
-from ...training.inversion.search import invert_by_optimisation, invert_with_encoder
+from ...training.inversion.search import invert_by_optimisation
 from ...training.inversion.settings import InversionConfig, PivotalConfig
 from ...training.losses.distances import measure
-from ...training.losses.reconstruction import mean_squared_error, peak_signal_to_noise
+from ...training.losses.reconstruction import peak_signal_to_noise
 
 LOOKS = 5
 """How often an encoder looks in the second row."""

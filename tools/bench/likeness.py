@@ -24,6 +24,7 @@ from ...core.picture_files import find_pictures
 from ...core.pictures import tensor_to_image
 from ...core.sheets import labelled_grid
 from ...faces.align import align_faces, extract_crop, landmarks_in_crop
+from ...latents.encoding import invert_with_encoder, mean_squared_error, resize
 from ...latents.sampling import synthesise
 from ...models.dlib import DlibFace
 from ...models.identity import IdentityNetwork
@@ -31,10 +32,10 @@ from ...models.stylizer import draw
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent, FaceStylizer
 from ...training.data.picture_files import UnusablePicture, read_picture
 from ...training.inversion.pivotal import tune_to_faces
-from ...training.inversion.search import invert_by_optimisation, invert_with_encoder
+from ...training.inversion.search import invert_by_optimisation
 from ...training.inversion.settings import InversionConfig, PivotalConfig
 from ...training.losses.distances import face_box, gradients
-from ...training.losses.reconstruction import mean_squared_error, peak_signal_to_noise, resize
+from ...training.losses.reconstruction import peak_signal_to_noise
 from .style_scale import Features, StyleScale
 
 SIDE = 256

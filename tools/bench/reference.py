@@ -31,13 +31,13 @@ from ...core.files import write_atomically
 from ...core.pictures import tensor_to_image
 from ...core.sheets import labelled_grid
 from ...latents.appearance import random_appearances
+from ...latents.encoding import invert_with_encoder
 from ...latents.sampling import synthesise
 from ...latents.settings import ApplyConfig
 from ...models import checkpoints
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent
 from ...procedural import NUM_LABELS, Renderer, parameters_from_z
 from ...training.inversion.reference import apply_reference, encode_reference
-from ...training.inversion.search import invert_with_encoder
 from ...training.inversion.settings import ReferenceConfig
 from ...training.losses.distances import appearance_distance
 from ..embedded.dataset import HELD_OUT_SEED, shard_z

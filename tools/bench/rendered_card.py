@@ -23,10 +23,10 @@ from torch import Tensor
 from ...core.assets import ASSETS, FILES, STYLE_PREFIX
 from ...core.pictures import tensor_to_image
 from ...core.sheets import Row, contact_sheet
+from ...latents.encoding import invert_with_encoder
 from ...latents.sampling import sample_latent, synthesise
 from ...models import checkpoints
 from ...procedural import Renderer, can_compile, parameters_from_z
-from ...training.inversion.search import invert_with_encoder
 from ..embedded.dataset import HELD_OUT_SEED, shard_z
 from .sections import fill_file
 

@@ -31,6 +31,7 @@ from ...core.picture_files import find_pictures
 from ...core.pictures import image_to_tensor, read_picture
 from ...core.sheets import labelled_grid
 from ...detection.detectors import detect_faces, load_detector
+from ...latents.encoding import resize
 from ...latents.sampling import synthesise
 from ...models import checkpoints
 from ...models.stylizer import draw
@@ -38,7 +39,6 @@ from ...models.types import FaceStylizer
 from ...training.inversion.search import invert_by_optimisation
 from ...training.inversion.settings import InversionConfig
 from ...training.losses.distances import face_box
-from ...training.losses.reconstruction import resize
 from .renders import renders
 from .sections import fill_file
 

@@ -22,10 +22,10 @@ from torch import Tensor
 from ...core.files import write_atomically
 from ...core.pictures import tensor_to_image
 from ...core.sheets import labelled_grid
+from ...latents.encoding import invert_with_encoder, mean_squared_error
 from ...latents.sampling import synthesise
 from ...models import checkpoints
-from ...training.inversion.search import invert_with_encoder
-from ...training.losses.reconstruction import mean_squared_error, peak_signal_to_noise
+from ...training.losses.reconstruction import peak_signal_to_noise
 from .judges import mean_iou, parse, train_judge
 from .renders import renders
 from .students import twin_distances

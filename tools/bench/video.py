@@ -40,12 +40,12 @@ from ...faces.smoothing import jitter, smooth_faces
 from ...faces.tracks import tracks_of
 from ...faces.types import Detection, FaceCrops
 from ...faces.warp import invert_affine, resample, transform_points
+from ...latents.encoding import invert_with_encoder
 from ...latents.sampling import synthesise
 from ...latents.smoothing import steady_latents
 from ...models import checkpoints
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent
 from ...procedural import five_points, render, sample_parameters
-from ...training.inversion.search import invert_with_encoder
 
 logger = logging.getLogger(__name__)
 

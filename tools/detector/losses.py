@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...detection.closeups import expected_place
 from ...detection.embedded import STRIDES, cell_centres, decode
+from ...detection.search import expected_place
 from .scenes import Closeups
 
 _LEVEL_RANGES = ((0.0, 44.0), (28.0, 100.0), (64.0, math.inf))

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...core.picture_files import find_pictures
-from ...detection.closeups import closeup_to_photo
+from ...detection.search import closeup_to_photo
 from ...faces.masks import face_depth
 from ...procedural.landmarks import FIVE_POINT_GROUPS, five_points
 from ...procedural.scene import FaceSprites

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...detection.closeups import CLOSEUP_SIDE, MIRROR_5, closeup_to_photo
 from ...detection.embedded import decode
+from ...detection.search import CLOSEUP_SIDE, MIRROR_5, closeup_to_photo
 from ...faces.warp import invert_affine, resample, transform_points
 from ...procedural.scene import ComposedScene, FaceSprites, SceneConfig, compose_scene
 from ...training.kit.randomness import at_step

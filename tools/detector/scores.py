@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from ...detection.boxes import box_iou
 from ...detection.detectors import FaceDetector, detect_faces
+from ...detection.search import box_iou
 from ...detection.settings import MIN_CONFIDENCE
 from ...faces.align import crop_to_photo_from_landmarks
 from ...faces.warp import transform_points

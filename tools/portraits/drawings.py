@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...core.pictures import image_to_tensor, read_photo, tensor_to_image, write_picture
+from ...latents.encoding import resize
 from ...models.media import medium_fields
-from ...training.losses.reconstruction import resize
 from ...training.stylizer.targets import TARGETS, saturate
 from ..detector.photos import POINTS
 

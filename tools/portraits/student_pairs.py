@@ -21,10 +21,10 @@ from torch import Tensor
 from ...core.picture_files import find_pictures
 from ...core.pictures import image_to_tensor, read_photo, tensor_to_image, write_picture
 from ...faces.masks import face_masks
+from ...latents.encoding import resize
 from ...models.checkpoints import load_encoder, load_generator, load_stylizer
 from ...models.stylizer import draw
 from ...training.finetune.palette import colour_map
-from ...training.losses.reconstruction import resize
 from .drawings import LOOKS, SEED, drawn, portraits, reshaped
 
 SIDE, SMALL, SCENE = 192, 112, 384

@@ -22,6 +22,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...core.callbacks import Callbacks
+from ...core.sheets import comparison_grid
+from ...latents.encoding import check_pictures, mean_squared_error, resize
 from ...latents.sampling import mixed_w_plus, w_statistics
 from ...models.encoder import Encoder, EncoderConfig
 from ...models.types import FaceEncoder, FaceGenerator, device_of
@@ -33,15 +35,7 @@ from ..kit.randomness import at_step
 from ..kit.schedule import warm_up_cosine
 from ..kit.state import State
 from ..kit.step import Step, Update
-from ..losses.reconstruction import (
-    ReconstructionLoss,
-    check_pictures,
-    comparison_grid,
-    frozen_copy,
-    frozen_discriminator,
-    mean_squared_error,
-    resize,
-)
+from ..losses.reconstruction import ReconstructionLoss, frozen_copy, frozen_discriminator
 from .settings import EncoderTrainingConfig
 
 CHANNELS, HIDDEN = EncoderConfig.channels, EncoderConfig.hidden

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...core.sheets import comparison_grid
 from ..kit.precision import autocast
-from ..losses.reconstruction import comparison_grid
 from ..reports.scoring import Draw
 
 PREVIEW_FACES = 5

@@ -20,22 +20,14 @@ import torch
 from torch import Tensor
 
 from ...core.callbacks import Callbacks
+from ...core.sheets import comparison_grid
+from ...latents.encoding import check_pictures, mean_squared_error, resize
 from ...latents.sampling import map_z, w_statistics
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent, device_of, name_of
 from ..kit.loop import train
 from ..kit.state import State
 from ..kit.step import Step
-from ..losses.reconstruction import (
-    ReconstructionLoss,
-    check_pictures,
-    codes_of,
-    comparison_grid,
-    frozen_copy,
-    frozen_discriminator,
-    likeness_loss,
-    mean_squared_error,
-    resize,
-)
+from ..losses.reconstruction import ReconstructionLoss, codes_of, frozen_copy, frozen_discriminator, likeness_loss
 from .settings import PivotalConfig
 
 BETAS = (0.9, 0.999)

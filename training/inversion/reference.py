@@ -19,17 +19,12 @@ from torch import Tensor
 
 from ...core.callbacks import Callbacks
 from ...latents.appearance import layer_amounts, resolve_layer_cut, swap_appearance
+from ...latents.encoding import check_pictures, invert_with_encoder, resize
 from ...latents.settings import ApplyConfig
 from ...models.discriminator import Discriminator
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent, device_of, name_of
-from ..losses.reconstruction import (
-    check_pictures,
-    discriminator_features,
-    feature_distance,
-    frozen_discriminator,
-    resize,
-)
-from .search import Judge, PartwiseSearch, SearchContext, invert_with_encoder
+from ..losses.reconstruction import discriminator_features, feature_distance, frozen_discriminator
+from .search import Judge, PartwiseSearch, SearchContext
 from .settings import InversionConfig, ReferenceConfig
 
 POOLED = 64

@@ -1,4 +1,4 @@
-"""Inversion: the latent whose picture is a given face, from an encoder, by optimisation, or by one after the other.
+"""Inversion by optimisation: the latent whose picture is a given face, from the mean or from what an encoder says.
 
 Optimisation follows StyleGAN2's projector (arXiv 1912.04958, appendix D) and PTI (Roich et al., arXiv 2106.05744), with
 e4e's delta penalty (Tov et al., arXiv 2102.02766). Faces of a batch do not influence each other.
@@ -15,92 +15,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...core.callbacks import Callbacks
-from ...latents.encoding import default_steps, initial_w_plus, refined_w_plus
+from ...core.sheets import comparison_grid
+from ...latents.encoding import check_pictures, mean_squared_error, resize
+from ...latents.encoding import invert_with_encoder as invert_with_encoder
 from ...latents.sampling import w_statistics
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent, device_of
 from ..kit.loop import train
 from ..kit.schedule import warm_up_cosine
 from ..kit.state import State
 from ..kit.step import Step
-from ..losses.reconstruction import (
-    ReconstructionLoss,
-    check_pictures,
-    codes_of,
-    comparison_grid,
-    frozen_copy,
-    frozen_discriminator,
-    likeness_loss,
-    mean_squared_error,
-    resize,
-)
+from ..losses.reconstruction import ReconstructionLoss, codes_of, frozen_copy, frozen_discriminator, likeness_loss
 from .settings import InversionConfig
 
 WARM_UP, HOLD = 0.05, 0.6
 """Shares of the steps in which the learning rate rises, and after which it falls."""
 LEAST_NOISE_SIDE = 8
 """Noise smaller than this is left to the regulariser's coarser scales."""
-
-
-def invert_with_encoder(
-    images: Tensor,
-    encoder: FaceEncoder,
-    generator: FaceGenerator,
-    steps: int | None = None,
-    batch_size: int = 8,
-    callbacks: Callbacks | None = None,
-) -> FaceLatent:
-    """The encoder's latents of `images [N, 3, S, S]` (-1..1, aligned).
-
-    steps      how often it looks, each time at what the generator made of its last answer; each face keeps its best.
-               None is what the encoder was made for: 5 for ReStyle (its own iteration), 1 for all others, which are
-               corrected by what they miss, `w += E(x) - E(G(w))`, without having been trained for it.
-    callbacks  progress (mean squared error), previews (row: target, row: found), a question whether to stop, after
-               which every face keeps the best so far, those not yet looked at being looked at once.
-
-    Raises ValueError when encoder and generator do not fit together.
-    """
-    check_pictures(images)
-    callbacks = callbacks or Callbacks()
-    if (encoder.num_ws, encoder.w_dim) != (generator.num_ws, generator.w_dim):
-        raise ValueError(
-            f"The encoder gives {encoder.num_ws} codes of length {encoder.w_dim}, but the generator takes "
-            f"{generator.num_ws} of length {generator.w_dim}. Load the encoder that was trained for this generator."
-        )
-    looks = default_steps(encoder) if steps is None else steps
-    if looks < 1:
-        raise ValueError(f"`steps` is {steps}; the encoder has to look at least once.")
-    device, stopped = device_of(generator), False
-    parts = images.split(batch_size)
-    found: list[Tensor] = []
-    errors: list[Tensor] = []
-    with torch.no_grad():
-        for number, part in enumerate(parts):
-            part = part.to(device, torch.float32)
-            seen, target = resize(part, encoder.resolution), resize(part, generator.resolution)
-            first = codes = best = initial_w_plus(encoder, seen, generator)
-            best_error = torch.full((len(part),), math.inf, device=device)
-            for look in range(1, looks + 1):
-                picture = generator.generator.synthesis(codes)
-                error = mean_squared_error(picture, target)
-                better = error < best_error
-                best = torch.where(better[:, None, None], codes, best)
-                best_error = torch.where(better, error, best_error)
-                done = number * looks + look
-                if callbacks.on_preview is not None and looks > 1:
-                    callbacks.on_preview(done, comparison_grid(target, picture))
-                stopped |= callbacks.after(done, len(parts) * looks, {"error": float(best_error.mean())})
-                if look == looks or stopped:
-                    break
-                codes = refined_w_plus(encoder, seen, codes, picture, first, generator)
-            found.append(best)
-            errors.append(best_error)
-    return FaceLatent(
-        w_plus=torch.cat(found),
-        noise=None,
-        w_space=generator.w_space,
-        reconstruction_error=torch.cat(errors),
-        generator=generator.style,
-    )
 
 
 def invert_by_optimisation(

@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...latents.encoding import resize
 from ...models.discriminator import Discriminator
 from .adversarial import second_moments, texture_distance
-from .reconstruction import discriminator_features, resize
+from .reconstruction import discriminator_features
 from .semantic import self_similarity_distance
 
 STRUCTURE_SIZES = (8, 32)

@@ -9,24 +9,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...latents.encoding import initial_w_plus, is_iterative
+from ...latents.encoding import initial_w_plus, is_iterative, resize
 from ...models.discriminator import Discriminator
 from ...models.dlib import SAME_PERSON
 from ...models.encoder import Encoder
 from ...models.types import FaceEncoder, FaceGenerator
-
-PREVIEW_FACES = 4
-READ_AT_ONCE = 16
-NAMED_FACES = 8
-"""In one sentence."""
-SMALLEST_FACE = 16
-"""Fewer pixels a side show nobody."""
 
 
 class ReconstructionLoss:
@@ -66,11 +59,6 @@ def likeness_loss(terms: dict[str, Tensor], config: Any) -> Tensor:
     """`[N]`: the sum of `ReconstructionLoss.terms`, weighted by `pixel_weight`, `feature_weight` and `code_weight`."""
     weights = {"pixel": config.pixel_weight, "feature": config.feature_weight, "code": config.code_weight}
     return torch.stack([weights[name] * term for name, term in terms.items()]).sum(0)
-
-
-def mean_squared_error(pictures: Tensor, target: Tensor) -> Tensor:
-    """`[N]` of pictures `[N, 3, R, R]`, clamped to -1..1 as they would be shown."""
-    return (pictures.clamp(-1.0, 1.0) - target).square().mean((1, 2, 3))
 
 
 def peak_signal_to_noise(error: Tensor) -> Tensor:
@@ -149,56 +137,3 @@ def codes_of(
         return descriptors * (descriptors.shape[1] ** 0.5 / SAME_PERSON)
 
     return who if isinstance(network, Encoder) and network.face is not None else codes
-
-
-@torch.no_grad()
-def face_distances(encoder: FaceEncoder | None, pictures: Tensor, prediction: Tensor) -> Tensor | None:
-    """How far apart faces `[N, 3, S, S]` and what is drawn of them `[N, 3, R, R]` are (-1..1), `[N]` on the CPU: up to
-    `dlib.SAME_PERSON` they show the same person. None where the encoder has no branch that tells people apart.
-    """
-    network = None if encoder is None else encoder.network
-    if not isinstance(network, Encoder) or network.face is None:
-        return None
-    device = network.mean_latent.device
-    found = []
-    for face, picture in zip(pictures.split(READ_AT_ONCE), prediction.split(READ_AT_ONCE), strict=True):
-        seen = [cast(Tensor, network.describe(part.to(device).clamp(-1.0, 1.0))) for part in (face, picture)]
-        found.append(torch.linalg.vector_norm(seen[0] - seen[1], dim=1).cpu())
-    return torch.cat(found)
-
-
-def unlike(distances: Tensor | None, way_out: str) -> str:
-    """Which faces come out as somebody else, in a sentence, and what to do; empty where there are none."""
-    far = [] if distances is None else [n for n, d in enumerate(distances.tolist()) if not d <= SAME_PERSON]
-    if not far or distances is None:
-        return ""
-    named = ", ".join(str(n + 1) for n in far[:NAMED_FACES]) + (" and others" if len(far) > NAMED_FACES else "")
-    faces = f"Faces {named} of {len(distances)} do" if len(far) > 1 else f"Face {named} of {len(distances)} does"
-    worst = f"distance {float(distances.max()):.2f}, up to {SAME_PERSON} it is the same person"
-    return f"{faces} not look like the photo when drawn ({worst}). {way_out}"
-
-
-def resize(pictures: Tensor, size: int) -> Tensor:
-    """Square pictures `[N, 3, S, S]` at `size` pixels, anti-aliased."""
-    if pictures.shape[2] == size:
-        return pictures
-    return F.interpolate(pictures, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
-
-
-def check_pictures(images: Tensor) -> None:
-    """Raises ValueError unless there are square RGB pictures `[N, 3, S, S]` that can show a face."""
-    if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3] or images.shape[0] == 0:
-        raise ValueError(
-            f"The faces have shape {tuple(images.shape)}; at least one square RGB picture [N, 3, S, S] is needed. "
-            "Align the photo first."
-        )
-    if images.shape[2] < SMALLEST_FACE:
-        raise ValueError(
-            f"The faces are only {images.shape[2]} pixels a side; give aligned faces of at least {SMALLEST_FACE}."
-        )
-
-
-def comparison_grid(*rows: Tensor, faces: int = PREVIEW_FACES) -> Tensor:
-    """`[3, kR, nR]` in 0..1 of the first n <= `faces` of k batches `[N, 3, R, R]` (-1..1), a row for each batch."""
-    strips = [torch.cat(list(row[:faces].detach()), 2) for row in rows]
-    return (torch.cat(strips, 1).float().clamp(-1.0, 1.0) + 1.0) / 2.0

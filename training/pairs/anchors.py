@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from ...core.callbacks import Callbacks
+from ...latents.encoding import check_pictures, resize
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent, device_of
 from ..inversion.search import invert_by_optimisation
 from ..inversion.settings import InversionConfig
-from ..losses.reconstruction import check_pictures, resize
 from .candidates import PicturesWithLatents
 
 REFERENCE_FACES = 128

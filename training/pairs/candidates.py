@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ...latents.encoding import check_pictures, resize
 from ...models.types import FaceGenerator, FaceLatent, device_of, name_of
-from ..losses.reconstruction import check_pictures, resize
 from .renderer import IDENTITY, to_bytes
 from .settings import PairsConfig
 

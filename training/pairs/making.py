@@ -11,9 +11,10 @@ from torch import Tensor
 
 from ...core.callbacks import Callbacks, batched
 from ...core.settings import to_mapping
+from ...core.sheets import comparison_grid
+from ...latents.encoding import mean_squared_error
 from ...models.identity import IdentityNetwork
 from ...models.types import FaceGenerator, device_of
-from ..losses.reconstruction import comparison_grid, mean_squared_error
 from .candidates import Candidates, PicturesWithLatents, all_candidates
 from .filters import drop_counts, filter_pairs
 from .manifest import merge_pairs

@@ -27,6 +27,7 @@ from torch import Tensor
 from ...core.callbacks import Callbacks
 from ...core.filters import luma
 from ...core.settings import to_mapping
+from ...core.sheets import comparison_grid
 from ...latents.sampling import mixed_w_plus, w_statistics
 from ...models.types import FaceGenerator, device_of
 from ..data.inputs import check_source
@@ -42,7 +43,6 @@ from ..kit.state import State
 from ..kit.step import Step, Update
 from ..losses.adversarial import discriminator_loss, generator_loss, r1_penalty
 from ..losses.pictures import edge_distance, feature_distance, importance, pixel_distance
-from ..losses.reconstruction import comparison_grid
 from ..losses.semantic import HIGHEST_RESOLUTION, SemanticWeights, schedule, self_similarity_distance, semantic_terms
 from .renderer import PairRenderer, check_generators, move_pictures
 from .supervision_settings import PairSupervisionConfig

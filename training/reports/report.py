@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...latents.encoding import mean_squared_error, resize
 from ...latents.sampling import sample_latent, synthesise
 from ...models.discriminator import Discriminator
 from ...models.types import FaceGenerator, FaceLatent, device_of
 from ..losses.distances import d_kid, sliced_patch_distance, structure_distance
-from ..losses.reconstruction import frozen_discriminator, mean_squared_error, peak_signal_to_noise, resize
+from ..losses.reconstruction import frozen_discriminator, peak_signal_to_noise
 from ..losses.semantic import feature_loss, self_similarity_loss
 
 FRESH_FACES = 48

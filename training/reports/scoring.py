@@ -19,9 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...latents.encoding import resize
 from ...models.discriminator import Discriminator
 from ..losses.distances import STRUCTURE_SIZES, PatchJudge
-from ..losses.reconstruction import discriminator_features, resize
+from ..losses.reconstruction import discriminator_features
 from ..losses.semantic import self_similarity_distance
 
 FACES = 16

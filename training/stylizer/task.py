@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core.callbacks import Callbacks
+from ...core.sheets import comparison_grid
 from ...models.checkpoints import ORIGIN
 from ...models.media.cel import DRAWING
 from ...models.stylizer import DIRECT_GAIN, MAX_LEVEL, FastStylizer, FastStylizerConfig
@@ -26,7 +27,6 @@ from ..kit.schedule import warm_up_cosine
 from ..kit.state import State
 from ..kit.step import Step, Update
 from ..losses.adversarial import discriminator_loss, generator_loss
-from ..losses.reconstruction import comparison_grid
 from .dataset import Batch, Source
 from .settings import AUTOMATIC_MEDIUM, StylizerConfig
 
