@@ -50,7 +50,7 @@ def image_to_tensor(image: Tensor, repair: bool = True) -> Tensor:
 
 
 def photos_of(image: Tensor) -> Tensor:
-    """The same, but that uint8 without alpha stays uint8 in 0..255: a view `[B, 3, H, W]`, for `pixels.to_floats`."""
+    """The same, but that uint8 without alpha stays uint8 in 0..255: a view `[B, 3, H, W]`, for `to_floats`."""
     whole = image.is_floating_point() or image.shape[-1] != 3
     return image_to_tensor(image) if whole else image.permute(0, 3, 1, 2)
 
@@ -67,8 +67,6 @@ def _in_unit(image: Tensor) -> Tensor:
 
 def _checked(pictures: Tensor, repair: bool) -> Tensor:
     """The pictures with pixels that are no numbers told of, and filled where asked."""
-    from .pixels import all_numbers, are_numbers, fill
-
     if all_numbers(pictures):
         return pictures
     good = are_numbers(pictures)
@@ -238,3 +236,52 @@ def write_picture(
         image = (image_to_tensor(image[None])[0].permute(1, 2, 0) + 1) / 2
     picture = to_pil(image)
     return write_atomically(path, lambda file: picture.save(file, **options))
+
+
+def to_floats(pictures: Tensor) -> Tensor:
+    """uint8 in 0..255 as float32 in -1..1, contiguous; others stay as they are."""
+    import torch
+
+    if pictures.dtype != torch.uint8:
+        return pictures
+    return pictures.to(torch.float32, memory_format=torch.contiguous_format).div_(255).mul_(2).sub_(1)
+
+
+def all_numbers(pictures: Tensor) -> bool:
+    """Whether all values are finite."""
+    # A sum is, unless one of them is not or it overflows, and needs no memory.
+    return bool(pictures.sum().isfinite()) or bool(are_numbers(pictures).all())
+
+
+def are_numbers(pictures: Tensor) -> Tensor:
+    """`[..., C, H, W]` to `[..., 1, H, W]`: whether every channel of a pixel is finite."""
+    return pictures.isfinite().all(-3, keepdim=True)
+
+
+def finite(pictures: Tensor) -> Tensor:
+    """Pictures `[N, C, H, W]` or one `[C, H, W]`, any pixels that are no numbers filled.
+
+    Without this a single one reaches every pixel of what is filtered, or clamped to the range of the picture.
+    """
+    if all_numbers(pictures):
+        return pictures
+    good = are_numbers(pictures)
+    if pictures.ndim == 3:
+        return fill(pictures[None], good[None])[0]
+    return fill(pictures, good)
+
+
+def fill(pictures: Tensor, good: Tensor) -> Tensor:
+    """Pictures `[N, C, H, W]` whose pixels outside `good` `[N, 1, H, W]` take the mean of the nearest good ones.
+
+    Nearest on a pyramid of halvings; a picture without any gets 0.
+    """
+    import torch.nn.functional as F
+
+    known = pictures.where(good, 0.0)
+    if bool(good.all()) or max(pictures.shape[-2:]) <= 1:
+        return known
+    share = F.avg_pool2d(good.to(known), 2, ceil_mode=True)
+    colours = F.avg_pool2d(known, 2, ceil_mode=True) / share.clamp(min=1e-6)
+    coarse = fill(colours, share > 0)
+    return known.where(good, F.interpolate(coarse, pictures.shape[-2:], mode="nearest"))

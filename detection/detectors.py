@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..core.pixels import finite
+from ..core.pictures import finite
 from ..faces.types import Detection
 from .settings import DETECTORS, MIN_CONFIDENCE, YUNET_WEIGHTS
 

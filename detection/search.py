@@ -165,15 +165,14 @@ def expected_place(heat: Tensor) -> Tensor:
     return torch.stack([(share.sum(2) * x).sum(-1), (share.sum(3) * y).sum(-1)], dim=-1)
 
 
-def closeup_to_photo(landmarks: Tensor, size: int, eye_distance: float = 0.25) -> Tensor:
+def closeup_to_photo(landmarks: Tensor, size: int) -> Tensor:
     """Maps [N,2,3] from upright square close-ups to the photo: the least-squares similarity from an average face.
 
     Args:
         landmarks: [N,5,2] in photo pixels.
         size: side of the close-up in pixels.
-        eye_distance: of the average face, in sides of the close-up.
     """
-    model = _CANONICAL.to(landmarks) * (eye_distance * size)
+    model = _CANONICAL.to(landmarks) * (size / 4)
     model_centre = model.mean(0)
     centre = landmarks.mean(1, keepdim=True)
     x, y = (model - model_centre).unbind(1)

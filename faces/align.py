@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
-from ..core.pixels import finite, to_floats
+from ..core.pictures import finite, to_floats
 from .types import FaceCrops
 from .warp import invert_affine, reflect_index, resample, scale_of, transform_points
 

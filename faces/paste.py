@@ -11,7 +11,7 @@ from kornia.color import lab_to_rgb, rgb_to_lab
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
-from ..core.pixels import are_numbers, fill, finite, to_floats
+from ..core.pictures import are_numbers, fill, finite, to_floats
 from .align import landmarks_in_crop
 from .masks import border_window, face_depth, face_masks
 from .types import FaceCrops

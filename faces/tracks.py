@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..core.pixels import finite, to_floats
+from ..core.pictures import finite, to_floats
 from .policies import CHOICES, LONGEST_GAP
 from .types import FaceCrops
 from .warp import scale_of, transform_points
@@ -141,9 +141,9 @@ def track_faces(faces: FaceCrops, longest_gap: int = LONGEST_GAP) -> Tensor:
     return result
 
 
-def tracks_of(faces: FaceCrops, longest_gap: int = LONGEST_GAP) -> Tensor:
+def tracks_of(faces: FaceCrops) -> Tensor:
     """The tracks [N] that the faces carry, or those that are found now."""
-    return track_faces(faces, longest_gap) if faces.track is None else faces.track.cpu()
+    return track_faces(faces) if faces.track is None else faces.track.cpu()
 
 
 def choose_tracks(faces: FaceCrops, track: Tensor, choice: str = "all", index: int = 0) -> Tensor:

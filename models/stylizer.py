@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core.pixels import finite, to_floats
+from ..core.pictures import finite, to_floats
 from .media import FIELDS, MEDIA, medium_fields
 
 SLOPE = 0.1

@@ -76,12 +76,12 @@ def ink(g: GBuffer, edge: Tensor, width: float, weight: Tensor) -> Tensor:
     return smoothstep(-0.18, 0.18, spread - threshold)
 
 
-def contours(g: GBuffer, step: float = 0.075) -> tuple[Tensor, Tensor]:
-    """(outline of the figure, lines inside it): where the region changes, or the depth jumps by more than `step`."""
+def contours(g: GBuffer) -> tuple[Tensor, Tensor]:
+    """(outline of the figure, lines inside it): where the region changes, or the depth jumps."""
     merged = regions(g["label"])
     outline = boundaries((merged != int(Label.BACKGROUND)).to(merged.dtype))
     inner = boundaries(merged)
-    depth, limit = g["depth"], step * 256 / g["depth"].shape[-1]
+    depth, limit = g["depth"], 0.075 * 256 / g["depth"].shape[-1]
     jump = torch.maximum((depth - shift(depth, 1, 0)).abs(), (depth - shift(depth, 0, 1)).abs()) > limit
     jump = jump & (merged != int(Label.BACKGROUND))
     return outline, torch.maximum(inner, jump.float())

@@ -87,7 +87,6 @@ def _ramp(x: Tensor, low: float, high: float) -> Tensor:
 _MASCULINE = (0.06, 0.15, 0.36, 0.56, 0.72, 0.81, 0.87, 0.90, 0.93, 0.94)
 _FEMININE = (0.008, 0.02, 0.07, 0.12, 0.15, 0.22, 0.31, 0.54, 0.72, 0.87)
 BALD, BUZZ, SHORT, SIDE_PART, SWEPT, CURLY, AFRO, LONG, WAVY, BOB, BUN = range(11)
-NUM_HAIR_STYLES = 11
 
 
 def parameters_from_z(z: Tensor) -> FaceParameters:

@@ -125,14 +125,14 @@ def as_tensor(value: Any) -> Tensor | None:
     return None
 
 
-def plain_text(value: Any, limit: int = 200) -> str:
+def plain_text(value: Any) -> str:
     """A short text for a value of a file; a nested one is named by its kind, since writing it out might never end."""
     if value is None or isinstance(value, (bool, float)):
         return str(value)
     if isinstance(value, int):
         return str(value) if abs(value) < 1 << 200 else "a huge number"
     if isinstance(value, str):
-        return value if len(value) <= limit else value[:limit] + "..."
+        return value if len(value) <= 200 else value[:200] + "..."
     if isinstance(value, (list, tuple)) and len(value) <= 32 and all(_is_short(item) for item in value):
         return str(list(value))
     return f"({type(value).__name__})"

@@ -8,8 +8,15 @@ import torch
 from hypothesis import given, settings
 from torch import Tensor
 
-from facestylist.core.pictures import alpha_of, image_to_tensor, tensor_to_image, to_pil, with_alpha
-from facestylist.core.pixels import are_numbers, finite
+from facestylist.core.pictures import (
+    alpha_of,
+    are_numbers,
+    finite,
+    image_to_tensor,
+    tensor_to_image,
+    to_pil,
+    with_alpha,
+)
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 sides = st.integers(1, 19)

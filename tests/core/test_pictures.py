@@ -17,10 +17,10 @@ from facestylist.core.pictures import (
     read_picture,
     tensor_to_bytes,
     tensor_to_image,
+    to_floats,
     to_pil,
     write_picture,
 )
-from facestylist.core.pixels import to_floats
 
 
 def test_there_and_back() -> None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ...core.pictures import tensor_to_image, to_pil
 from ...core.sheets import font
 from ...procedural import render, sample_parameters, select
-from ...procedural.sample_scene import to_pil_image
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -37,7 +37,7 @@ CORNER = 72
 def portrait(look: str) -> Image.Image:
     """The person in a look, `ICON` pixels square."""
     person = select(sample_parameters(40, torch.Generator().manual_seed(SEED)), [PERSON])
-    return to_pil_image(render(person, ICON, look=look).image[0])
+    return to_pil(tensor_to_image(render(person, ICON, look=look).image)[0])
 
 
 def icon() -> Image.Image:

@@ -15,9 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...core.pictures import image_to_tensor, read_picture
+from ...core.pictures import image_to_tensor, read_picture, tensor_to_image, to_pil
 from ...faces.warp import resample
-from ...procedural.sample_scene import to_pil_image
 from ...runtime.folders import SAMPLE_CLIP, SAMPLE_GROUP, SAMPLES
 
 FRAMES, FRAMES_PER_SECOND = 24, 12
@@ -57,7 +56,7 @@ def main() -> None:
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": "23", "preset": "slow"}
         for frame in frames():
-            container.mux(stream.encode(av.VideoFrame.from_image(to_pil_image(frame))))
+            container.mux(stream.encode(av.VideoFrame.from_image(to_pil(tensor_to_image(frame[None])[0]))))
         container.mux(stream.encode())
 
 

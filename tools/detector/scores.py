@@ -10,7 +10,6 @@ import torch
 
 from ...detection.detectors import FaceDetector, detect_faces
 from ...detection.search import box_iou
-from ...detection.settings import MIN_CONFIDENCE
 from ...faces.align import crop_to_photo_from_landmarks
 from ...faces.warp import transform_points
 from ...procedural.scene import ComposedScene, FaceSprites, SceneConfig, compose_scene
@@ -21,7 +20,6 @@ def evaluate_detector(
     sprites: FaceSprites,
     scenes: int,
     seed: int,
-    min_confidence: float = MIN_CONFIDENCE,
     on_scene: Callable[[ComposedScene, list[Any]], None] | None = None,
 ) -> dict[str, float]:
     """Measures a detector on composed scenes.
@@ -31,7 +29,6 @@ def evaluate_detector(
         sprites: faces of people it was not trained on.
         scenes: how many scenes, of several sizes and shapes, with faces from 20 pixels up.
         seed: draws the scenes.
-        min_confidence: see `detect_faces`.
         on_scene: called with each scene and what was found in it.
 
     Returns:
@@ -49,7 +46,7 @@ def evaluate_detector(
     for number in range(scenes):
         height, width = shapes[number % len(shapes)]
         scene = compose_scene(sprites, SceneConfig(height=height, width=width, smallest=20.0, max_tilt=45.0), generator)
-        found = detect_faces(detector, scene.image, min_confidence)
+        found = detect_faces(detector, scene.image)
         truths += len(scene.boxes)
         taken = torch.zeros(len(found), dtype=torch.bool)
         overlap = box_iou(scene.boxes, torch.stack([f.box for f in found])) if found else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,25 +33,21 @@ def render_shard(
     folder: Path,
     seed: int,
     size: int,
-    look: str = "photo",
     count: int = SHARD_SIZE,
     renderer: Renderer | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Writes `<look>-<size>-<seed>-{images,labels}.npy` (uint8 `[count, S, S, 3]` and `[count, S, S]`) unless there."""
+    """Writes `photo-<size>-<seed>-{images,labels}.npy` (uint8 `[count, S, S, 3]` and `[count, S, S]`) unless there."""
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{look}-{size}-{seed:05d}"
+    stem = f"photo-{size}-{seed:05d}"
     if (folder / f"{stem}-labels.npy").exists():
         return
     renderer = renderer or Renderer()
     z = shard_z(seed, SHARD_SIZE)[:count]
     images, labels = [], []
     for start in range(0, count, 40):
-        part = renderer.render(parameters_from_z(z[start : start + 40]), size, look, fast=True)
+        part = renderer.render(parameters_from_z(z[start : start + 40]), size, "photo", fast=True)
         images.append(((part.image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy())
         labels.append(part.labels.numpy())
-        if on_progress:
-            on_progress(min(start + 40, count), count)
     _save(folder / f"{stem}-images.npy", np.concatenate(images))
     _save(folder / f"{stem}-labels.npy", np.concatenate(labels))  # last: its presence says the shard is whole
 
@@ -77,13 +72,13 @@ class FaceData:
         return len(self.images)
 
 
-def available_seeds(folder: Path, size: int, look: str = "photo") -> list[int]:
+def available_seeds(folder: Path, size: int) -> list[int]:
     """Seeds of the whole shards in `folder`, held-out one left out."""
-    seeds = sorted(int(p.name.split("-")[-2]) for p in folder.glob(f"{look}-{size}-*-labels.npy"))
+    seeds = sorted(int(p.name.split("-")[-2]) for p in folder.glob(f"photo-{size}-*-labels.npy"))
     return [seed for seed in seeds if seed != HELD_OUT_SEED]
 
 
-def load_shards(folder: Path, size: int, seeds: list[int], look: str = "photo", render_size: int = 128) -> FaceData:
+def load_shards(folder: Path, size: int, seeds: list[int], render_size: int = 128) -> FaceData:
     """Shards rendered at `render_size`, averaged down to `size`.
 
     Raises:
@@ -92,7 +87,7 @@ def load_shards(folder: Path, size: int, seeds: list[int], look: str = "photo", 
     images, labels, z = [], [], []
     factor = render_size // size
     for seed in seeds:
-        stem = f"{look}-{render_size}-{seed:05d}"
+        stem = f"photo-{render_size}-{seed:05d}"
         pictures = torch.from_numpy(np.load(folder / f"{stem}-images.npy")).permute(0, 3, 1, 2)
         maps = torch.from_numpy(np.load(folder / f"{stem}-labels.npy"))
         if factor > 1:

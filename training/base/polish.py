@@ -133,10 +133,10 @@ class PolishTask(AutoencoderTask):
         return logits.float(), features
 
     @torch.no_grad()
-    def samples(self, count: int, seed: int = 0) -> Tensor:
+    def samples(self, count: int) -> Tensor:
         """`[count, 3, S, S]` in -1..1, of z."""
         generator = self.average["generator"]
-        z = torch.randn(count, generator.config.z_dim, generator=torch.Generator().manual_seed(seed))
+        z = torch.randn(count, generator.config.z_dim, generator=torch.Generator().manual_seed(0))
         with autocast(self.config.precision, self.device):
             parts = [draw(generator, generator.mapping(part.to(self.device))) for part in z.split(16)]
         return torch.cat(parts).clamp(-1, 1).cpu()

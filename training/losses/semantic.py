@@ -54,13 +54,13 @@ def schedule(kind: str, progress: float) -> float:
     raise ValueError(f"Unknown schedule {kind!r}; choose cosine, constant or ramp_up.")
 
 
-def feature_loss(target: Features, source: Features, eps: float = 1e-8) -> Tensor:
-    """L_feat: mean over 8, 16 and 32 px of `|F^t - F^s|^2 / (|F^s|^2 + eps)`, per face, then averaged."""
+def feature_loss(target: Features, source: Features) -> Tensor:
+    """L_feat: mean over 8, 16 and 32 px of `|F^t - F^s|^2 / (|F^s|^2 + 1e-8)`, per face, then averaged."""
     distances = []
     for r in _present(target, FEATURE_RESOLUTIONS):
         t, s = target[r].float(), source[r].detach().float()
         power = s.square().sum((1, 2, 3))
-        distances.append(((t - s).square().sum((1, 2, 3)) / (power + eps)).mean())
+        distances.append(((t - s).square().sum((1, 2, 3)) / (power + 1e-8)).mean())
     return torch.stack(distances).mean()
 
 
