@@ -37,7 +37,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...core.pictures import write_picture
     from ...core.sheets import contact_sheet
     from ...headless.runner import Runner
-    from ...headless.workflow_file import read_workflow_file
+    from ...headless.workflow import read_workflow_file
     from ...runtime.folders import current_folders, list_embedded_styles, use_folders
 
     check_writable(args.out, folder=True)

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    from ...headless.workflow_file import read_workflows
+    from ...headless.workflow import read_workflows
 
     check_writable(args.output_dir, folder=True)
     documents = read_workflows(args.workflow)
@@ -53,7 +53,7 @@ def _prepare(
 ) -> Workflow:
     """The workflow of a file or, where that cannot be run, the prompt that its picture was made with."""
     from ...headless.prompts import WorkflowError
-    from ...headless.workflow_file import is_ui_format
+    from ...headless.workflow import is_ui_format
 
     try:
         return prepare(documents[0])

@@ -15,7 +15,7 @@ from graph_files import CLASSES
 from facestylist.headless import builtin_nodes
 from facestylist.headless.prompts import WorkflowError
 from facestylist.headless.runner import Runner
-from facestylist.headless.workflow_file import read_workflows
+from facestylist.headless.workflow import read_workflows
 
 Path_ = tuple[Any, ...]
 FOUND = json.loads((Path(__file__).parent / "broken_workflows.json").read_text())

@@ -13,8 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from facestylist.headless.prompts import WorkflowError
 from facestylist.headless.values import expand_text, format_date, set_input, set_seeds
-from facestylist.headless.workflow import Workflow, to_workflow
-from facestylist.headless.workflow_file import read_workflow_file, read_workflows
+from facestylist.headless.workflow import Workflow, read_workflow_file, read_workflows, to_workflow
 
 TYPES: dict[str, Any] = {
     "Source": {
