@@ -97,7 +97,7 @@ class MakePairs(WithSettings):
         from ..pipeline.networks import placed
         from ..runtime.progress import ProgressReporter
         from ..training.pairs.making import make_pairs
-        from ..training.pairs.report import describe
+        from ..training.pairs.preview import describe
 
         config = read_settings(PairsConfig, widgets, settings)
         people = _known("photos", photos, "photo_latent", photo_latent)
@@ -286,7 +286,7 @@ class LoadPairs(Node):
     def run(self, file: str) -> tuple[StylePairs, str]:
         from ..runtime.folders import find_input
         from ..training.pairs.manifest import load_pairs
-        from ..training.pairs.report import describe
+        from ..training.pairs.preview import describe
 
         pairs = load_pairs(find_input(file))
         return pairs, describe(pairs)

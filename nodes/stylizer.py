@@ -188,8 +188,7 @@ class TrainFastStylizer(WithSettings):
         from ..core.pictures import tensor_to_image
         from ..pipeline.train import training_run
         from ..training.reports.curves import loss_map
-        from ..training.stylizer.dataset import pair_batches, shown_pictures
-        from ..training.stylizer.manifest import shown_pairs
+        from ..training.stylizer.dataset import pair_batches, shown_pairs, shown_pictures
         from ..training.stylizer.task import StylizerTask, chosen_medium, run_identity, train_stylizer
 
         config = read_settings(StylizerConfig, widgets, settings)
@@ -232,7 +231,7 @@ def _pairs(
 ) -> list[tuple[Tensor, Tensor, float]]:
     """The pairs as pictures in -1..1 with their levels."""
     from ..core.pictures import image_to_tensor
-    from ..training.stylizer.manifest import pair_pictures
+    from ..training.stylizer.dataset import pair_pictures
 
     if pairs is not None:
         if source is None or target is None:

@@ -77,8 +77,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...training.pairs.export import export_pairs, fill_in
     from ...training.pairs.making import make_pairs
     from ...training.pairs.manifest import save_pairs
-    from ...training.pairs.preview import preview_pairs
-    from ...training.pairs.report import describe
+    from ...training.pairs.preview import describe, preview_pairs
 
     # What would only be found wrong after minutes of work is asked for first.
     fill_in(args.prompt, style="", level="", degree="", origin="")

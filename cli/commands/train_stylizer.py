@@ -72,11 +72,12 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from ...training.stylizer.dataset import (
         STUDIO_SHARE,
         pair_batches,
+        pair_pictures,
         rendered_pair_batches,
+        shown_pairs,
         shown_pictures,
         shown_twins,
     )
-    from ...training.stylizer.manifest import pair_pictures, shown_pairs
     from ...training.stylizer.rendered_pairs import load_twins
     from ...training.stylizer.targets import TARGETS
     from ...training.stylizer.task import chosen_medium, train_stylizer

@@ -1,4 +1,4 @@
-"""What every format module gives back, in one shape, and the error they all raise."""
+"""What every format module gives back, in one shape."""
 
 from __future__ import annotations
 

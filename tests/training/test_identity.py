@@ -21,8 +21,7 @@ from facestylist.training.pairs import supervise
 from facestylist.training.pairs.supervision_settings import PairSupervisionConfig
 from facestylist.training.pairs.types import StylePairs
 from facestylist.training.stylizer import task
-from facestylist.training.stylizer.dataset import shown_pictures, shown_twins
-from facestylist.training.stylizer.manifest import shown_pairs
+from facestylist.training.stylizer.dataset import shown_pairs, shown_pictures, shown_twins
 from facestylist.training.stylizer.settings import StylizerConfig
 
 Made = tuple[FaceGenerator, FaceGenerator, StylePairs]

@@ -20,8 +20,8 @@ from facestylist.training.pairs.candidates import PicturesWithLatents
 from facestylist.training.pairs.filters import REASONS, filter_pairs
 from facestylist.training.pairs.making import make_pairs
 from facestylist.training.pairs.manifest import load_pairs, merge_pairs, save_pairs
+from facestylist.training.pairs.preview import describe
 from facestylist.training.pairs.renderer import PairRenderer, _matrices, from_bytes, level_generators, move_pictures
-from facestylist.training.pairs.report import describe
 from facestylist.training.pairs.scores import SCORES, PictureHashes, duplicate_mask
 from facestylist.training.pairs.settings import PairsConfig
 from facestylist.training.pairs.types import StylePairs

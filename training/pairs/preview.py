@@ -1,4 +1,4 @@
-"""A sheet of pseudo-pairs that a person can judge: a row for each level and origin, scores below the pictures."""
+"""Pseudo-pairs for people to judge: a sheet, a row for each level and origin, scores below the pictures; and counts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ...models.types import FaceGenerator
+from .filters import REASONS
 from .renderer import PairRenderer, to_bytes
 from .types import PAIR_LEVELS, PAIR_ORIGINS, StylePairs
 
@@ -92,3 +93,20 @@ def _picture(side: Tensor, size: int) -> Any:
 
 def _font(size: int) -> Any:
     return ImageFont.load_default(size)
+
+
+def describe(pairs: StylePairs) -> str:
+    """What happened while pairs were made: a table of counts by level and origin, then remarks; lines of plain text."""
+    report = pairs.report
+    lines = [f"{len(pairs)} pairs: {_whose(pairs.source.style)} to {_whose(pairs.target.style)}"]
+    for row in report.get("rows", []):
+        dropped = [f"{row[reason]} {reason}" for reason in REASONS[1:] if row.get(reason)]
+        lines.append(
+            f"level {row['level']} {row['origin']}: {row['kept']} of {row['made']} kept"
+            + (f", dropped: {', '.join(dropped)}" if dropped else "")
+        )
+    return "\n".join(lines + list(report.get("notes", [])))
+
+
+def _whose(style: str) -> str:
+    return style or "the base generator"

@@ -6,7 +6,7 @@ Batch number n depends on the seed and n alone, so a resumed run goes on with th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,16 +17,20 @@ from torch import Tensor
 from ...core.filters import box_blur, saturate
 from ...models.media import medium_fields
 from ...models.stylizer import MAX_LEVEL
+from ...models.types import FaceGenerator
 from ...procedural.backgrounds import draw_background, draw_shapes, uniform
 from ...procedural.labels import Label
-from ..kit.fingerprint import fingerprint
+from ..kit.fingerprint import fingerprint, generator_fingerprint
 from ..kit.randomness import at_step
+from ..pairs.renderer import PairRenderer
+from ..pairs.types import StylePairs, pairs_fingerprint
 from . import randomise
 from .randomise import between
 from .rendered_pairs import Layers
 from .targets import Target
 
 FEATURES = (Label.EYE, Label.BROW, Label.UPPER_LIP, Label.LOWER_LIP, Label.MOUTH, Label.GLASSES)
+DRAWN_AT_ONCE = 16
 STUDIO_SHARE = 0.25
 """Enough for a sketch to leave the paper behind a face in a studio white; no other share was tried."""
 Pair = tuple[Tensor, Tensor, float]
@@ -250,3 +254,27 @@ def _square(both: Tensor, size: int, generator: torch.Generator) -> Tensor:
     part = both[..., top : top + side, left : left + side]
     part = F.interpolate(part, size=(size, size), mode="bilinear", antialias=side > size, align_corners=False)
     return part.flip(3) if uniform(generator) < 0.5 else part
+
+
+def shown_pairs(pairs: StylePairs, source: FaceGenerator, target: FaceGenerator) -> dict[str, Any]:
+    """What decides the batches of a source of `pair_pictures`, see `identity`; drawn pictures differ in their last bits
+    from machine to machine."""
+    return {
+        "pairs": pairs_fingerprint(pairs),
+        "source": generator_fingerprint(source, discriminator=False),
+        "target": generator_fingerprint(target, discriminator=False),
+    }
+
+
+def pair_pictures(pairs: StylePairs, source: FaceGenerator, target: FaceGenerator) -> Iterator[Pair]:
+    """Every pair of a manifest, drawn by the generators it was made with.
+
+    Raises:
+        ValueError: the pairs were made with other generators.
+    """
+    renderer = PairRenderer(pairs, source, target)
+    for start in range(0, len(pairs), DRAWN_AT_ONCE):
+        rows = list(range(start, min(start + DRAWN_AT_ONCE, len(pairs))))
+        before, after = renderer(rows)
+        for row, one, other in zip(rows, before.cpu(), after.cpu(), strict=True):
+            yield one, other, float(pairs.level[row])
