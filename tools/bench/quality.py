@@ -28,6 +28,7 @@ from torch import Tensor
 from ...core.callbacks import Callbacks
 from ...core.files import write_atomically
 from ...core.settings import from_mapping, parse_toml
+from ...latents.encoding import invert_with_encoder, resize
 from ...latents.sampling import synthesise
 from ...models import checkpoints
 from ...models.blending import blend_generators, swap_weights
@@ -37,7 +38,6 @@ from ...training.finetune.run import finetune
 from ...training.finetune.settings import FinetuneConfig
 from ...training.guides.networks import IdentityGuide
 from ...training.kit.fingerprint import fingerprint, generator_fingerprint
-from ...training.losses.reconstruction import resize
 from ...training.pairs.anchors import destylise
 from ...training.pairs.making import make_pairs
 from ...training.pairs.settings import PairsConfig
@@ -252,8 +252,6 @@ class Comparison:
         self, teacher: FaceGenerator, values: Mapping[str, Any], run: Run, callbacks: Callbacks, run_dir: Path
     ) -> FaceStylizer:
         """A fast stylizer of photos and what the teacher makes of them."""
-        from ...training.inversion.search import invert_with_encoder
-
         photos = resize(self.look.lessons, teacher.resolution).clamp(-1, 1)
         after = synthesise(teacher, invert_with_encoder(photos, self.look.encoder, self.look.source))
         triples = [(x, y, 3.0) for x, y in zip(photos, after.detach().float().cpu().clamp(-1, 1), strict=True)]

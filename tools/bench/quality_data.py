@@ -20,10 +20,9 @@ from ...core.picture_files import find_pictures
 from ...core.pictures import image_to_tensor, read_photo
 from ...detection.detectors import detect_faces, load_detector
 from ...faces.align import align_faces
+from ...latents.encoding import invert_with_encoder, resize
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent
 from ...procedural import LOOKS
-from ...training.inversion.search import invert_with_encoder
-from ...training.losses.reconstruction import resize
 from ..detector.photos import POINTS
 from ..portraits.drawings import LOOKS as DRAWN
 from ..portraits.drawings import drawn, portraits, reshaped

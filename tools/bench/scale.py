@@ -16,12 +16,12 @@ import torch
 from ...cli.photos import write_frames, write_pictures
 from ...core.pictures import photos_of, read_photo, tensor_to_bytes, write_picture
 from ...detection.detectors import detect_faces, load_detector
+from ...latents.encoding import invert_with_encoder
 from ...latents.sampling import sample_latent, synthesise
 from ...models.checkpoints import load_encoder, load_generator, load_stylizer
 from ...models.generator import GeneratorConfig
 from ...models.stylizer import draw
 from ...pipeline.stylise import find_faces, paste
-from ...training.inversion.search import invert_with_encoder
 from .scale_plot import Panel
 from .speed import timed, timed_process
 from .speed_jobs import GRID, LARGE, SAMPLE, STYLE, large_photo

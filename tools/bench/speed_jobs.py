@@ -22,12 +22,12 @@ from ...core.pictures import image_to_tensor, read_photo
 from ...detection.detectors import detect_faces, load_detector
 from ...faces.align import align_faces
 from ...faces.paste import paste_faces
+from ...latents.encoding import invert_with_encoder
 from ...latents.sampling import synthesise
 from ...models.checkpoints import load_encoder, load_generator, load_stylizer
 from ...models.stylizer import draw
 from ...procedural import Renderer, sample_parameters
 from ...procedural.renderer import CHUNK, can_compile
-from ...training.inversion.search import invert_with_encoder
 from .loading import FORMATS, MOST_MEMORY, MOST_SECONDS, make_networks
 from .speed import MEGABYTE, Case, Measured, Run, timed, timed_process
 

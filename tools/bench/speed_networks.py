@@ -14,6 +14,7 @@ from ...core.assets import ASSETS
 from ...core.pictures import image_to_tensor, read_picture
 from ...detection.detectors import detect_faces, load_detector
 from ...faces.align import align_faces
+from ...latents.encoding import invert_with_encoder
 from ...latents.sampling import sample_latent, synthesise
 from ...models.checkpoints import load_encoder, load_generator
 from ...models.discriminator import Discriminator, DiscriminatorConfig
@@ -24,7 +25,7 @@ from ...models.types import FaceEncoder, FaceGenerator
 from ...training.finetune.settings import FinetuneConfig
 from ...training.finetune.task import FinetuneTask
 from ...training.inversion.pivotal import PivotalTask
-from ...training.inversion.search import LatentSearch, SearchContext, invert_with_encoder
+from ...training.inversion.search import LatentSearch, SearchContext
 from ...training.inversion.settings import InversionConfig, PivotalConfig
 from ...training.kit.step import Step
 from ...training.pairs.renderer import level_blends, to_bytes

@@ -17,7 +17,6 @@ from torch import Tensor
 from ...core.callbacks import Callbacks
 from ...core.sheets import comparison_grid
 from ...latents.encoding import check_pictures, mean_squared_error, resize
-from ...latents.encoding import invert_with_encoder as invert_with_encoder
 from ...latents.sampling import w_statistics
 from ...models.types import FaceEncoder, FaceGenerator, FaceLatent, device_of
 from ..kit.loop import train

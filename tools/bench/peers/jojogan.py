@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from ....core.callbacks import Callbacks
+from ....latents.encoding import invert_with_encoder
 from ....latents.sampling import mixed_w_plus
 from ....models.types import FaceEncoder, FaceGenerator, device_of
 from ....training.data.inputs import check_source, prepare_style_images
 from ....training.finetune.settings import FinetuneConfig
-from ....training.inversion.search import invert_with_encoder
 from ....training.kit.fingerprint import generator_fingerprint, settings_of
 from ....training.kit.loop import train
 from ....training.kit.randomness import at_step
