@@ -117,7 +117,7 @@ student = { steps = 2, size = 48 }
 
 
 def test_every_committed_row_is_made_of_settings_that_exist() -> None:
-    rows = quality.read_rows(quality.ROWS.read_text(encoding="utf-8"))
+    rows = quality.read_rows(quality.ROWS.read_text(encoding="utf-8"), look="drawn")
     kinds = {
         "stage_1": FinetuneConfig,
         "pairs": PairsConfig,
@@ -140,6 +140,8 @@ def test_rows_follow_others() -> None:
     rows = quality.read_rows(ROWS)
     assert rows["cdc"] == {**rows["plain"], "peer": "cdc"}
     assert quality.read_rows(ROWS, 0.5)["plain"]["stage_1"]["steps"] == 2
+    of_a_look = quality.read_rows(ROWS + "[looks.drawn.ours]\nstage_2 = { steps = 9 }\n", look="drawn")
+    assert of_a_look["ours"]["stage_2"] == {**rows["ours"]["stage_2"], "steps": 9} and of_a_look["cdc"] == rows["cdc"]
     with pytest.raises(ValueError, match="cdc is like plane"):
         quality.read_rows(ROWS.replace('like = "plain"', 'like = "plane"'))
 

@@ -66,8 +66,8 @@ Style = FaceGenerator | FaceStylizer
 Say = Callable[[str], None]
 
 
-def read_rows(text: str, share: float = 1.0) -> dict[str, dict[str, Any]]:
-    """The settings of all rows in full, by name; `share` of the steps.
+def read_rows(text: str, share: float = 1.0, look: str = "") -> dict[str, dict[str, Any]]:
+    """The settings of all rows on a look in full, by name; `share` of the steps.
 
     Raises:
         ValueError: a row is like, or of, one that is not there before it.
@@ -79,7 +79,7 @@ def read_rows(text: str, share: float = 1.0) -> dict[str, dict[str, Any]]:
             if given.get(key, name) != name and given[key] not in rows:
                 raise ValueError(f"The row {name} is {key} {given[key]}, which is no row before it.")
         row = dict(rows[given["like"]]) if "like" in given else {"stage_1": dict(table["common"])}
-        for key, value in given.items():
+        for key, value in (*given.items(), *table.get("looks", {}).get(look, {}).get(name, {}).items()):
             row[key] = {**row.get(key, {}), **value} if isinstance(value, Mapping) else value
         row.pop("like", None)
         rows[name] = row

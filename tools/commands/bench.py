@@ -133,7 +133,8 @@ def _quality(args: argparse.Namespace, say: Say) -> Result:
     from ..bench.quality import QUICK_ROWS, QUICK_STEPS, ROWS, read_rows
     from ..bench.quality_report import SHEET_ROWS, draw_sheet, finished, kind_of, quality_table, trade_off
 
-    rows = read_rows(ROWS.read_text(encoding="utf-8"), QUICK_STEPS if args.quick else 1.0)
+    text, share = ROWS.read_text(encoding="utf-8"), QUICK_STEPS if args.quick else 1.0
+    rows = read_rows(text, share)
     unknown = [row for row in args.only if row not in rows]
     require(not unknown, f"there is no row {', '.join(unknown)}; the rows are {', '.join(rows)}")
     only = args.only or list(QUICK_ROWS if args.quick else rows)
@@ -143,7 +144,7 @@ def _quality(args: argparse.Namespace, say: Say) -> Result:
     record: dict[str, Any] = {}
     drawn: dict[str, Any] = {}
     for name in names[: 1 if args.quick else None]:
-        comparison = _comparison(name, rows, args, say)
+        comparison = _comparison(name, read_rows(text, share, name), args, say)
         for seed in range(0 if args.no_training else seeds):
             for row in only:
                 comparison.result(comparison.run(row, seed, args.shots))
