@@ -318,7 +318,7 @@ def test_the_command_runs_what_is_asked_for_and_shows_what_is_there(
     assert not made["oil"].asked and json.loads(capsys.readouterr().out)["looks"]["oil"]["rows"]["plain"]
     monkeypatch.undo()
     for wrong, sentence in (
-        (["--only", "cdk"], "no row cdk; the rows are plain, freeze-d"),
+        (["--only", "cdk"], "no row cdk; the rows are plain, plain-guide"),
         (["--looks", "water"], "no look water; the looks are cartoon"),
         (["--looks", "oil"], "needs --people, --photos and --style-pictures oil=DIR"),
     ):
