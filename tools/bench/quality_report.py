@@ -211,7 +211,8 @@ def _start(curves: Mapping[str, list[tuple[float, float]]]) -> float:
 def draw_sheet(comparison: Comparison, runs: Sequence[Run]) -> Any:
     """A Pillow image: the same faces down, what each run makes of them across.
 
-    Of photographs the faces are made up by the source, as nobody has agreed to be shown; else people, and their twins.
+    Of photographs the faces are made up by the source, and style pictures are left out: nobody has agreed to be shown.
+    Else people, their twins and style pictures.
     """
     look = comparison.look
     if is_rendered(look.name):
@@ -219,12 +220,12 @@ def draw_sheet(comparison: Comparison, runs: Sequence[Run]) -> Any:
         codes = some.codes.replace(w_plus=some.codes.w_plus[:SHEET_FACES], reconstruction_error=None)
         assert some.twins is not None  # noqa: S101 - a rendered look has them
         people = People(some.photos[:SHEET_FACES], codes, {})
-        columns: dict[str, Tensor] = {"photo": people.photos, "true twin": some.twins[:SHEET_FACES]}
+        twins, style = some.twins[:SHEET_FACES], look.style[:SHEET_FACES]
+        columns: dict[str, Tensor] = {"photo": people.photos, "true twin": twins, "style": style}
     else:
         codes = sample_latent(look.source, range(SHEET_SEED, SHEET_SEED + SHEET_FACES))
         people = People(synthesise(look.source, codes).float().cpu().clamp(-1, 1), codes, {})
         columns = {"source": people.photos}
-    columns["style"] = look.style[:SHEET_FACES]
     for run in runs:
         columns[run.row] = comparison.drawn(comparison.style(run), 1.0, people)
     images = {name: list(tensor_to_image(pictures)) for name, pictures in columns.items()}
